@@ -1,0 +1,343 @@
+"""The configuration of a cluster as one immutable value.
+
+Everything here is pure: equal documents encode to equal bytes on every node. What is local to a node (its state
+folder, the address it binds, its own key) is not in the document.
+
+A document is a set of *sections*, each a persistent map from name to value; :data:`SECTIONS` is the one table of them.
+Options that belong to a kind of component (``root`` of a local backend, ``tls`` of an FTP listener) are kept as they
+came, in ``options``, so that a node that lacks the plug-in, or is older, loses nothing.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from attrs import Factory, field, frozen
+from rpds import HashTrieMap
+
+from ..vocabulary import Permission
+
+FORMAT_VERSION = 1
+"""Version of the document's encoding; a node refuses a snapshot or entry of a higher one."""
+
+Options: TypeAlias = Mapping[str, Any]
+"""Plain JSON values by key; never changed in place."""
+
+
+@frozen
+class Secret:
+    """Key material, sealed with the cluster key (see :mod:`cftpcluster.cluster.sealing`); its repr hides it."""
+
+    sealed: bytes = field(repr=False)
+
+
+class Role(enum.Enum):
+    """What an administrator may do: everything; users and groups; look only."""
+
+    full = "full"
+    users = "users"
+    auditor = "auditor"
+
+
+class Protocol(enum.Enum):
+    ftp = "ftp"
+    sftp = "sftp"
+    https = "https"
+
+
+@frozen(kw_only=True)
+class Settings:
+    """Settings of the whole cluster; the reference of the document explains each.
+
+    :ivar revision: the revision of their last change.
+    :ivar extra: settings that this version does not know, kept as they came.
+    """
+
+    drainSeconds: int = 30
+    sessionIdleSeconds: int = 1800
+    sessionAbsoluteSeconds: int = 43200
+    partialSeconds: int = 86400
+    historyRevisions: int = 10000
+    revision: int = 0
+    extra: Options = Factory(dict)
+
+
+@frozen(kw_only=True)
+class Named:
+    """What every object of a section has.
+
+    :ivar revision: the revision of its last change; never part of what an administrator writes.
+    :ivar extra: keys that this version does not know, kept as they came.
+    """
+
+    name: str
+    revision: int = 0
+    extra: Options = Factory(dict)
+
+
+@frozen(kw_only=True)
+class Component(Named):
+    """An object that a plug-in's factory of the same ``kind`` builds from ``options``."""
+
+    kind: str
+    options: Options = Factory(dict)
+
+
+@frozen(kw_only=True)
+class Backend(Component):
+    """Storage for users' files. ``shared``: every node sees the same files there."""
+
+    shared: bool = False
+
+
+@frozen(kw_only=True)
+class Checker(Component):
+    """Decides who may log in. Checkers are asked in the order of their names."""
+
+
+@frozen(kw_only=True)
+class Observer(Component):
+    """Is told what happens on a node."""
+
+
+@frozen(kw_only=True)
+class Mount:
+    """A folder of a backend, seen at ``path`` of a user's tree."""
+
+    path: str
+    backend: str
+    folder: str = ""
+    permissions: frozenset[Permission] = frozenset(set(Permission) - {Permission.links})
+    atomicUploads: bool = True
+    extra: Options = Factory(dict)
+
+
+@frozen(kw_only=True)
+class Group(Named):
+    """Mounts that several users share."""
+
+    mounts: tuple[Mount, ...] = ()
+
+
+@frozen(kw_only=True)
+class User(Named):
+    """A user of the file services.
+
+    :ivar passwordHash: argon2id, bcrypt or ``$6$`` in their usual text forms; "" when there is no password.
+    :ivar publicKeys: lines as in ``authorized_keys``, without options.
+    :ivar expires: log-ins are refused from then on.
+    :ivar allow: client networks (CIDR) that log-ins may come from; empty means any.
+    :ivar groups: names of groups, the first one's mounts first.
+    :ivar credentialsRevision: sessions that logged in before this revision have ended; set by ``apply`` alone.
+    """
+
+    passwordHash: str = field(default="", repr=False)
+    publicKeys: tuple[str, ...] = ()
+    enabled: bool = True
+    expires: datetime.datetime | None = None
+    protocols: frozenset[Protocol] = frozenset(Protocol)
+    allow: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    credentialsRevision: int = 0
+
+
+@frozen(kw_only=True)
+class Admin(Named):
+    """An administrator."""
+
+    passwordHash: str = field(default="", repr=False)
+    role: Role = Role.auditor
+    enabled: bool = True
+    credentialsRevision: int = 0
+
+
+@frozen(kw_only=True)
+class Listener(Component):
+    """A port that every node serves; ``options`` are those of its kind.
+
+    :ivar allow: client networks (CIDR) that may connect; empty means any.
+    :ivar deny: client networks that may not; stronger than ``allow``.
+    :ivar certificate: name of the certificate for TLS.
+    """
+
+    port: int
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    certificate: str = "default"
+
+
+@frozen(kw_only=True)
+class Certificate(Named):
+    """:ivar chain: PEM certificates, the server's own first. ``key``: its private key (PEM)."""
+
+    chain: str
+    key: Secret
+
+
+@frozen(kw_only=True)
+class HostKey(Named):
+    """An SSH host key; the secret is an OpenSSH or PKCS#8 private key in PEM."""
+
+    key: Secret
+
+
+@frozen(kw_only=True)
+class Node(Named):
+    """A member of the cluster.
+
+    :ivar number: given once, never reused.
+    :ivar address: where other nodes reach it.
+    :ivar fingerprint: SHA-256 of its public key (SubjectPublicKeyInfo), lower-case hex.
+    :ivar listeners: overrides by listener's name, such as ``{"ftp": {"port": 21}}``.
+    """
+
+    address: str
+    number: int = 0
+    fingerprint: str = ""
+    listeners: Mapping[str, Options] = Factory(dict)
+
+
+@frozen(kw_only=True)
+class ClusterKey(Named):
+    """A key that the cluster made for itself: ``authority`` (the CA), ``sessions``.
+
+    :ivar public: the public part, such as the CA's certificate (PEM).
+    """
+
+    public: str = ""
+    key: Secret
+
+
+@frozen(kw_only=True)
+class JoinToken(Named):
+    """A token's public half; the name is its id.
+
+    :ivar node: the node's name that it is for.
+    :ivar secretHash: SHA-256 of the token's secret, lower-case hex.
+    :ivar expires: seconds since the epoch.
+    :ivar boundTo: fingerprint of the first public key that used it; "" before.
+    """
+
+    node: str
+    secretHash: str = field(repr=False)
+    expires: float
+    boundTo: str = ""
+
+
+@frozen(kw_only=True)
+class Promoted:
+    """Who is primary, since which epoch, and who said so."""
+
+    epoch: int = 0
+    name: str = ""
+    by: str = ""
+
+
+@frozen(kw_only=True)
+class Section:
+    """One kind of named objects.
+
+    :ivar name: the section's key in a document, such as ``users``.
+    :ivar noun: one of its objects, as ``cftpctl`` names it, such as ``user``.
+    :ivar valueClass: the class of its objects.
+    :ivar written: whether administrators write it (``apply``, ``export``, REST); the rest the cluster keeps for itself.
+    :ivar pruned: whether ``apply --prune`` may remove objects of it.
+    """
+
+    name: str
+    noun: str
+    valueClass: type[Named]
+    written: bool = True
+    pruned: bool = True
+
+
+SECTIONS: Mapping[str, Section] = {
+    section.name: section
+    for section in (
+        Section(name="backends", noun="backend", valueClass=Backend),
+        Section(name="groups", noun="group", valueClass=Group),
+        Section(name="users", noun="user", valueClass=User),
+        Section(name="admins", noun="admin", valueClass=Admin),
+        Section(name="certificates", noun="certificate", valueClass=Certificate, pruned=False),
+        Section(name="hostKeys", noun="hostkey", valueClass=HostKey, pruned=False),
+        Section(name="listeners", noun="listener", valueClass=Listener),
+        Section(name="checkers", noun="checker", valueClass=Checker),
+        Section(name="observers", noun="observer", valueClass=Observer),
+        Section(name="nodes", noun="node", valueClass=Node, pruned=False),
+        Section(name="keys", noun="key", valueClass=ClusterKey, written=False, pruned=False),
+        Section(name="tokens", noun="token", valueClass=JoinToken, written=False, pruned=False),
+    )
+}
+
+
+def _emptySections() -> Mapping[str, HashTrieMap[str, Named]]:
+    return {name: HashTrieMap() for name in SECTIONS}
+
+
+@frozen(kw_only=True)
+class Document:
+    """The whole configuration at one revision.
+
+    :ivar revision: how many changes made it.
+    :ivar promoted: who is primary.
+    :ivar sections: section name to its objects by name.
+    :ivar unknown: changes of kinds that this version does not know, as they came, oldest first.
+    """
+
+    revision: int = 0
+    promoted: Promoted = Promoted()
+    settings: Settings = Settings()
+    sections: Mapping[str, HashTrieMap[str, Any]] = Factory(_emptySections)
+    unknown: tuple[Options, ...] = ()
+
+    @property
+    def backends(self) -> HashTrieMap[str, Backend]:
+        return self.sections["backends"]
+
+    @property
+    def groups(self) -> HashTrieMap[str, Group]:
+        return self.sections["groups"]
+
+    @property
+    def users(self) -> HashTrieMap[str, User]:
+        return self.sections["users"]
+
+    @property
+    def admins(self) -> HashTrieMap[str, Admin]:
+        return self.sections["admins"]
+
+    @property
+    def certificates(self) -> HashTrieMap[str, Certificate]:
+        return self.sections["certificates"]
+
+    @property
+    def hostKeys(self) -> HashTrieMap[str, HostKey]:
+        return self.sections["hostKeys"]
+
+    @property
+    def listeners(self) -> HashTrieMap[str, Listener]:
+        return self.sections["listeners"]
+
+    @property
+    def checkers(self) -> HashTrieMap[str, Checker]:
+        return self.sections["checkers"]
+
+    @property
+    def observers(self) -> HashTrieMap[str, Observer]:
+        return self.sections["observers"]
+
+    @property
+    def nodes(self) -> HashTrieMap[str, Node]:
+        return self.sections["nodes"]
+
+    @property
+    def keys(self) -> HashTrieMap[str, ClusterKey]:
+        return self.sections["keys"]
+
+    @property
+    def tokens(self) -> HashTrieMap[str, JoinToken]:
+        return self.sections["tokens"]

@@ -1,0 +1,126 @@
+"""What happened on a node, as past-tense values.
+
+Whoever makes something happen calls the ``notify`` it was given with one of these; the node hands it to the observers.
+Events hold no secret, and nothing here knows who observes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from attrs import frozen
+
+from .vocabulary import Origin
+
+
+@frozen(kw_only=True)
+class Event:
+    """Something happened; the observers' node adds its own name and the time."""
+
+
+Notify: TypeAlias = Callable[[Event], None]
+
+
+@frozen(kw_only=True)
+class SessionEvent(Event):
+    """Something that a session of a user did.
+
+    :ivar user: the user's name as the client gave it.
+    """
+
+    user: str
+    origin: Origin
+
+
+@frozen(kw_only=True)
+class LoggedIn(SessionEvent):
+    method: str
+
+
+@frozen(kw_only=True)
+class LoginFailed(SessionEvent):
+    """:ivar reason: for the log only; a client is never told which it was."""
+
+    method: str
+    reason: str
+
+
+@frozen(kw_only=True)
+class LoggedOut(SessionEvent):
+    pass
+
+
+@frozen(kw_only=True)
+class FileEvent(SessionEvent):
+    """:ivar path: the virtual path, joined with "/" and starting with it."""
+
+    path: str
+
+
+@frozen(kw_only=True)
+class Uploaded(FileEvent):
+    """An upload was committed. ``size`` is the file's length, ``seconds`` the time from open to commit."""
+
+    size: int
+    seconds: float
+
+
+@frozen(kw_only=True)
+class UploadBroken(FileEvent):
+    """An upload ended without a commit; ``kept`` says whether its partial can be continued."""
+
+    size: int
+    kept: bool
+
+
+@frozen(kw_only=True)
+class Downloaded(FileEvent):
+    """A file was opened for reading and closed; ``size`` is the number of bytes read."""
+
+    size: int
+    seconds: float
+
+
+@frozen(kw_only=True)
+class Removed(FileEvent):
+    pass
+
+
+@frozen(kw_only=True)
+class Renamed(FileEvent):
+    """:ivar target: the new virtual path."""
+
+    target: str
+
+
+@frozen(kw_only=True)
+class FolderMade(FileEvent):
+    pass
+
+
+@frozen(kw_only=True)
+class FolderRemoved(FileEvent):
+    pass
+
+
+@frozen(kw_only=True)
+class ConfigurationChanged(Event):
+    """A revision became live on this node."""
+
+    revision: int
+    author: str
+
+
+@frozen(kw_only=True)
+class NodeRefused(Event):
+    """A connection to the cluster port was refused."""
+
+    address: str
+    reason: str
+
+
+@frozen(kw_only=True)
+class NodeJoined(Event):
+    name: str
+    address: str

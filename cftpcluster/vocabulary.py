@@ -1,0 +1,157 @@
+"""The values that the interfaces' arguments and results are made of.
+
+Pure values: nothing here knows Twisted, a protocol or a disk.
+
+A *virtual path* is a plain tuple of names below the user's root, ``()`` being the root itself. Names are ``str``
+decoded from UTF-8 with ``surrogateescape``, so that every byte string a disk can hold has exactly one name. Only
+:mod:`cftpcluster.files.paths` makes virtual paths from what a client sent.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias
+
+from attrs import field, frozen
+
+VirtualPath: TypeAlias = tuple[str, ...]
+
+
+class Kind(enum.Enum):
+    """What a name stands for. ``other`` is a device, socket or FIFO: listed, never opened."""
+
+    file = "file"
+    folder = "folder"
+    link = "link"
+    other = "other"
+
+
+class OpenMode(enum.Enum):
+    """How :meth:`~cftpcluster.interfaces.IFileSystem.open` opens a file.
+
+    ``read``
+        An existing file, for reading.
+    ``create``
+        A new file; fails with ``AlreadyExists`` where a committed file is, at the opening and again at the commit.
+        Nobody else sees it before ``commit``. A kept partial of the same owner is discarded.
+    ``replace``
+        As ``create``, but an existing file is replaced, whole and at once, by ``commit``.
+    ``resume``
+        Continues the partial that this owner left where no committed file is; ``NotFound`` without one.
+    ``inPlace``
+        An existing committed file, for reading and writing; every write is visible at once.
+    """
+
+    read = "read"
+    create = "create"
+    replace = "replace"
+    resume = "resume"
+    inPlace = "inPlace"
+
+
+class Permission(enum.Enum):
+    """What a mount lets its user do; the meaning of each stands in the reference of the document."""
+
+    list = "list"
+    download = "download"
+    upload = "upload"
+    overwrite = "overwrite"
+    delete = "delete"
+    rename = "rename"
+    mkdir = "mkdir"
+    attributes = "attributes"
+    links = "links"
+
+
+@frozen
+class Stat:
+    """What is known of one file or folder.
+
+    :ivar size: length in bytes; 0 for a folder.
+    :ivar modified: time of the last change of its contents, seconds since the epoch.
+    :ivar accessed: time of the last access, seconds since the epoch.
+    :ivar mode: permission bits as ``chmod`` takes them (no file type).
+    :ivar links: number of hard links.
+    :ivar identity: equal for equal contents as far as the storage can tell (for ``ETag``); "" when unknown.
+    """
+
+    kind: Kind
+    size: int = 0
+    modified: float = 0.0
+    accessed: float = 0.0
+    mode: int = 0o644
+    links: int = 1
+    identity: str = ""
+
+
+@frozen
+class Entry:
+    """One name of a folder's listing."""
+
+    name: str
+    stat: Stat
+
+
+@frozen
+class Attributes:
+    """Attributes to set; ``None`` leaves one as it is. Times are seconds since the epoch."""
+
+    size: int | None = None
+    mode: int | None = None
+    accessed: float | None = None
+    modified: float | None = None
+
+
+@frozen
+class Space:
+    """Room on a storage, in bytes and in files; ``None`` where there is no bound."""
+
+    totalBytes: int | None = None
+    freeBytes: int | None = None
+    totalFiles: int | None = None
+    freeFiles: int | None = None
+
+
+@frozen
+class Origin:
+    """Where a log-in comes from.
+
+    :ivar protocol: ``ftp``, ``sftp`` or ``https``, as in a user's ``protocols``.
+    :ivar address: the client's IP address, without a port.
+    :ivar listener: the name of the listener it came in by.
+    :ivar session: an unguessable id of this session, unique in the cluster.
+    """
+
+    protocol: str
+    address: str
+    listener: str
+    session: str
+
+
+@frozen
+class Author:
+    """Who asks for a change of the configuration.
+
+    :ivar name: the administrator's name, or ``system`` for what a node does of itself.
+    :ivar role: ``full``, ``users`` or ``auditor``, as in the document.
+    :ivar address: from where: an IP address, or ``socket`` for the administration socket.
+    """
+
+    name: str
+    role: str
+    address: str
+
+
+@frozen
+class Problem:
+    """One fault of a document or a change.
+
+    :ivar path: where, as an administrator writes it, such as ``users[3].mounts[0].backend``.
+    :ivar message: what is wrong, with the value when it helps.
+    """
+
+    path: str
+    message: str = field()
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
