@@ -1,0 +1,1 @@
+"""The tests of cftpcluster; the folders mirror the package, and ``integration`` starts real processes."""
