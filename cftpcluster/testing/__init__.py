@@ -1,0 +1,1 @@
+"""Public fakes and contract tests, for the authors of plug-ins too."""
