@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -22,6 +23,9 @@ from ..vocabulary import Permission
 
 FORMAT_VERSION = 1
 """Version of the document's encoding; a node refuses a snapshot or entry of a higher one."""
+
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+"""What every name in a document must match, whole; names are case-sensitive."""
 
 Options: TypeAlias = Mapping[str, Any]
 """Plain JSON values by key; never changed in place."""

@@ -1,0 +1,248 @@
+"""Real nodes in processes of their own, for integration tests, benchmarks and demonstrations.
+
+Everything blocks: it is for programs that run no reactor. Every node gets a loopback address of its own, so that ports
+are the default ones on every node, as on real hosts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from attrs import define, field
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = float(os.environ.get("CFTPCLUSTER_TEST_PATIENCE", "60"))
+"""How long a condition may take before a test gives up; generous, since it costs nothing when all is well."""
+
+
+class Impatient(AssertionError):
+    """A condition did not become true in time."""
+
+
+def waitFor(what: str, condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
+    """Ask until ``condition()`` is true, and return what it answered; ``Impatient`` names ``what`` when it never was."""
+    end = time.monotonic() + seconds
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        if time.monotonic() > end:
+            raise Impatient(f"not within {seconds:g} s: {what}; last answer {answer!r}")
+        time.sleep(0.02)
+
+
+def loopbackAddresses(number: int) -> list[str]:
+    """Addresses of 127.0.0.0/8 on which nothing listens, for nodes of one cluster."""
+    chosen: list[str] = []
+    while len(chosen) < number:
+        address = f"127.{random.randrange(1, 255)}.{random.randrange(255)}.{random.randrange(1, 255)}"
+        if address not in chosen and not isListening(address, 8789):
+            chosen.append(address)
+    return chosen
+
+
+def isListening(address: str, port: int) -> bool:
+    """Whether a TCP connection is accepted there."""
+    with socket.socket() as probe:
+        probe.settimeout(5)
+        return probe.connect_ex((address, port)) == 0
+
+
+def program(name: str) -> str:
+    """The path of a console script of this Python's environment."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if not found:
+        raise FileNotFoundError(name)
+    return found
+
+
+@define(eq=False)
+class NodeProcess:
+    """One node, run by ``twistd -n``.
+
+    :ivar state: its state folder.
+    :ivar address: the address it binds.
+    """
+
+    name: str
+    address: str
+    state: Path
+    environment: dict[str, str] = field(factory=dict, repr=False)
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def logFile(self) -> Path:
+        return self.state.with_name(self.state.name + ".log")
+
+    @property
+    def log(self) -> str:
+        """All that its processes have written to standard output and error."""
+        return self.logFile.read_text("utf-8", "replace") if self.logFile.exists() else ""
+
+    def spawn(self, role: str, *options: str) -> None:
+        """Start the process and return at once."""
+        with open(self.logFile, "ab") as output:
+            self.process = subprocess.Popen(
+                [program("twistd"), "-n", "cftpcluster", "--role", role, "--name", self.name, "--bind", self.address]
+                + ["--state-dir", str(self.state), *options],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.state.parent,
+                env=dict(os.environ, **self.environment),
+            )
+
+    def start(self, role: str, *options: str) -> Self:
+        """Start the process and wait until it is ready."""
+        self.spawn(role, *options)
+        self.waitReady()
+        return self
+
+    def waitReady(self) -> None:
+        """Wait until ``/readyz`` says 200; fails at once when the process has ended."""
+        waitFor(f"{self.name} ready", self._ready)
+
+    def _ready(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise AssertionError(f"{self.name} ended with {self.process.returncode}:\n{self.log[-3000:]}")
+        return self.health("/readyz")[0] == 200
+
+    def health(self, path: str) -> tuple[int, bytes]:
+        """Status and body of a request to the health listener; (0, b"") when nobody answers."""
+        try:
+            with socket.create_connection((self.address, 8790), 5) as connection:
+                connection.sendall(f"GET {path} HTTP/1.0\r\nHost: {self.address}\r\n\r\n".encode())
+                answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        except OSError:
+            return 0, b""
+        head, _, body = answer.partition(b"\r\n\r\n")
+        words = head.split(None, 2)
+        return (int(words[1]), body) if len(words) > 1 else (0, b"")
+
+    def run(self, *arguments: str, stdin: bytes = b"", timeout: float = 300) -> subprocess.CompletedProcess[bytes]:
+        """Run ``cftpctl`` against this node's administration socket."""
+        return subprocess.run(
+            [program("cftpctl"), "--state-dir", str(self.state), *arguments],
+            input=stdin,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def ctl(self, *arguments: str, stdin: bytes = b"") -> Any:
+        """Run ``cftpctl ... --json``, insist on success and return its value."""
+        done = self.run(*arguments, "--json", stdin=stdin)
+        if done.returncode != 0:
+            raise AssertionError(f"cftpctl {' '.join(arguments)}: exit {done.returncode}: {done.stderr.decode(errors='replace')}")
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def token(self, name: str) -> str:
+        """A join token for a new node."""
+        done = self.run("node", "token", name)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode().strip()
+
+    def apply(self, document: dict[str, Any], *options: str) -> Any:
+        """``cftpctl apply`` of a document given as plain values."""
+        with tempfile.NamedTemporaryFile("w", suffix=".json", dir=self.state.parent) as file:
+            json.dump(document, file)
+            file.flush()
+            return self.ctl("apply", file.name, *options)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to this node's own process."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until the process is gone."""
+        self.signal(signal.SIGKILL)
+        self._wait(30)
+
+    def stop(self, seconds: float = 60) -> int:
+        """SIGTERM, wait, and return the exit code."""
+        self.signal(signal.SIGTERM)
+        return self._wait(seconds)
+
+    def _wait(self, seconds: float) -> int:
+        if self.process is None:
+            return 0
+        return self.process.wait(seconds)
+
+
+@define(eq=False)
+class ClusterProcesses:
+    """A cluster in a temporary folder; a context manager that ends its own processes and removes the folder.
+
+    :ivar nodes: by name; the primary is the first.
+    """
+
+    names: Iterable[str] = ("node-a", "node-b", "node-c")
+    addresses: Iterable[str] | None = None
+    keep: bool = False
+    folder: Path = field(init=False)
+    nodes: dict[str, NodeProcess] = field(factory=dict, init=False)
+
+    def __enter__(self) -> Self:
+        self.folder = Path(tempfile.mkdtemp(prefix="cftpcluster-"))
+        names = list(self.names)
+        for name, address in zip(names, self.addresses or loopbackAddresses(len(names)), strict=True):
+            self.nodes[name] = NodeProcess(name, address, self.folder / name)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for node in self.nodes.values():
+            if node.process is not None and node.process.poll() is None:
+                node.process.kill()
+                node.process.wait(30)
+        if not self.keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def primary(self) -> NodeProcess:
+        return next(iter(self.nodes.values()))
+
+    @property
+    def secondaries(self) -> list[NodeProcess]:
+        return list(self.nodes.values())[1:]
+
+    def startAll(self, *primaryOptions: str) -> Self:
+        """Found the cluster, join every secondary, and wait until all follow."""
+        self.primary.start("primary", *primaryOptions)
+        for node in self.secondaries:
+            self.join(node)
+        self.converged()
+        return self
+
+    def join(self, node: NodeProcess) -> None:
+        """Start a new secondary with a token from the primary."""
+        tokenFile = self.folder / f"{node.name}.token"
+        tokenFile.write_text(self.primary.token(node.name) + "\n")
+        node.start("secondary", "--join-file", str(tokenFile))
+
+    def converged(self) -> int:
+        """Wait until every node is live on the primary's revision; returns that revision."""
+        self.primary.ctl("wait", "--all", "--timeout", str(int(PATIENCE_SECONDS)))
+        heads = waitFor("equal heads", lambda: self._equalHeads())
+        return heads[0]
+
+    def _equalHeads(self) -> tuple[int, str] | None:
+        heads = {(status["revision"], status["chainHash"]) for status in (node.ctl("status") for node in self.nodes.values())}
+        return heads.pop() if len(heads) == 1 else None
