@@ -24,7 +24,6 @@ myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 # Headings can be linked to as `page.md#heading`, as on a code host.
 myst_heading_anchors = 4
 suppress_warnings = [
-    "toc.empty_glob",  # a folder of pages may be empty
     "misc.highlighting_failure",  # examples hold placeholders such as NAME and ...
 ]
 nitpicky = True
@@ -40,6 +39,14 @@ def _generateReference(_application: Any) -> None:
         subprocess.run([sys.executable, str(generate)], check=True, cwd=_HERE.parent)
 
 
+def _dropEmptyPatterns(_application: Any, page: str, source: list[str]) -> None:
+    """Take out of the index what matches no page: a part of the documentation may have none (yet, or in a release)."""
+    if page == root_doc:
+        lines = source[0].splitlines()
+        source[0] = "\n".join(line for line in lines if "*" not in line or any(_HERE.glob(f"{line}.md")))
+
+
 def setup(application: Any) -> None:
     """Sphinx calls this first."""
+    application.connect("source-read", _dropEmptyPatterns)
     application.connect("builder-inited", _generateReference)

@@ -25,11 +25,10 @@ def installed() -> metadata.Distribution:
     """The distribution, when it is an ordinary install; under tox it always must be one."""
     try:
         distribution = metadata.distribution(DISTRIBUTION)
-        whole = Path(str(distribution.locate_file("cftpcluster/__init__.py"))).samefile(cftpcluster.__file__)
+        if Path(str(distribution.locate_file("cftpcluster/__init__.py"))).samefile(cftpcluster.__file__):
+            return distribution
     except (metadata.PackageNotFoundError, FileNotFoundError):
-        whole = False
-    if whole:
-        return distribution
+        pass
     if "TOX_ENV_NAME" in os.environ:
         raise AssertionError(f"the tests run on {cftpcluster.__file__}, which is not what the wheel installed")
     raise SkipTest("runs on the installed wheel only; tox installs it")
@@ -117,8 +116,8 @@ class RequirementsTests(SynchronousTestCase):
         complaints = []
         for each in installedTree().imports:
             root = each.name.split(".")[0]
-            # testing.py is for those who test, and may use what they have.
-            if root in sys.stdlib_module_names or each.path == "testing.py":
+            # cftpcluster.testing is for those who test, and may use what they have.
+            if root in sys.stdlib_module_names or each.importer[:1] == ("testing",):
                 continue
             # "ruamel" and "zope" are shared by several distributions; one declared among them is enough.
             if not declared & {_canonical(name) for name in providers.get(root, ())}:
