@@ -25,7 +25,9 @@ def installed() -> metadata.Distribution:
     """The distribution, when it is an ordinary install; under tox it always must be one."""
     try:
         distribution = metadata.distribution(DISTRIBUTION)
-        if Path(str(distribution.locate_file("cftpcluster/__init__.py"))).samefile(cftpcluster.__file__):
+        root = Path(str(distribution.locate_file("")))
+        # An editable install leaves its metadata in the checkout.
+        if (root / DISTRIBUTION / "__init__.py").samefile(cftpcluster.__file__) and not (root / "setup.cfg").exists():
             return distribution
     except (metadata.PackageNotFoundError, FileNotFoundError):
         pass
