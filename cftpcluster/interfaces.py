@@ -110,6 +110,14 @@ class IFile(Interface):
         a broken replacement keeps none. Files opened with ``read`` or ``inPlace`` are simply closed."""
 
 
+class ISessionFiles(Interface):
+    """A file system that can end its session. A wrapper of one passes this on."""
+
+    def close() -> Deferred[None]:
+        """The session is over: files still open are aborted, the partials of uploads kept; later operations fail with
+        ``Closed``. Idempotent; never fails because of a single file."""
+
+
 class IHasDescriptor(Interface):
     """A file whose bytes the kernel can send (``os.sendfile``)."""
 
@@ -344,9 +352,20 @@ class IBackendFactory(IComponentFactory):
 
 
 class ICheckerFactory(IComponentFactory):
-    def build(config: Any, *, reactor: Any, pool: ThreadPool, document: Callable[[], Document]) -> Any:
+    def build(
+        config: Any,
+        *,
+        reactor: Any,
+        pool: ThreadPool,
+        document: Callable[[], Document],
+        upgrade: Callable[[str, str], None],
+    ) -> Any:
         """An :class:`~twisted.cred.checkers.ICredentialsChecker` for :class:`ILogin` credentials: answers with the
-        user's name, or fails with :class:`~twisted.cred.error.UnauthorizedLogin`. ``pool`` is for hashing."""
+        user's name, or fails with :class:`~twisted.cred.error.UnauthorizedLogin`.
+
+        :param pool: for hashing, nothing else; its number of threads bounds how much runs at once.
+        :param upgrade: called with a user's name and a better hash of the password it has in ``document()`` now.
+        """
 
 
 class IObserverFactory(IComponentFactory):

@@ -25,11 +25,11 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     # From the lowest up. A module may import what stands in a line above its own, and what stands in the same braces.
     (frozenset({"_version"}),),
     (frozenset({"vocabulary"}),),
-    (frozenset({"errors"}),),
+    (frozenset({"errors"}), frozenset({"networks"})),
     (frozenset({"config"}), frozenset({"events"})),
     (frozenset({"interfaces"}),),
     (frozenset({"files"}), frozenset({"journal"})),
-    (frozenset({"auth"}),),
+    (frozenset({"auth"}), frozenset({"observers"})),
     (frozenset({"servers"}), frozenset({"manager"}), frozenset({"cluster"})),
     (frozenset({"node", "administration", "founding", "state"}),),
     (frozenset({"testing"}),),

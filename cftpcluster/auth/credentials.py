@@ -1,0 +1,42 @@
+"""What servers hand to the portal as proof of who a client is, and how a log-in is refused.
+
+Secrets stay out of every repr. Nothing here knows who checks them.
+"""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+from twisted.cred.error import UnauthorizedLogin
+from zope.interface import implementer
+
+from ..interfaces import IPasswordLogin, IPublicKeyLogin, ISessionLogin
+from ..vocabulary import Origin
+
+
+class LoginBusy(UnauthorizedLogin):
+    """Too many log-ins are being checked: nothing was decided, and the client may try again later."""
+
+
+@implementer(IPasswordLogin)
+@frozen
+class PasswordLogin:
+    name: str
+    password: bytes = field(repr=False)
+    origin: Origin
+
+
+@implementer(IPublicKeyLogin)
+@frozen
+class PublicKeyLogin:
+    name: str
+    blob: bytes = field(repr=False)
+    signed: bool
+    origin: Origin
+
+
+@implementer(ISessionLogin)
+@frozen
+class SessionLogin:
+    name: str
+    credentialsRevision: int
+    origin: Origin
