@@ -105,9 +105,10 @@ class IFile(Interface):
     def commit() -> Deferred[None]:
         """Close; an upload takes its place, whole and at once, and (unless the backend says ``fsync: false``) durably."""
 
-    def abort(keep: bool) -> Deferred[None]:
+    def abort(keep: bool) -> Deferred[bool]:
         """Close without committing. With ``keep`` what was written of a new file stays as this owner's partial;
-        a broken replacement keeps none. Files opened with ``read`` or ``inPlace`` are simply closed."""
+        a broken replacement keeps none. Files opened with ``read`` or ``inPlace`` are simply closed. Fires with whether
+        a partial was kept."""
 
 
 class ISessionFiles(Interface):
@@ -123,6 +124,9 @@ class IHasDescriptor(Interface):
 
     def descriptor() -> int:
         """The open descriptor, valid until ``commit`` or ``abort``; not a Deferred."""
+
+    def sent(byteCount: int) -> None:
+        """Tell that the kernel sent so many more bytes, which no :meth:`IFile.read` saw; not a Deferred."""
 
 
 class ILinks(Interface):
