@@ -278,6 +278,18 @@ SECTIONS: Mapping[str, Section] = {
 }
 
 
+@frozen(kw_only=True)
+class UnknownChange:
+    """A change that a newer version made, and this one cannot apply.
+
+    :ivar revision: the revision it made.
+    :ivar raw: the change as it came.
+    """
+
+    revision: int
+    raw: Options
+
+
 def _emptySections() -> Mapping[str, HashTrieMap[str, Named]]:
     return {name: HashTrieMap() for name in SECTIONS}
 
@@ -289,14 +301,18 @@ class Document:
     :ivar revision: how many changes made it.
     :ivar promoted: who is primary.
     :ivar sections: section name to its objects by name.
-    :ivar unknown: changes of kinds that this version does not know, as they came, oldest first.
+    :ivar lastNodeNumber: the highest number that a node was given; numbers are never reused.
+    :ivar unknown: changes that this version does not know or cannot read, as they came, oldest first.
+    :ivar extra: parts of the document that this version does not know, kept as they came.
     """
 
     revision: int = 0
     promoted: Promoted = Promoted()
     settings: Settings = Settings()
     sections: Mapping[str, HashTrieMap[str, Any]] = Factory(_emptySections)
-    unknown: tuple[Options, ...] = ()
+    lastNodeNumber: int = 0
+    unknown: tuple[UnknownChange, ...] = ()
+    extra: Options = Factory(dict)
 
     @property
     def backends(self) -> HashTrieMap[str, Backend]:
