@@ -32,9 +32,9 @@ def summarise(toxResult: Any, records: Path) -> tuple[int, int, int, list[str]]:
     notes: list[str] = []
     environments = (toxResult or {}).get("testenvs", {})
     for name, environment in sorted(environments.items()):
-        if name.startswith(".pkg"):
+        if "result" not in environment:  # the package's build, and environments that this run did not ask for
             continue
-        good = bool(environment.get("result", {}).get("success"))
+        good = environment["result"]["success"]
         record = readJSON(records / f"{name}.json") if isTestEnvironment(name) else None
         if record is None:
             if good and not isTestEnvironment(name):
