@@ -1,0 +1,115 @@
+"""A journal in memory: the twin of the one on disk, for tests and for trying things out.
+
+Its Deferreds have fired when they are returned. Nothing outlives the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, execute
+from zope.interface import implementer
+
+from ..errors import ClusterError
+from ..interfaces import IJournal
+from ._fold import (
+    START,
+    Kinds,
+    bounded,
+    compactedBase,
+    foldedTo,
+    followed,
+    headOf,
+    judged,
+    requireHistory,
+    snapshotOf,
+)
+from .entry import Entry, Head, Proposal, Snapshot
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@implementer(IJournal)
+@define(eq=False)
+class MemoryJournal:
+    """:ivar kinds: section name to the kinds of its components and their option classes."""
+
+    kinds: Kinds
+    _base: Head = field(default=START, init=False)
+    _head: Head = field(default=START, init=False)
+    _entries: list[Entry] = field(factory=list, init=False)
+    _requests: dict[str, Entry] = field(factory=dict, init=False)
+    _closed: bool = field(default=False, init=False)
+
+    def append(self, proposal: Proposal) -> Deferred[Head]:
+        return self._execute(self._append, proposal)
+
+    def extend(self, entries: Sequence[Entry]) -> Deferred[Head]:
+        return self._execute(self._extend, entries)
+
+    def since(self, revision: int, limit: int) -> Deferred[Sequence[Entry]]:
+        return self._execute(self._since, revision, limit)
+
+    def find(self, requestId: str) -> Deferred[Entry | None]:
+        return self._execute(self._requests.get, requestId)
+
+    def head(self) -> Deferred[Head]:
+        return self._execute(lambda: self._head)
+
+    def snapshot(self) -> Deferred[Snapshot]:
+        return self._execute(lambda: snapshotOf(self._head))
+
+    def restore(self, snapshot: Snapshot) -> Deferred[Head]:
+        return self._execute(self._restore, snapshot)
+
+    def compact(self, keep: int) -> Deferred[None]:
+        return self._execute(self._compact, keep)
+
+    def close(self) -> Deferred[None]:
+        self._closed = True
+        return execute(lambda: None)
+
+    def _execute(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        return execute(self._unlessClosed, work, *args, **kwargs)
+
+    def _unlessClosed(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._closed:
+            raise ClusterError("the journal is closed")
+        return work(*args, **kwargs)
+
+    def _append(self, proposal: Proposal) -> Head:
+        if proposal.requestId not in self._requests:
+            entry, head = judged(proposal, self._head, self.kinds)
+            self._take([entry], head)
+        return self._head
+
+    def _extend(self, entries: Sequence[Entry]) -> Head:
+        head = self._head
+        for entry in entries:
+            head = followed(head, entry)
+        self._take(entries, head)
+        return head
+
+    def _take(self, entries: Sequence[Entry], head: Head) -> None:
+        self._entries.extend(entries)
+        self._requests.update({entry.requestId: entry for entry in entries if entry.requestId})
+        self._head = head
+
+    def _since(self, revision: int, limit: int) -> Sequence[Entry]:
+        requireHistory(revision, self._base.revision)
+        return list(bounded(self._entries[revision - self._base.revision :], limit))
+
+    def _restore(self, snapshot: Snapshot) -> Head:
+        self._base = self._head = headOf(snapshot)
+        self._entries, self._requests = [], {}
+        return self._head
+
+    def _compact(self, keep: int) -> None:
+        revision = compactedBase(self._base, self._head, keep)
+        base = foldedTo(self._base, self._entries, revision)
+        self._entries = self._entries[revision - self._base.revision :]
+        self._base = base
+        self._requests = {entry.requestId: entry for entry in self._entries if entry.requestId}
