@@ -1,0 +1,95 @@
+"""The one way in: whoever serves clients logs them in here, whatever the protocol.
+
+It says to the observers who came, who went and who was refused why; to the client, never why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.conch.error import ValidPublicKey
+from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import Interface
+
+from ..events import LoggedIn, LoggedOut, LoginFailed, Notify
+from ..interfaces import IPasswordLogin, IPublicKeyLogin, ISessionLogin
+from .chain import ChainingChecker
+from .credentials import LoginBusy
+from .delay import FailureDelay
+from .realm import Realm
+
+LONGEST_NAME = 256
+"""Characters of a refused name that are told to the observers."""
+
+_METHODS = {IPasswordLogin: "password", IPublicKeyLogin: "publickey", ISessionLogin: "session"}
+
+
+class AccountPortal(Portal):
+    """A portal that tells what happens, and tells a client nothing more than yes or no.
+
+    Besides what :class:`~twisted.cred.portal.Portal` promises, :meth:`login`
+
+    - fails with ``UnauthorizedLogin``, always the same and after the same time, or with
+      :class:`~cftpcluster.auth.credentials.LoginBusy`, at once, when nothing was decided;
+    - answers a mere question about a public key (``signed`` is false) by failing with
+      :class:`~twisted.conch.error.ValidPublicKey` where the key would do, and never with an avatar;
+    - makes one ``LoggedIn`` of each success, one ``LoggedOut`` when its ``logout`` is first called, and one
+      ``LoginFailed`` of each refusal. Questions, and sessions that go on (``ISessionLogin``), make no events.
+    """
+
+    realm: Realm
+
+    def __init__(self, realm: Realm, chain: ChainingChecker, notify: Notify, delay: FailureDelay) -> None:
+        super().__init__(realm)
+        self._chain = chain
+        self._notify = notify
+        self._delay = delay
+
+    _log = Logger()
+
+    def listCredentialsInterfaces(self) -> list[type[Interface]]:
+        return self._chain.credentialInterfaces
+
+    def login(self, credentials: Any, mind: Any, *interfaces: type[Interface]) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self._login(credentials, mind, interfaces))
+
+    async def _login(self, credentials: Any, mind: Any, interfaces: tuple[type[Interface], ...]) -> Any:
+        started = self._delay.started()
+        method = next((name for each, name in _METHODS.items() if each.providedBy(credentials)), "other")
+        question = method == "publickey" and not credentials.signed
+        silent = question or method == "session"
+        try:
+            name = await self._chain.requestAvatarId(credentials)
+            if question:
+                self.realm.admit(name, mind)
+                raise ValidPublicKey
+            interface, avatar, logout = self.realm.requestAvatar(name, mind, *interfaces)
+        except (ValidPublicKey, LoginBusy):
+            raise
+        except UnauthorizedLogin as refusal:
+            if not silent:
+                # Before the delay: who hangs up meanwhile has tried all the same.
+                user = credentials.name[:LONGEST_NAME]
+                self._notify(LoginFailed(user=user, origin=mind, method=method, reason=str(refusal)))
+                await self._delay.since(started)
+            raise UnauthorizedLogin from None
+        if silent:
+            return interface, avatar, logout
+        self._notify(LoggedIn(user=name, origin=mind, method=method))
+        return interface, avatar, self._farewell(LoggedOut(user=name, origin=mind), logout)
+
+    def _farewell(self, event: LoggedOut, logout: Callable[[], Any]) -> Callable[[], Any]:
+        told = False
+
+        def tellAndLogout() -> Any:
+            nonlocal told
+            if not told:
+                told = True
+                self._notify(event)
+            return logout()
+
+        return tellAndLogout

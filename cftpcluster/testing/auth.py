@@ -1,0 +1,146 @@
+"""Log-ins for the tests of servers and of checkers: users without a document, and the contract of a checker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import Factory, define, field
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import Clock
+from zope.interface import Interface, implementer
+from zope.interface.verify import verifyObject
+
+from ..auth.chain import ChainingChecker
+from ..auth.credentials import PasswordLogin
+from ..auth.delay import FailureDelay
+from ..auth.portal import AccountPortal
+from ..auth.realm import Realm
+from ..config.document import SECTIONS, Document, User
+from ..events import Event
+from ..interfaces import IAccount, IFileSystem, IPasswordLogin, IPublicKeyLogin, ISessionLogin
+from ..vocabulary import Origin
+
+if TYPE_CHECKING:
+    from twisted.trial.unittest import SynchronousTestCase
+
+    _Base = SynchronousTestCase
+else:
+    _Base = object
+
+
+def originOf(protocol: str = "sftp", address: str = "192.0.2.7", listener: str = "", session: str = "s1") -> Origin:
+    """Where a log-in comes from, when a test does not care."""
+    return Origin(protocol=protocol, address=address, listener=listener or protocol, session=session)
+
+
+def documentWith(*users: User) -> Document:
+    """A document that has these users and nothing else."""
+    document = Document()
+    table = document.users
+    for user in users:
+        table = table.insert(user.name, user)
+    return Document(sections={**{name: document.sections[name] for name in SECTIONS}, "users": table})
+
+
+@implementer(ICredentialsChecker)
+@define(eq=False)
+class SimpleChecker:
+    """Users by name with their passwords in the clear and the wire form of their public keys. Sessions made at
+    ``sessionsSince`` or later go on."""
+
+    passwords: Mapping[str, bytes] = Factory(dict)
+    keys: Mapping[str, bytes] = Factory(dict)
+    sessionsSince: int = 0
+    asked: list[Any] = field(factory=list)
+
+    credentialInterfaces = (IPasswordLogin, IPublicKeyLogin, ISessionLogin)
+
+    def requestAvatarId(self, credentials: Any) -> Any:
+        self.asked.append(credentials)
+        name = credentials.name
+        if IPasswordLogin.providedBy(credentials):
+            known = self.passwords.get(name) == credentials.password
+        elif IPublicKeyLogin.providedBy(credentials):
+            known = self.keys.get(name) == credentials.blob
+        else:
+            known = credentials.credentialsRevision >= self.sessionsSince
+        if not known:
+            raise UnauthorizedLogin("no such user, or the wrong secret")
+        return name
+
+
+@define(eq=False)
+class Logins:
+    """A portal for the tests of one server, and what it was told.
+
+    :ivar document: replace it to change the users' rights under a running server.
+    :ivar events: what was notified so far, by the portal; give :meth:`notify` to what else makes events.
+    """
+
+    files: Callable[[User, Origin], IFileSystem]
+    checker: SimpleChecker
+    document: Document
+    avatars: Mapping[type[Interface], Callable[[IAccount], Any]] = Factory(dict)
+    clock: Clock = Factory(Clock)
+    failureSeconds: float = 0.0
+    events: list[Event] = field(factory=list)
+
+    @classmethod
+    def of(
+        cls, files: IFileSystem, passwords: Mapping[str, bytes], keys: Mapping[str, bytes] | None = None, **options: Any
+    ) -> Logins:
+        """Users that all see the same files."""
+        keys = keys or {}
+        users = [User(name=name) for name in {**passwords, **keys}]
+        return cls(lambda user, origin: files, SimpleChecker(passwords, keys), documentWith(*users), **options)
+
+    def notify(self, event: Event) -> None:
+        self.events.append(event)
+
+    def portal(self) -> AccountPortal:
+        realm = Realm(lambda: self.document, self.files, self.avatars, self.clock.seconds)
+        delay = FailureDelay(self.clock, lambda: 0.0, self.failureSeconds, 0.0)
+        return AccountPortal(realm, ChainingChecker([self.checker]), self.notify, delay)
+
+
+class PasswordCheckerContract(_Base):
+    """What every checker that takes passwords promises. Mix it into a ``SynchronousTestCase``; the checker must need no
+    thread and no wait (see :mod:`cftpcluster.testing.threads`)."""
+
+    def makeChecker(self, name: str, password: bytes) -> ICredentialsChecker:
+        """A checker that knows this one user."""
+        raise NotImplementedError
+
+    def askChecker(self, name: str, password: bytes) -> Deferred[Any]:
+        """Ask a checker that knows alice, whose password is ``right``."""
+        checker = self.makeChecker("alice", b"right")
+        login: Any = PasswordLogin(name, password, originOf())
+        return maybeDeferred(checker.requestAvatarId, login)
+
+    def test_isAChecker(self) -> None:
+        verifyObject(ICredentialsChecker, self.makeChecker("alice", b"right"))
+
+    def test_rightPasswordGivesTheName(self) -> None:
+        self.assertEqual(self.successResultOf(self.askChecker("alice", b"right")), "alice")
+
+    def test_otherPasswordsAreRefused(self) -> None:
+        for password in (b"", b"wrong", b"right\0", b"right\0right", b"right ", b"right\n", b"Right", b"r" * 100_000):
+            self.failureResultOf(self.askChecker("alice", password), UnauthorizedLogin)
+
+    def test_namesAreComparedExactly(self) -> None:
+        for name in (
+            "",
+            "Alice",
+            "alice\0",
+            "alice\0x",
+            "alice\n",
+            " alice",
+            "alice/",
+            "../alice",
+            "\udcff",
+            "a" * 100_000,
+        ):
+            self.failureResultOf(self.askChecker(name, b"right"), UnauthorizedLogin)
