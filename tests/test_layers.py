@@ -24,14 +24,14 @@ PACKAGE = "cftpcluster"
 LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     # From the lowest up. A module may import what stands in a line above its own, and what stands in the same braces.
     (frozenset({"_version"}),),
-    (frozenset({"vocabulary"}),),
+    (frozenset({"vocabulary"}), frozenset({"networks"})),
     (frozenset({"errors"}), frozenset({"networks"})),
     (frozenset({"config"}), frozenset({"events"})),
     (frozenset({"interfaces"}),),
     (frozenset({"files"}), frozenset({"journal"})),
     (frozenset({"auth"}), frozenset({"observers"})),
     (frozenset({"servers"}), frozenset({"manager"}), frozenset({"cluster"})),
-    (frozenset({"node", "administration", "founding", "state"}),),
+    (frozenset({"node", "administration", "components", "founding", "services", "state"}),),
     (frozenset({"testing"}),),
     (frozenset({"tap"}), frozenset({"cli"})),
 )
@@ -201,7 +201,7 @@ def importsOfTesting(tree: Tree) -> list[str]:
 
 def impureConfiguration(tree: Tree) -> list[str]:
     """``config``, and what lies beneath it, are pure values."""
-    pure = {"config", "errors", "vocabulary", "_version"}
+    pure = {"config", "errors", "networks", "vocabulary", "_version"}
     return [
         each.complain("configuration is pure values, and so is what it is made of")
         for each in tree.imports
