@@ -12,7 +12,7 @@ _HERE = Path(__file__).resolve().parent
 
 project = "cftpcluster"
 author = "cftpcluster contributors"
-copyright = author  # noqa: A001 - Sphinx's name for it
+copyright = author  # noqa: A001 - the name that Sphinx asks for
 release = version = metadata.version("cftpcluster")
 
 extensions = ["myst_parser"]
