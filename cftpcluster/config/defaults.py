@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..networks import PRIVATE_NETWORKS
-from .changes import Batch, Put
+from .changes import Put
 from .document import Backend, Checker, Listener, Observer
 
 DEFAULT_LISTENERS = (
@@ -17,16 +17,14 @@ DEFAULT_LISTENERS = (
 )
 
 
-def defaultChange() -> Batch:
-    """The change that puts everything in place: local storage, the listeners, log-in by the document's users, the log.
+def defaultChanges() -> tuple[Put, ...]:
+    """What puts everything in place: local storage, the listeners, log-in by the document's users, the log.
 
-    There are no users. A listener is valid only with its certificate, so this belongs into the batch that puts one.
+    There are no users. A listener is valid only with its certificate, so these belong into the batch that puts one.
     """
-    return Batch(
-        (
-            Put("backends", Backend(name="files", kind="local", options={"root": "files"})),
-            *(Put("listeners", listener) for listener in DEFAULT_LISTENERS),
-            Put("checkers", Checker(name="users", kind="users")),
-            Put("observers", Observer(name="log", kind="log")),
-        )
+    return (
+        Put("backends", Backend(name="files", kind="local", options={"root": "files"})),
+        *(Put("listeners", listener) for listener in DEFAULT_LISTENERS),
+        Put("checkers", Checker(name="users", kind="users")),
+        Put("observers", Observer(name="log", kind="log")),
     )
