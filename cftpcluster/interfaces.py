@@ -269,6 +269,9 @@ class IFollower(Interface):
     def perform(action: str, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
         """Do something on that node (``drain``, ``resync``...); plain values both ways."""
 
+    def clusterStatus(status: Mapping[str, Any]) -> Deferred[None]:
+        """The cluster as its primary sees it, plain values, so that a follower can show every node."""
+
 
 class IPublisher(Interface):
     """The primary, as its followers see it; the avatar that a node's certificate gets."""
@@ -285,6 +288,12 @@ class IPublisher(Interface):
 
     def report(status: Mapping[str, Any]) -> Deferred[None]:
         """What a follower says of itself: state, revision live, problems, version."""
+
+    def relay(node: str, action: str, arguments: Mapping[str, Any], author: Author) -> Deferred[Mapping[str, Any]]:
+        """Have the primary perform something on another node; see :meth:`IFollower.perform`. ``Forbidden``."""
+
+    def renewCertificate(request: bytes) -> Deferred[bytes]:
+        """A new certificate (PEM) for the node that asks, for its certificate signing request (PEM). ``Refused``."""
 
 
 class IAdministration(Interface):
