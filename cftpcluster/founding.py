@@ -1,0 +1,138 @@
+"""The first start of a node: a primary founds a cluster, a secondary joins one.
+
+Both are atomic: a state folder *has a node* from the moment its journal holds the first revision (a primary) or the
+answer to its join is on disk (a secondary). Killed before that, the next start begins anew; nothing is half done.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import socket
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from argon2 import PasswordHasher
+from attrs import field, frozen
+
+from .cluster.authority import Authority, makeHostKeys, makeServiceCertificate, newNodeKey
+from .cluster.membership import NodeIdentity, keyFingerprint
+from .cluster.sealing import Sealer, newClusterKey
+from .config.changes import Batch, Change, Promote, Put
+from .config.defaults import defaultChanges
+from .config.document import Admin, Certificate, ClusterKey, HostKey, Node, Role
+from .errors import ClusterError
+from .journal.entry import Proposal
+from .state import StateDirectory
+from .vocabulary import Author
+
+IDENTITY = "node.pem"
+PRIVATE_KEY = "node.key"
+CLUSTER_KEYS = "cluster.keys"
+PEERS = "peers.json"
+
+SYSTEM = Author("system", "full", "local")
+"""The author of what a node does of itself."""
+
+
+@frozen
+class Membership:
+    """What a state folder says of its node.
+
+    :ivar identity: the node's key and certificate.
+    :ivar clusterKeys: what opens the document's secrets, the newest first.
+    :ivar peers: where other nodes were at the join, by name; for as long as there is no document.
+    """
+
+    identity: NodeIdentity
+    clusterKeys: tuple[bytes, ...] = field(repr=False)
+    peers: Mapping[str, str] = field(factory=dict)
+
+    @property
+    def sealer(self) -> Sealer:
+        return Sealer(*self.clusterKeys)
+
+
+def load(state: StateDirectory) -> Membership | None:
+    """What the state folder holds, complete or not; ``None`` where a founding or a join has still to be done."""
+    identity, keys = state.read(IDENTITY), state.readJSON(CLUSTER_KEYS)
+    if identity is None or not isinstance(keys, list):
+        return None
+    peers = state.readJSON(PEERS)
+    return Membership(
+        NodeIdentity.fromPem(identity),
+        tuple(base64.b64decode(key) for key in keys),
+        peers if isinstance(peers, dict) else {},
+    )
+
+
+def hasJoined(state: StateDirectory) -> bool:
+    """Whether this folder's node came by a join; its journal may still be empty."""
+    return state.read(PEERS) is not None
+
+
+def store(state: StateDirectory, membership: Membership) -> None:
+    """Write what :func:`load` reads; ``peers`` last, since they tell that a join is complete."""
+    state.write(CLUSTER_KEYS, b"[%s]" % b",".join(b'"%s"' % base64.b64encode(key) for key in membership.clusterKeys))
+    state.write(IDENTITY, membership.identity.toPem())
+    if membership.peers:
+        state.writeJSON(PEERS, dict(membership.peers))
+
+
+def prepareFounding(
+    state: StateDirectory, name: str, address: str, password: bytes | None
+) -> tuple[Membership, Proposal]:
+    """Make a new cluster's keys, write this node's files, and answer with the first entry to append. Blocks (a second or
+    two); belongs in a thread."""
+    now = time.time()
+    authority = Authority.new(now)
+    identity = authority.identity(name, newNodeKey(), now)
+    membership = Membership(identity, (newClusterKey(),))
+    if password is None:
+        password = secrets.token_urlsafe(18).encode("ascii")
+        state.write(state.adminPassword.name, password + b"\n")
+    change = _foundingChange(membership, authority, name, address, password, now)
+    store(state, membership)
+    return membership, Proposal(change, {}, SYSTEM, name, uuid.uuid4().hex, now)
+
+
+def _foundingChange(
+    membership: Membership, authority: Authority, name: str, address: str, password: bytes, now: float
+) -> Change:
+    sealer = membership.sealer
+    chain, key = makeServiceCertificate([socket.gethostname(), address], now)
+    hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+    fingerprint = keyFingerprint(membership.identity.certificate.public_key())
+    return Batch(
+        (
+            Promote(1, name, "system"),
+            Put("nodes", Node(name=name, address=address, fingerprint=fingerprint)),
+            Put("keys", authority.sealed(sealer)),
+            Put("keys", ClusterKey(name="sessions", key=sealer.seal(os.urandom(32)))),
+            Put("certificates", Certificate(name="default", chain=chain.decode("ascii"), key=sealer.seal(key))),
+            *(Put("hostKeys", HostKey(name=each, key=sealer.seal(pem))) for each, pem in makeHostKeys().items()),
+            *defaultChanges(),
+            Put("admins", Admin(name="admin", role=Role.full, passwordHash=hasher.hash(password))),
+        )
+    )
+
+
+def privateKeyForJoining(state: StateDirectory) -> bytes:
+    """The key that a join is done with: stored before its first use, so that a join that broke off can be repeated."""
+    key = state.read(PRIVATE_KEY)
+    if key is None:
+        key = newNodeKey()
+        state.write(PRIVATE_KEY, key)
+    return key
+
+
+def completeJoin(state: StateDirectory, joined: Any) -> Membership:
+    """Write what a join gave (:class:`cftpcluster.cluster.join.Joined`)."""
+    if not joined.nodes:
+        raise ClusterError("the primary named no node to follow")
+    membership = Membership(joined.identity, tuple(joined.clusterKeys), dict(joined.nodes))
+    store(state, membership)
+    return membership

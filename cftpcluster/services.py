@@ -1,0 +1,329 @@
+"""What runs on a node because the document says so: backends, checkers, observers, listeners.
+
+Makes what runs agree with a document; the first document is no special case. Knows neither journal nor link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from attrs import define, field
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from .auth.chain import ChainingChecker, makePortal
+from .auth.realm import Realm
+from .auth.tree import FileTrees
+from .cluster.sealing import CannotOpen, Sealer
+from .components import Components
+from .config.codec import structure
+from .config.document import Certificate, Component, Document, Listener, Secret, Settings
+from .config.plan import Change, Start, Stop, overridden, plan
+from .errors import ClusterError, Invalid
+from .events import Event
+from .interfaces import IBackend, IObserver
+from .servers.listening import ListenerService
+from .servers.tls import ServerTLS
+
+log = Logger()
+
+
+def effectiveListener(listener: Listener, document: Document, node: str) -> Listener:
+    """A listener as ``node`` serves it: with the overrides of the node's entry in the document."""
+    member = document.nodes.get(node)
+    overrides = member.listeners.get(listener.name) if member else None
+    return overridden(listener, overrides) if overrides else listener
+
+
+@define(eq=False)
+class Running:
+    """A component that runs, and the value it was built from."""
+
+    value: Any
+    built: Any
+
+
+@define(eq=False)
+class Services:
+    """The components of one node.
+
+    :ivar problems: what is wrong, by the path of the object it concerns (``listeners/ftp``).
+    """
+
+    _node: str
+    _stateDirectory: str
+    _bind: str
+    _reactor: Any
+    _filePool: ThreadPool
+    _hashPool: ThreadPool
+    _components: Components
+    _sealer: Callable[[], Sealer]
+    _avatars: Mapping[Any, Callable[..., Any]]
+    _upgradeHash: Callable[[str, str], None]
+    document: Document = field(factory=Document, init=False)
+    problems: dict[str, str] = field(factory=dict, init=False)
+    _backends: dict[str, Running] = field(factory=dict, init=False)
+    _checkers: dict[str, Running] = field(factory=dict, init=False)
+    _observers: dict[str, Running] = field(factory=dict, init=False)
+    _listeners: dict[str, Running] = field(factory=dict, init=False)
+    _tls: dict[str, Running] = field(factory=dict, init=False)
+    _hostKeys: tuple[bytes, ...] = field(factory=tuple, init=False, repr=False)
+    _sessionKeys: tuple[bytes, ...] = field(factory=tuple, init=False, repr=False)
+    _chain: ChainingChecker = field(init=False)
+    _portal: Any = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        trees = FileTrees(self.currentDocument, self.backend, self.notify, self._reactor)
+        realm = Realm(self.currentDocument, trees.build, self._avatars, self._reactor.seconds)
+        self._chain = ChainingChecker(())
+        self._portal = makePortal(realm, self._chain, self.notify)
+
+    def currentDocument(self) -> Document:
+        return self.document
+
+    def settings(self) -> Settings:
+        return self.document.settings
+
+    def backend(self, name: str) -> IBackend | None:
+        """The running backend of that name."""
+        running = self._backends.get(name)
+        return running.built if running else None
+
+    def listener(self, name: str) -> ListenerService | None:
+        """The running listener of that name."""
+        running = self._listeners.get(name)
+        return running.built if running else None
+
+    @property
+    def listeners(self) -> Sequence[ListenerService]:
+        """Every running listener."""
+        return [running.built for running in self._listeners.values()]
+
+    def notify(self, event: Event) -> None:
+        """Hand an event to every observer; one that fails does not harm the others."""
+        for name, running in self._observers.items():
+            observer: IObserver = running.built
+            try:
+                observer.observe(event)
+            except Exception:
+                log.failure("observer {name} failed", name=name)
+
+    async def converge(self, document: Document) -> None:
+        """Make what runs agree with ``document``. Whatever cannot be done is a problem, and the rest is done."""
+        before, self.document = self.document, document
+        if document.certificates is not before.certificates or document.keys is not before.keys:
+            self._openKeys(document)
+        if document.hostKeys is not before.hostKeys:
+            self._hostKeys = tuple(self._opened("hostKeys", document.hostKeys, lambda value: value.key).values())
+        if document.observers is not before.observers:
+            await self._rebuild("observers", self._observers, document.observers, self._buildObserver)
+        if document.backends is not before.backends:
+            await self._rebuild("backends", self._backends, document.backends, self._buildBackend)
+        if document.checkers is not before.checkers:
+            await self._rebuild("checkers", self._checkers, document.checkers, self._buildChecker)
+            self._chain.checkers = tuple(running.built for _, running in sorted(self._checkers.items()))
+        if document.listeners is not before.listeners or document.nodes is not before.nodes:
+            await self._convergeListeners(document)
+
+    # --- keys
+
+    def _opened(self, section: str, values: Mapping[str, Any], secret: Callable[[Any], Secret]) -> dict[str, bytes]:
+        """The opened secrets of a section's objects, by name; one that does not open is a problem."""
+        opened = {}
+        for name, value in sorted(values.items()):
+            try:
+                opened[name] = self._sealer().open(secret(value))
+                self.problems.pop(f"{section}/{name}", None)
+            except CannotOpen as error:
+                self.problems[f"{section}/{name}"] = str(error)
+        return opened
+
+    def _openKeys(self, document: Document) -> None:
+        sessions = {name: key for name, key in document.keys.items() if name.startswith("sessions")}
+        opened = self._opened("keys", sessions, lambda value: value.key)
+        newestFirst = sorted(opened, key=lambda name: sessions[name].revision, reverse=True)
+        self._sessionKeys = tuple(opened[name] for name in newestFirst)
+        for name, key in self._opened("certificates", document.certificates, lambda value: value.key).items():
+            certificate = document.certificates[name]
+            running = self._tls.get(name)
+            if running is None or running.value != certificate:
+                self._takeCertificate(certificate, key, running)
+
+    def _takeCertificate(self, certificate: Certificate, key: bytes, running: Running | None) -> None:
+        try:
+            if running is None:
+                self._tls[certificate.name] = Running(certificate, ServerTLS(certificate.chain.encode("ascii"), key))
+            else:
+                running.built.update(certificate.chain.encode("ascii"), key)
+                running.value = certificate
+            self.problems.pop(f"certificates/{certificate.name}", None)
+        except (ClusterError, ValueError) as error:
+            self.problems[f"certificates/{certificate.name}"] = str(error)
+
+    def hostKeys(self) -> Sequence[bytes]:
+        return self._hostKeys
+
+    def sessionKeys(self, kind: str) -> Sequence[bytes]:
+        """Keys to sign sessions with, for listeners of one kind alone."""
+        return [
+            HKDF(hashes.SHA256(), 32, None, b"cftpcluster sessions " + kind.encode("utf-8")).derive(key)
+            for key in self._sessionKeys
+        ]
+
+    # --- backends, checkers, observers
+
+    async def _rebuild(
+        self, section: str, running: dict[str, Running], wanted: Mapping[str, Component], build: Callable[..., Any]
+    ) -> None:
+        for name in [name for name in running if running[name].value != wanted.get(name)]:
+            await self._close(section, name, running.pop(name))
+        for name in [name for name in list(self.problems) if name.startswith(section + "/")]:
+            del self.problems[name]
+        for name, component in sorted(wanted.items()):
+            if name not in running:
+                try:
+                    factory, config = self._factory(section, component)
+                    running[name] = Running(component, build(factory, config, component))
+                except Exception as error:
+                    self._failed(section, name, error)
+
+    def _factory(self, section: str, component: Component) -> tuple[Any, Any]:
+        factory = self._components.factories[section].get(component.kind)
+        if factory is None:
+            raise ClusterError(f"this node has no plug-in of kind {component.kind!r}")
+        return factory, structure(factory.configClass, component.options)
+
+    def _failed(self, section: str, name: str, error: Exception) -> None:
+        if not isinstance(error, ClusterError):
+            log.failure("could not build {section}/{name}", section=section, name=name)
+        text = "; ".join(map(str, error.problems)) if isinstance(error, Invalid) else str(error) or type(error).__name__
+        self.problems[f"{section}/{name}"] = text
+        log.warn("{section}/{name}: {text}", section=section, name=name, text=text)
+
+    async def _close(self, section: str, name: str, running: Running) -> None:
+        close = getattr(running.built, "close", None)
+        if close is not None:
+            try:
+                await close()
+            except Exception:
+                log.failure("could not close {section}/{name}", section=section, name=name)
+
+    def _buildBackend(self, factory: Any, config: Any, backend: Any) -> IBackend:
+        built: IBackend = factory.build(
+            config,
+            backend=backend,
+            node=self._node,
+            stateDirectory=self._stateDirectory,
+            reactor=self._reactor,
+            pool=self._filePool,
+            settings=self.settings,
+        )
+        return built
+
+    def _buildChecker(self, factory: Any, config: Any, checker: Any) -> Any:
+        return factory.build(
+            config, reactor=self._reactor, pool=self._hashPool, document=self.currentDocument, upgrade=self._upgradeHash
+        )
+
+    def _buildObserver(self, factory: Any, config: Any, observer: Any) -> IObserver:
+        built: IObserver = factory.build(config, node=self._node, reactor=self._reactor)
+        return built
+
+    # --- listeners
+
+    async def _convergeListeners(self, document: Document) -> None:
+        wanted = {name: effectiveListener(value, document, self._node) for name, value in document.listeners.items()}
+        present = {name: running.value for name, running in self._listeners.items()}
+        for step in plan(present, wanted, _sameSocket):
+            match step:
+                case Stop(name):
+                    await self._listeners.pop(name).built.stop()
+                    self.problems.pop(f"listeners/{name}", None)
+                case Change(name, listener):
+                    await self._changeListener(name, listener)
+                case Start(name, listener):
+                    await self._startListener(name, listener)
+
+    async def _changeListener(self, name: str, listener: Listener) -> None:
+        running = self._listeners[name]
+        try:
+            _, config = self._factory("listeners", listener)
+            await running.built.reconfigure(listener, config)
+            running.value = listener
+            self.problems.pop(f"listeners/{name}", None)
+        except Exception as error:
+            self._failed("listeners", name, error)
+
+    async def _startListener(self, name: str, listener: Listener) -> None:
+        try:
+            factory, config = self._factory("listeners", listener)
+            tls = self._tls.get(listener.certificate)
+            if factory.needsTLS and tls is None:
+                raise ClusterError(f"there is no certificate {listener.certificate!r} to serve with")
+            server = factory.build(
+                config,
+                listener=listener,
+                reactor=self._reactor,
+                portal=self._portal,
+                tls=tls.built if tls else None,
+                hostKeys=self.hostKeys,
+                sessionKeys=lambda: self.sessionKeys(listener.kind),
+                settings=self.settings,
+                notify=self.notify,
+                bindAddress=self._bind,
+                pool=self._filePool,
+            )
+            service = ListenerService(
+                listener=listener, server=server, reactor=self._reactor, bindAddress=self._bind, tls=tls.built if tls else None
+            )
+            await service.start()
+            self._listeners[name] = Running(listener, service)
+            self.problems.pop(f"listeners/{name}", None)
+        except Exception as error:
+            self._failed("listeners", name, error)
+
+    # --- the end
+
+    async def drain(self) -> None:
+        """Every listener refuses politely and lets transfers finish."""
+        await gatherResults([service.drain() for service in self.listeners], consumeErrors=True)
+
+    async def stop(self) -> None:
+        """End everything, listeners first."""
+        for name in list(self._listeners):
+            service = self._listeners.pop(name).built
+            await service.stop()
+        for section, running in (("checkers", self._checkers), ("backends", self._backends), ("observers", self._observers)):
+            for name in list(running):
+                await self._close(section, name, running.pop(name))
+
+    # --- what is wrong
+
+    def allProblems(self) -> list[str]:
+        """Every problem of this node's components, with the object's path."""
+        found = {f"listeners/{service.name}": service.problem for service in self.listeners if service.problem}
+        return [f"{path}: {text}" for path, text in sorted({**self.problems, **found}.items())]
+
+    def backendProblems(self) -> Deferred[list[str]]:
+        """What keeps the backends from being used, asked anew."""
+
+        def named(name: str, problems: Sequence[str] | Failure) -> list[str]:
+            if isinstance(problems, Failure):
+                return [f"backends/{name}: {problems.getErrorMessage()}"]
+            return [f"backends/{name}: {problem}" for problem in problems]
+
+        asked = [
+            running.built.problems().addBoth(lambda found, name=name: named(name, found))
+            for name, running in sorted(self._backends.items())
+        ]
+        return gatherResults(asked).addCallback(lambda lists: [problem for problems in lists for problem in problems])
+
+
+def _sameSocket(running: Listener, wanted: Listener) -> bool:
+    """Whether a listener can change from one to the other without letting go of its port."""
+    return (running.kind, running.port, running.certificate) == (wanted.kind, wanted.port, wanted.certificate)
