@@ -77,6 +77,13 @@ def joined(path: str, key: str | int) -> str:
     return f"{path}.{key}" if path else key
 
 
+def prefixed(path: str, problems: collections.abc.Iterable[Problem]) -> Iterator[Problem]:
+    """Problems whose paths start at ``path``, as seen from where that starts."""
+    for problem in problems:
+        nested = problem.path and not problem.path.startswith("[")
+        yield Problem(joined(path, problem.path) if nested else path + problem.path, problem.message)
+
+
 def suggestion(word: str, known: collections.abc.Iterable[str]) -> str:
     """``; did you mean "groups"?`` where a known word is near."""
     near = difflib.get_close_matches(word, list(known), n=1)
@@ -408,18 +415,19 @@ _lenient = _lenientConverter()
 # --- what the rest calls
 
 
-def structure(cls: type[T], plain: Any, path: str = "") -> T:
+def structure(cls: type[T], plain: Any, path: str = "", *, known: Sequence[str] = ()) -> T:
     """An instance of ``cls`` from plain values, strictly; plug-ins' option classes are read by this too.
 
     An instance with a method ``problems()`` (:class:`~cftpcluster.interfaces.IValidator`) is asked for more.
 
     :param path: where ``plain`` stands in what was written, for the problems.
+    :param known: keys that may have been meant by an unknown one, besides those of ``cls``.
     :raises Invalid: with every problem.
     """
     try:
         return _strict.structure(plain, cls)
     except Exception as error:  # noqa: BLE001 a class's own validators may raise anything
-        raise Invalid(list(_told(error, path, hidden=False))) from None
+        raise Invalid(list(_told(error, path, known, hidden=False))) from None
 
 
 def structureLeniently(cls: type[T], plain: Any) -> T:
@@ -440,19 +448,18 @@ def unstructure(value: Any) -> Any:
     return _lenient.unstructure(value)
 
 
-def _told(error: BaseException, path: str, hidden: bool) -> Iterator[Problem]:
+def _told(error: BaseException, path: str, known: Sequence[str], hidden: bool) -> Iterator[Problem]:
     """The problems that an error of the strict converter holds."""
     if isinstance(error, BaseValidationError):
         for inner in error.exceptions:
             innerPath, innerHidden = _place(inner, path, hidden, error.cl)
-            yield from _told(inner, innerPath, innerHidden)
+            yield from _told(inner, innerPath, () if innerPath != path else known, innerHidden)
     elif isinstance(error, ForbiddenExtraKeysError):
-        known = [name for name in attrs.fields_dict(error.cl) if name != "extra"]
+        meant = [*known, *(name for name in attrs.fields_dict(error.cl) if name != "extra")]
         for key in sorted(error.extra_fields, key=str):
-            yield Problem(path, f"unknown key {shown(key)}{suggestion(str(key), known)}")
+            yield Problem(path, f"unknown key {shown(key)}{suggestion(str(key), meant)}")
     elif isinstance(error, _Many):
-        for problem in error.problems:
-            yield Problem(_under(path, problem.path), problem.message)
+        yield from prefixed(path, error.problems)
     elif isinstance(error, _Wrong) and hidden:
         yield Problem(path, f"expected {error.expected}")
     elif isinstance(error, KeyError):
@@ -468,10 +475,3 @@ def _place(error: BaseException, path: str, hidden: bool, cls: type) -> tuple[st
         if isinstance(note, IterableValidationNote):
             return joined(path, note.index), hidden
     return path, hidden
-
-
-def _under(path: str, inner: str) -> str:
-    """``inner`` as seen from where ``path`` starts."""
-    if not inner or inner.startswith("["):
-        return path + inner
-    return joined(path, inner)
