@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from ..errors import InvalidName
+from ..errors import InvalidName, PathEscapes
 from ..vocabulary import VirtualPath
 
 RESERVED_PREFIX = ".cftpcluster-"
@@ -100,3 +100,25 @@ def relative(target: VirtualPath, folder: VirtualPath) -> str:
     while shared < min(len(target), len(folder)) and target[shared] == folder[shared]:
         shared += 1
     return "/".join(("..",) * (len(folder) - shared) + target[shared:]) or "."
+
+
+def linkText(path: VirtualPath, target: str) -> str:
+    """What a symbolic link at ``path`` holds so that it leads to ``target`` (absolute, or relative to the link's
+    folder); ``PathEscapes`` where that lies outside, ``InvalidName`` where it is reserved."""
+    if target.startswith("/"):
+        return relative(parse(target), path[:-1])
+    checkInside(path, target)
+    parse(target, path[:-1])
+    return target
+
+
+def checkInside(path: VirtualPath, text: str) -> str:
+    """The text of the link at ``path``, unless it leads outside as it is written: then ``PathEscapes``."""
+    depth = len(path) - 1
+    for name in text.split("/"):
+        depth += {"..": -1, ".": 0, "": 0}.get(name, 1)
+        if depth < 0:
+            raise PathEscapes
+    if text.startswith("/"):
+        raise PathEscapes
+    return text
