@@ -12,6 +12,9 @@ from zope.interface import implementer
 from ..interfaces import IPasswordLogin, IPublicKeyLogin, ISessionLogin
 from ..vocabulary import Origin
 
+LONGEST_NAME_TOLD = 256
+"""Characters of a refused name that are told to the observers."""
+
 
 class LoginBusy(UnauthorizedLogin):
     """Too many log-ins are being checked: nothing was decided, and the client may try again later."""

@@ -18,12 +18,9 @@ from zope.interface import Interface
 from ..events import LoggedIn, LoggedOut, LoginFailed, Notify
 from ..interfaces import IPasswordLogin, IPublicKeyLogin, ISessionLogin
 from .chain import ChainingChecker
-from .credentials import LoginBusy
+from .credentials import LONGEST_NAME_TOLD, LoginBusy
 from .delay import FailureDelay
 from .realm import Realm
-
-LONGEST_NAME = 256
-"""Characters of a refused name that are told to the observers."""
 
 _METHODS = {IPasswordLogin: "password", IPublicKeyLogin: "publickey", ISessionLogin: "session"}
 
@@ -73,7 +70,7 @@ class AccountPortal(Portal):
         except UnauthorizedLogin as refusal:
             if not silent:
                 # Before the delay: who hangs up meanwhile has tried all the same.
-                user = credentials.name[:LONGEST_NAME]
+                user = credentials.name[:LONGEST_NAME_TOLD]
                 self._notify(LoginFailed(user=user, origin=mind, method=method, reason=str(refusal)))
                 await self._delay.since(started)
             raise UnauthorizedLogin from None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from attrs import Factory, define, field
+from attrs import Factory, define, evolve, field
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -16,12 +17,14 @@ from zope.interface.verify import verifyObject
 from ..auth.chain import ChainingChecker
 from ..auth.credentials import PasswordLogin
 from ..auth.delay import FailureDelay
+from ..auth.passwords import Argon2Cost, matches
 from ..auth.portal import AccountPortal
 from ..auth.realm import Realm
-from ..config.document import SECTIONS, Document, User
+from ..config.document import Document, Named, User
 from ..events import Event
 from ..interfaces import IAccount, IFileSystem, IPasswordLogin, IPublicKeyLogin, ISessionLogin
 from ..vocabulary import Origin
+from .threads import InlinePool
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import SynchronousTestCase
@@ -31,18 +34,50 @@ else:
     _Base = object
 
 
+CHEAP = Argon2Cost(memoryKibibytes=32, passes=1)
+"""Hashes that take next to no time."""
+
+
+def numberedBytes() -> Callable[[int], bytes]:
+    """As :func:`os.urandom`, but always the same from the start."""
+    numbers = itertools.count(1)
+    return lambda length: (next(numbers).to_bytes(4, "big") * length)[:length]
+
+
+def counted(encoded: str) -> str:
+    """What verifying against a hash costs, as text: its form and the cost it names, without salt and digest."""
+    return encoded.rsplit("$", 2)[0]
+
+
+@define(eq=False)
+class CountingPool(InlinePool):
+    """A pool without threads that notes what was worked on.
+
+    :ivar work: for each verification, what it cost (see :func:`counted`); for anything else, ``hash``.
+    """
+
+    work: list[str] = Factory(list)
+
+    def callInThreadWithCallback(
+        self, onResult: Callable[[bool, Any], object] | None, function: Callable[..., object], *args: Any, **kwargs: Any
+    ) -> None:
+        self.work.append(counted(args[0]) if function is matches else "hash")
+        super().callInThreadWithCallback(onResult, function, *args, **kwargs)
+
+
 def originOf(protocol: str = "sftp", address: str = "192.0.2.7", listener: str = "", session: str = "s1") -> Origin:
     """Where a log-in comes from, when a test does not care."""
     return Origin(protocol=protocol, address=address, listener=listener or protocol, session=session)
 
 
-def documentWith(*users: User) -> Document:
-    """A document that has these users and nothing else."""
+def documentWith(*users: User, **sections: Iterable[Named]) -> Document:
+    """A document that has these users, and these objects of other sections."""
     document = Document()
-    table = document.users
-    for user in users:
-        table = table.insert(user.name, user)
-    return Document(sections={**{name: document.sections[name] for name in SECTIONS}, "users": table})
+    tables = dict(document.sections)
+    for name, values in {"users": users, **sections}.items():
+        for value in values:
+            tables[name] = tables[name].insert(value.name, value)
+    return evolve(document, sections=tables)
 
 
 @implementer(ICredentialsChecker)
