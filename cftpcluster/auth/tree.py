@@ -1,0 +1,99 @@
+"""Builds the tree of files that a user sees, from the mounts of the document.
+
+Only the order of the wrappers is decided here; what each does is in :mod:`cftpcluster.files`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from attrs import define
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ..config.document import Document, Mount, User
+from ..errors import FileSystemError, StorageMissing
+from ..events import Notify
+from ..files.mounts import Mounts
+from ..files.paths import parse
+from ..files.policy import Observed, Permitted
+from ..interfaces import IBackend, IFile, IFileSystem, IListing
+from ..vocabulary import Attributes, Kind, OpenMode, Origin, Stat, VirtualPath
+
+
+@implementer(IFileSystem)
+@define(eq=False)
+class MissingStorage:
+    """A folder in the place of a storage that this node does not have; everything in it fails."""
+
+    def stat(self, path: VirtualPath, follow: bool = True) -> Deferred[Stat]:
+        return fail(StorageMissing()) if path else succeed(Stat(Kind.folder, mode=0o555))
+
+    def list(self, path: VirtualPath) -> Deferred[IListing]:
+        return fail(StorageMissing())
+
+    def open(self, path: VirtualPath, mode: OpenMode) -> Deferred[IFile]:
+        return fail(StorageMissing())
+
+    def makeDirectory(self, path: VirtualPath) -> Deferred[None]:
+        return fail(StorageMissing())
+
+    def remove(self, path: VirtualPath) -> Deferred[None]:
+        return fail(StorageMissing())
+
+    def removeDirectory(self, path: VirtualPath) -> Deferred[None]:
+        return fail(StorageMissing())
+
+    def rename(self, old: VirtualPath, new: VirtualPath, overwrite: bool) -> Deferred[None]:
+        return fail(StorageMissing())
+
+    def setAttributes(self, path: VirtualPath, attributes: Attributes) -> Deferred[None]:
+        return fail(StorageMissing())
+
+
+@define(eq=False)
+class FileTrees:
+    """Makes trees.
+
+    :ivar backend: the backend of that name that runs on this node.
+    """
+
+    _document: Callable[[], Document]
+    _backend: Callable[[str], IBackend | None]
+    _notify: Notify
+    _clock: IReactorTime
+    _log = Logger()
+
+    def build(self, user: User, origin: Origin) -> IFileSystem:
+        """The tree of one session: all events of it are this user's, of this origin."""
+        mounted: dict[VirtualPath, Any] = {}
+        for mount in self._mountsOf(user):
+            try:
+                path = parse(mount.path)
+            except FileSystemError as error:
+                self._log.warn("{user}: no mount at {path!r}: {error}", user=user.name, path=mount.path, error=error)
+                continue
+            if path not in mounted:
+                mounted[path] = Permitted(self._storage(mount, user), mount.permissions)
+        return Observed(Mounts(mounted), user.name, origin, self._notify, self._clock)
+
+    def _mountsOf(self, user: User) -> Iterator[Mount]:
+        """Of two at the same path the first counts: the user's own, then the groups' in their order."""
+        yield from user.mounts
+        groups = self._document().groups
+        for name in user.groups:
+            if group := groups.get(name):
+                yield from group.mounts
+
+    def _storage(self, mount: Mount, user: User) -> Any:
+        backend = self._backend(mount.backend)
+        if backend is None:
+            return MissingStorage()
+        try:
+            return backend.fileSystem(mount.folder, user.name, mount.atomicUploads)
+        except FileSystemError as error:
+            self._log.warn("{user}: {backend}: {error}", user=user.name, backend=mount.backend, error=error)
+            return MissingStorage()
