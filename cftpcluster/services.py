@@ -279,7 +279,11 @@ class Services:
                 pool=self._filePool,
             )
             service = ListenerService(
-                listener=listener, server=server, reactor=self._reactor, bindAddress=self._bind, tls=tls.built if tls else None
+                listener=listener,
+                server=server,
+                reactor=self._reactor,
+                bindAddress=self._bind,
+                tls=tls.built if tls else None,
             )
             await service.start()
             self._listeners[name] = Running(listener, service)
@@ -298,7 +302,11 @@ class Services:
         for name in list(self._listeners):
             service = self._listeners.pop(name).built
             await service.stop()
-        for section, running in (("checkers", self._checkers), ("backends", self._backends), ("observers", self._observers)):
+        for section, running in (
+            ("checkers", self._checkers),
+            ("backends", self._backends),
+            ("observers", self._observers),
+        ):
             for name in list(running):
                 await self._close(section, name, running.pop(name))
 

@@ -78,10 +78,16 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         if self["role"] not in ("primary", "secondary"):
-            _leave("--role must be primary or secondary" if self["role"] else "--role primary or --role secondary is required")
+            _leave(
+                "--role must be primary or secondary"
+                if self["role"]
+                else "--role primary or --role secondary is required"
+            )
         name = self["name"] or socket.gethostname().partition(".")[0]
         if not NAME_PATTERN.fullmatch(name):
-            _leave(f"{name!r} is no name for a node: letters, digits, '.', '_', '@' and '-', at most 64; give one with --name")
+            _leave(
+                f"{name!r} is no name for a node: letters, digits, '.', '_', '@' and '-', at most 64; give one with --name"
+            )
         bind = _address(self["bind"], "--bind") if self["bind"] else ""
         directory = Path(self["state-dir"] or state.defaultStateDirectory()).absolute()
         try:
@@ -212,7 +218,9 @@ class NodeService(Service):
             return
         self._terminating = True
         log.info("{signal}: draining", signal=number.name)
-        self._node.drain().addErrback(lambda failure: log.failure("Drain failed", failure)).addBoth(lambda _: self._stop())
+        self._node.drain().addErrback(lambda failure: log.failure("Drain failed", failure)).addBoth(
+            lambda _: self._stop()
+        )
 
     def _stop(self) -> None:
         if self._reactor.running:

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -149,8 +150,14 @@ class NodeProcess:
         """Run ``cftpctl ... --json``, insist on success and return its value."""
         done = self.run(*arguments, "--json", stdin=stdin)
         if done.returncode != 0:
-            raise AssertionError(f"cftpctl {' '.join(arguments)}: exit {done.returncode}: {done.stderr.decode(errors='replace')}")
+            raise AssertionError(
+                f"cftpctl {' '.join(arguments)}: exit {done.returncode}: {done.stderr.decode(errors='replace')}"
+            )
         return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def connection(self) -> HTTPConnection:
+        """A connection to the REST API over the administration socket; a context manager by :func:`closing`."""
+        return _SocketConnection(str(self.state / "admin.sock"))
 
     def token(self, name: str) -> str:
         """A join token for a new node."""
@@ -187,6 +194,19 @@ class NodeProcess:
         return self.process.wait(seconds)
 
 
+class _SocketConnection(HTTPConnection):
+    """HTTP over a UNIX socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=PATIENCE_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
 @define(eq=False)
 class ClusterProcesses:
     """A cluster in a temporary folder; a context manager that ends its own processes and removes the folder.
@@ -207,7 +227,9 @@ class ClusterProcesses:
             self.nodes[name] = NodeProcess(name, address, self.folder / name)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for node in self.nodes.values():
             if node.process is not None and node.process.poll() is None:
                 node.process.kill()
@@ -244,5 +266,7 @@ class ClusterProcesses:
         return heads[0]
 
     def _equalHeads(self) -> tuple[int, str] | None:
-        heads = {(status["revision"], status["chainHash"]) for status in (node.ctl("status") for node in self.nodes.values())}
+        heads = {
+            (status["revision"], status["chainHash"]) for status in (node.ctl("status") for node in self.nodes.values())
+        }
         return heads.pop() if len(heads) == 1 else None

@@ -3,5 +3,8 @@
 from twisted.application.service import ServiceMaker
 
 serviceMaker = ServiceMaker(
-    "cftpcluster", "cftpcluster.tap", "A node of a managed file transfer cluster (FTP, FTPS, SFTP, HTTPS).", "cftpcluster"
+    "cftpcluster",
+    "cftpcluster.tap",
+    "A node of a managed file transfer cluster (FTP, FTPS, SFTP, HTTPS).",
+    "cftpcluster",
 )

@@ -1,0 +1,1 @@
+"""Real processes, real sockets, real clients: each test starts what it needs and ends it."""

@@ -1,0 +1,102 @@
+"""Who is let into a cluster, and who is not."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+import attrs
+from twisted.trial.unittest import SynchronousTestCase
+
+from cftpcluster.cluster.tokens import JoinTokenText
+from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, waitFor
+
+
+class JoiningTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.cluster = ClusterProcesses(["node-a", "node-b"])
+        self.cluster.__enter__()
+        self.addCleanup(self.cluster.__exit__, None, None, None)
+        self.primary = self.cluster.primary.start("primary")
+        self.primary.apply({"users": [{"name": "secretive"}]})
+        self.joiner = self.cluster.secondaries[0]
+
+    def assertRefused(self, node: NodeProcess, *options: str) -> str:
+        """The node does not start, says why in one line, and holds nothing of the configuration."""
+        logged = len(self.primary.log)
+        node.spawn("secondary", *options)
+        assert node.process is not None
+        self.assertNotEqual(node.process.wait(60), 0)
+        said = [line for line in node.log.splitlines() if line.startswith("cftpcluster: ")]
+        self.assertEqual(len(said), 1, node.log)
+        self.assertNotIn("Traceback", node.log)
+        for file in node.state.rglob("*"):
+            if file.is_file():
+                self.assertNotIn(b"secretive", file.read_bytes())
+        waitFor("the primary says so too", lambda: "refused" in self.primary.log[logged:])
+        return said[0]
+
+    def test_tokenOfAnotherNodeIsRefused(self) -> None:
+        line = self.assertRefused(self.joiner, "--join", self.primary.token("node-x"))
+        self.assertIn("node-x", line)
+
+    def test_expiredTokenIsRefused(self) -> None:
+        done = self.primary.run("node", "token", "node-b", "--expires", "1")
+        expired = time.monotonic() + 1.1
+        waitFor("the token has expired", lambda: time.monotonic() > expired)
+        self.assertIn("expired", self.assertRefused(self.joiner, "--join", done.stdout.decode().strip()))
+
+    def test_usedTokenIsRefused(self) -> None:
+        token = self.primary.token("node-b")
+        self.joiner.start("secondary", "--join", token)
+        self.joiner.stop()
+        shutil.rmtree(self.joiner.state)
+        self.assertIn("used", self.assertRefused(self.joiner, "--join", token))
+
+    def test_tokenOfAnotherClusterIsRefused(self) -> None:
+        with ClusterProcesses(["stranger"]) as other:
+            other.primary.start("primary")
+            foreign = other.primary.token("node-b")
+            other.primary.stop()
+            # Its address is ours now: whoever answers there does not prove to be of the token's cluster.
+            forged = attrs.evolve(JoinTokenText.parse(foreign), host=self.primary.address).render()
+            self.joiner.spawn("secondary", "--join", forged)
+            assert self.joiner.process is not None
+            self.assertNotEqual(self.joiner.process.wait(60), 0)
+            self.assertIn("cluster", self.joiner.log)
+
+    def test_certificateOfAnotherAuthorityIsRefused(self) -> None:
+        """A member's own files, with an identity that another cluster's authority made for the same name."""
+        self.cluster.join(self.joiner)
+        self.joiner.stop()
+        with ClusterProcesses(["node-b"]) as other:
+            other.primary.start("primary")
+            other.primary.stop()
+            shutil.copy(other.primary.state / "node.pem", self.joiner.state / "node.pem")
+        self.primary.apply({"users": [{"name": "later"}]})
+        logged = len(self.primary.log)
+        self.joiner.spawn("secondary")
+        waitFor("the primary says so", lambda: "refused" in self.primary.log[logged:])
+        waitFor("it is shown", lambda: self.stateOf(self.joiner) in ("refused", "disconnected"))
+        self.assertNotIn("later", str(self.joiner.ctl("export")))
+
+    def test_removedNodeIsOutAtOnce(self) -> None:
+        self.cluster.join(self.joiner)
+        self.cluster.converged()
+        self.primary.ctl("node", "remove", "node-b")
+        waitFor(
+            "it knows",
+            lambda: self.joiner.ctl("status")["nodes"] and self.stateOf(self.joiner) in ("refused", "disconnected"),
+        )
+        self.primary.apply({"users": [{"name": "later"}]})
+        self.joiner.stop()
+        self.joiner.start("secondary")
+        waitFor("it is refused", lambda: self.stateOf(self.joiner) == "refused")
+        self.assertNotIn("later", str(self.joiner.ctl("export")))
+        self.assertIn("node-b", self.primary.log)
+
+    def stateOf(self, node: NodeProcess) -> str:
+        for entry in node.ctl("status")["nodes"]:
+            if entry["name"] == node.name:
+                return str(entry["state"])
+        return ""
