@@ -342,6 +342,10 @@ class IServer(IProtocolFactory, IReconfigurable):
         """End what is left, at once; not a Deferred."""
 
 
+class IPrivateServer(IServer):
+    """A server that only loopback and private networks reach, unless its listener's ``allow`` says otherwise."""
+
+
 class IObserver(Interface):
     """Is told what happens on this node."""
 

@@ -1,0 +1,263 @@
+"""Binds the port of one listener and hands its connections to a server.
+
+From the socket inwards: the door (who may come in, how many), TLS where every connection starts with it, the server.
+It knows no protocol.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IListeningPort,
+    IOpenSSLServerConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+)
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from zope.interface import implementer
+
+from ..config.document import Listener
+from ..errors import Invalid
+from ..interfaces import IPrivateServer, IServer
+from ..networks import PRIVATE_NETWORKS, AddressRule, Networks, countedAs
+from ..vocabulary import Problem
+from ._port import IDoor, listenTCP
+
+RETRY_SECONDS = 5.0
+"""Between attempts to bind a port that is taken."""
+
+MOST_CONNECTIONS = 10_000
+"""Of one listener."""
+
+MOST_CONNECTIONS_OF_A_SOURCE = 2_500
+"""Of one listener, from one address (IPv6: one /64): nobody may keep all others out."""
+
+LAST_WORDS_SECONDS = 1.0
+"""What a server that ends its connections has to send its last words, before they are cut."""
+
+ALL_ADDRESSES = ("0.0.0.0", "::")
+
+_WITHOUT_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
+
+
+@implementer(IDoor)
+@define(eq=False)
+class Door:
+    """Decides by a client's address, before any byte, and counts who is in.
+
+    :ivar inside: the transports of the connections that stand.
+    """
+
+    _inner: IProtocolFactory
+    rule: AddressRule
+    _most: int
+    _mostOfASource: int
+    asked: int = field(default=0, init=False)
+    inside: set[Any] = field(factory=set, init=False)
+    _sources: Counter[str] = field(factory=Counter, init=False)
+    _ports: int = field(default=0, init=False)
+    _waiting: list[Deferred[None]] = field(factory=list, init=False)
+
+    def doStart(self) -> None:
+        self._ports += 1
+        if self._ports == 1:
+            self._inner.doStart()
+
+    def doStop(self) -> None:
+        self._ports -= 1
+        if self._ports == 0:
+            self._inner.doStop()
+
+    def buildProtocol(self, addr: Any) -> IProtocol | None:
+        self.asked += 1
+        if not self.rule.admits(addr.host):
+            return None
+        if len(self.inside) >= self._most or self._sources[countedAs(addr.host)] >= self._mostOfASource:
+            return None
+        return self._inner.buildProtocol(addr)
+
+    def came(self, transport: Any) -> None:
+        self.inside.add(transport)
+        self._sources[countedAs(transport.getPeer().host)] += 1
+
+    def went(self, transport: Any) -> None:
+        if transport in self.inside:
+            self.inside.remove(transport)
+            source = countedAs(transport.getPeer().host)
+            self._sources[source] -= 1
+            if not self._sources[source]:
+                del self._sources[source]
+        if not self.inside:
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                each.callback(None)
+
+    def whenEmpty(self) -> Deferred[None]:
+        """Fires when nobody is inside."""
+        empty: Deferred[None] = Deferred()
+        if self.inside:
+            self._waiting.append(empty)
+        else:
+            empty.callback(None)
+        return empty
+
+
+@define(eq=False, kw_only=True)
+class ListenerService:
+    """One listener of the document, on this node.
+
+    :ivar listener: as it is served now.
+    :ivar problem: what keeps it from being served as it should be, or ``None``; tried again every some seconds.
+    """
+
+    listener: Listener
+    _server: IServer
+    _reactor: Any
+    _bindAddress: str
+    _tls: IOpenSSLServerConnectionCreator | None
+    _mostConnections: int = MOST_CONNECTIONS
+    _mostOfASource: int = MOST_CONNECTIONS_OF_A_SOURCE
+    _listen: Callable[[Any, int, IDoor, str], IListeningPort] = listenTCP
+    problem: str | None = field(default=None, init=False)
+    _bound: dict[str, IListeningPort] = field(factory=dict, init=False)
+    _door: Door = field(init=False)
+    _retry: IDelayedCall | None = field(default=None, init=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        """:raises Invalid: for networks that are none."""
+        rule = self._rule(self.listener)
+        self._door = Door(self._behindTheDoor(), rule, self._mostConnections, self._mostOfASource)
+
+    @property
+    def name(self) -> str:
+        return self.listener.name
+
+    @property
+    def ready(self) -> bool:
+        """Whether clients can come in, on one address at least."""
+        return bool(self._bound)
+
+    @property
+    def port(self) -> int:
+        """The port that is bound; the listener's while none is."""
+        for bound in self._bound.values():
+            address: Any = bound.getHost()
+            return int(address.port)
+        return self.listener.port
+
+    @property
+    def connections(self) -> int:
+        return len(self._door.inside)
+
+    def _behindTheDoor(self) -> IProtocolFactory:
+        if not self._server.implicitTLS:
+            return self._server
+        assert self._tls is not None, "this server needs a certificate"
+        return TLSMemoryBIOFactory(self._tls, False, self._server, self._reactor)
+
+    def _rule(self, listener: Listener) -> AddressRule:
+        problems = []
+        lists = {"allow": listener.allow, "deny": listener.deny}
+        if not listener.allow and IPrivateServer.providedBy(self._server):
+            lists["allow"] = PRIVATE_NETWORKS
+        networks = {}
+        for key, texts in lists.items():
+            try:
+                networks[key] = Networks.parse(texts)
+            except ValueError as error:
+                problems.append(Problem(key, str(error)))
+        if problems:
+            raise Invalid(problems)
+        return AddressRule(**networks)
+
+    # --- the socket
+
+    def start(self) -> Deferred[None]:
+        """Bind; where that does not go, it is a problem, and tried again until :meth:`stop`."""
+        self._bind()
+        return succeed(None)
+
+    def _bind(self) -> None:
+        self._retry = None
+        problems = []
+        for address in (self._bindAddress,) if self._bindAddress else ALL_ADDRESSES:
+            if address not in self._bound:
+                try:
+                    self._bound[address] = self._listen(self._reactor, self.port, self._door, address)
+                except (CannotListenError, OSError) as error:
+                    cause = error.socketError if isinstance(error, CannotListenError) else error
+                    if not (address == "::" and not self._bindAddress and cause.errno in _WITHOUT_IPV6):
+                        problems.append(self._explain(cause, address))
+        self._tell(problems[0] if problems else None)
+        if problems:
+            self._retry = self._reactor.callLater(RETRY_SECONDS, self._bind)
+
+    def _explain(self, error: OSError, address: str) -> str:
+        if error.errno == errno.EADDRINUSE:
+            return f"port {self.port} is in use"
+        if error.errno == errno.EACCES:
+            return f"port {self.port} needs privileges"
+        if error.errno in _WITHOUT_IPV6:
+            return f"address {address} is not of this machine"
+        return f"cannot listen on port {self.port}: {error.strerror or error}"
+
+    def _tell(self, problem: str | None) -> None:
+        if problem is None:
+            self._log.info("listener {name}: listening on port {port}", name=self.name, port=self.port)
+        elif problem != self.problem:
+            self._log.warn("listener {name}: {problem}", name=self.name, problem=problem)
+        self.problem = problem
+
+    # --- changes, and the end
+
+    def reconfigure(self, listener: Listener, config: Any) -> Deferred[None]:
+        """Take another value of the same listener and its options; connections that stand stay.
+
+        Port and kind must be the same: for others, make another service. Fails with ``Invalid``.
+        """
+        return Deferred.fromCoroutine(self._reconfigure(listener, config))
+
+    async def _reconfigure(self, listener: Listener, config: Any) -> None:
+        rule = self._rule(listener)
+        await self._server.reconfigure(config)
+        self._door.rule = rule
+        self.listener = listener
+
+    def drain(self) -> Deferred[None]:
+        """Have the server refuse new sessions politely; the port stays bound. Fires when the last session is gone."""
+        return self._server.drain()
+
+    def stopListening(self) -> Deferred[None]:
+        """Let go of the port; connections stay. Idempotent."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        bound, self._bound = self._bound, {}
+        closing = [maybeDeferred(each.stopListening) for each in bound.values()]
+        return gatherResults(closing).addCallback(lambda results: None)
+
+    def stop(self) -> Deferred[None]:
+        """Let go of the port, and end what is left; fires when the last connection is gone."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await self.stopListening()
+        self._server.disconnect()
+        hurry = self._reactor.callLater(LAST_WORDS_SECONDS, self._abort)
+        await self._door.whenEmpty()
+        if hurry.active():
+            hurry.cancel()
+
+    def _abort(self) -> None:
+        for transport in list(self._door.inside):
+            transport.abortConnection()
