@@ -1,0 +1,37 @@
+"""What everything that speaks HTTP shares: a strict front, problem details, sessions in signed cookies.
+
+It serves no route of its own, and knows neither files nor administration.
+"""
+
+from ._channel import Patience, Site
+from ._problems import HTTPProblem, answerProblems, encodeJSON, jsonAnswer, problemOf
+from ._request import JSON_BYTES, BodyCutShort, Request
+from ._sessions import (
+    CSRF_HEADER,
+    SAFE_METHODS,
+    Session,
+    Sessions,
+    VerifiedLogins,
+    basicCredentials,
+    isForeign,
+)
+
+__all__ = [
+    "CSRF_HEADER",
+    "JSON_BYTES",
+    "SAFE_METHODS",
+    "BodyCutShort",
+    "HTTPProblem",
+    "Patience",
+    "Request",
+    "Session",
+    "Sessions",
+    "Site",
+    "VerifiedLogins",
+    "answerProblems",
+    "basicCredentials",
+    "encodeJSON",
+    "isForeign",
+    "jsonAnswer",
+    "problemOf",
+]

@@ -1,0 +1,342 @@
+"""A strict HTTP/1.1 connection, and the site whose connections are such.
+
+RFC 9112: message syntax; sections 2.2, 5.1, 5.2 and 6 on what must be refused. A message that two readers could
+understand differently (a proxy in front and this server) is answered with 400 and ends the connection; so is one that
+takes its time. What is asked for is not known here.
+
+The conversation: a request's headers are read; it is served at once (:class:`~._request.Request`); the body is read
+when the route asks for it; the next request of the connection is read when the answer is complete. An answer that did
+not wait for its request's body ends the connection: what still comes is thrown away for a while, since closing a socket
+with unread bytes would destroy the answer on its way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.iweb import IRequest
+from twisted.web.server import Site as TwistedSite
+
+from ._request import Request
+
+
+@frozen
+class Patience:
+    """How long a client may take, in seconds.
+
+    :ivar header: for the headers of a request, from their first byte.
+    :ivar idle: between two requests.
+    :ivar body: for each :data:`LEAST_BODY_BYTES` of a body.
+    :ivar answer: for taking what was written to it, and for leaving when told to.
+    :ivar linger: for hearing an answer that did not wait for the request's body.
+    """
+
+    header: float = 30
+    idle: float = 75
+    body: float = 30
+    answer: float = 60
+    linger: float = 2
+
+
+LEAST_BODY_BYTES = 4096
+_LINGER_BYTES = 1024 * 1024
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~%-]{1,253})?(:[0-9]{0,5})?")
+_ONCE = (b"Content-Length", b"Transfer-Encoding", b"Host", b"Authorization", b"Content-Type", b"Expect")
+
+
+class Channel(HTTPChannel):
+    """One connection."""
+
+    site: Any
+    patience: Patience = Patience()
+    _deaf = False
+    _thrownAway = 0
+    _bodyPaused = False
+    _bodyBytes = 0
+    _deadline: Any = None
+    _answerDeadline: Any = None
+    _end: Any = None
+
+    # --- connection
+
+    def connectionMade(self) -> None:
+        self.timeOut = self.patience.idle
+        super().connectionMade()
+        self.site.connected(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._deaf = True
+        self._setDeadline(None)
+        self._cancelAnswerDeadline()
+        self._endIn(None)
+        super().connectionLost(reason)
+        self.site.disconnected(self)
+
+    def abort(self) -> None:
+        self._deaf = True
+        self.transport.abortConnection()
+
+    def loseConnection(self) -> None:
+        """Once all is written, and not for ever where nobody reads it."""
+        self._deaf = True
+        self._setDeadline(None)
+        self._endIn(self.patience.answer, self.abort)
+        super().loseConnection()
+
+    def _endIn(self, seconds: float | None, end: Callable[[], object] | None = None) -> None:
+        if self._end is not None and self._end.active():
+            self._end.cancel()
+        self._end = None if seconds is None else self.callLater(seconds, end)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is under way."""
+        return not self.requests
+
+    def closeWhenIdle(self) -> None:
+        self.persistent = False
+        if self.idle and not self._deaf:
+            self.loseConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._deaf:
+            self._throwAway(data)
+            return
+        if self.idle and self._deadline is None:
+            self._setDeadline(self.patience.header)
+        super().dataReceived(data)
+
+    def _throwAway(self, data: bytes) -> None:
+        self._thrownAway += len(data)
+        if self._thrownAway > _LINGER_BYTES and self.transport is not None:
+            self.transport.pauseProducing()
+
+    def _setDeadline(self, seconds: float | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if seconds is not None:
+            self._deadline = self.callLater(seconds, self._late)
+
+    def _late(self) -> None:
+        self._deadline = None
+        if self.requests and self._transferDecoder is not None and self._bodyBytes >= LEAST_BODY_BYTES:
+            self._expectBody()
+        elif self.requests:
+            # The headers or the body of a request are not complete: there is nobody to be polite to.
+            self.abort()
+        else:
+            self.loseConnection()
+
+    # --- headers
+
+    def lineReceived(self, line: bytes) -> None:
+        if self._deaf:
+            return
+        if b"\r" in line or b"\n" in line or b"\0" in line or line[:1] in {b" ", b"\t"}:
+            # Bare line ends, and headers continued on a second line (obs-fold).
+            self._respondToBadRequestAndDisconnect()
+            return
+        super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._respondToBadRequestAndDisconnect()
+
+    def headerReceived(self, line: bytes) -> bool:
+        # The superclass goes on with the next line after a bad one.
+        return not self._deaf and super().headerReceived(line)
+
+    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
+        if header == b"Content-Length" and not _LENGTH.fullmatch(data):
+            return self._failChooseTransferDecoder()
+        if header == b"Transfer-Encoding" and (data.lower() != b"chunked" or self._version != b"HTTP/1.1"):
+            return self._failChooseTransferDecoder()
+        return super()._maybeChooseTransferDecoder(header, data)
+
+    def allHeadersReceived(self) -> None:
+        self._setDeadline(None)
+        request = self.requests[-1]
+        if not self._wellFormed(request):
+            self._respondToBadRequestAndDisconnect()
+            self.length = None
+            return
+        request.parseCookies()
+        self.persistent = self.persistent and self.checkPersistence(request, self._version)
+        request.gotLength(self.length)
+        if self.length != 0:
+            self._savedTimeOut = self.setTimeout(None)
+            request.headersReceived(self._command, self._path, self._version)
+
+    def checkPersistence(self, request: Any, version: bytes) -> bool:
+        tokens = b",".join(request.requestHeaders.getRawHeaders(b"Connection", [])).lower().split(b",")
+        if version != b"HTTP/1.1" or b"close" in {token.strip() for token in tokens}:
+            request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+            return False
+        return True
+
+    def _wellFormed(self, request: Any) -> bool:
+        headers = request.requestHeaders
+        if any(len(headers.getRawHeaders(name, [])) > 1 for name in _ONCE):
+            return False
+        host = headers.getRawHeaders(b"Host")
+        if host is None:
+            return bool(self._version == b"HTTP/1.0")
+        expect = headers.getRawHeaders(b"Expect", [b"100-continue"])[0]
+        return _HOST.fullmatch(host[0]) is not None and expect.lower() == b"100-continue"
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        if self._deaf:
+            return
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        for request in self.requests:
+            request.connectionLost(Failure(ConnectionError("the client broke the protocol")))
+        self.requests = []
+        self._lingerThenClose()
+
+    # --- bodies
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if self._deaf:
+            self._throwAway(data)
+            return
+        if not self._handlingRequest:
+            self._bodyBytes += len(data)
+        super().rawDataReceived(data)
+
+    def allContentReceived(self) -> None:
+        if not self._deaf:
+            self._setDeadline(None)
+            super().allContentReceived()
+
+    def continueWithBody(self, request: Any) -> None:
+        """A route wants the body: the client may be waiting to hear so."""
+        if self._version == b"HTTP/1.1" and request.requestHeaders.hasHeader(b"Expect"):
+            self._send100Continue()
+
+    def pauseBody(self) -> None:
+        """Read nothing for a while; the client is not to blame for what this takes."""
+        self._bodyPaused = True
+        self._setDeadline(None)
+        self._networkProducer.pauseProducing()
+
+    def resumeBody(self) -> None:
+        self._bodyPaused = False
+        if self.requests and not self._handlingRequest and not self._deaf:
+            self._expectBody()
+            if not self._waitingForTransport:
+                self._networkProducer.resumeProducing()
+
+    def _expectBody(self) -> None:
+        self._bodyBytes = 0
+        self._setDeadline(self.patience.body)
+
+    # --- answers
+
+    def pauseProducing(self) -> None:
+        super().pauseProducing()
+        if self._answerDeadline is None:
+            self._answerDeadline = self.callLater(self.patience.answer, self.abort)
+
+    def resumeProducing(self) -> None:
+        self._cancelAnswerDeadline()
+        super().resumeProducing()
+        if self._bodyPaused:
+            self._networkProducer.pauseProducing()
+
+    def _cancelAnswerDeadline(self) -> None:
+        if self._answerDeadline is not None and self._answerDeadline.active():
+            self._answerDeadline.cancel()
+        self._answerDeadline = None
+
+    def endAfterAnswer(self) -> None:
+        """The request that is answered now is the last one."""
+        self.persistent = False
+
+    def requestDone(self, request: Any) -> None:
+        if self._deaf:
+            return
+        if request.bodyEnded:
+            super().requestDone(request)
+            return
+        del self.requests[0]
+        self._bodyPaused = False
+        self._networkProducer.resumeProducing()
+        self._lingerThenClose()
+
+    def _lingerThenClose(self) -> None:
+        self._deaf = True
+        self.setTimeout(None)
+        self._setDeadline(None)
+        self.clearLineBuffer()
+        self._endIn(self.patience.linger, self.loseConnection)
+
+
+class Site(TwistedSite):
+    """The server of one listener, for one resource.
+
+    :ivar draining: new requests are refused.
+    """
+
+    requestFactory = Request
+    draining = False
+
+    def __init__(self, resource: Any, reactor: IReactorTime, patience: Patience = Patience()) -> None:
+        super().__init__(resource, requestFactory=Request, parsePOSTFormSubmission=False, reactor=reactor)
+        self.patience = patience
+        self._channels: set[Channel] = set()
+        self._gone: list[Deferred[None]] = []
+
+    def buildProtocol(self, address: Any) -> Channel:
+        channel = Channel()
+        channel.factory = self
+        channel.site = self
+        channel.requestFactory = Request
+        channel.callLater = self.reactor.callLater
+        channel.patience = self.patience
+        return channel
+
+    # No access log here: who asked for what is told by events. So no clock has to tick for one.
+
+    def startFactory(self) -> None:
+        pass
+
+    def stopFactory(self) -> None:
+        pass
+
+    def log(self, request: IRequest) -> None:
+        pass
+
+    def connected(self, channel: Channel) -> None:
+        self._channels.add(channel)
+
+    def disconnected(self, channel: Channel) -> None:
+        self._channels.discard(channel)
+        if not self._channels:
+            gone, self._gone = self._gone, []
+            for each in gone:
+                each.callback(None)
+
+    def drain(self) -> Deferred[None]:
+        """New requests get 503, requests under way are finished; fires when no connection is left."""
+        self.draining = True
+        drained: Deferred[None] = Deferred()
+        self._gone.append(drained)
+        for channel in list(self._channels):
+            channel.closeWhenIdle()
+        if not self._channels:
+            self._gone.remove(drained)
+            drained.callback(None)
+        return drained
+
+    def disconnect(self) -> None:
+        """End every connection, at once."""
+        for channel in list(self._channels):
+            channel.abort()

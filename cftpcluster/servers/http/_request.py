@@ -1,0 +1,225 @@
+"""Requests that are served as soon as their headers are there, and take their bodies when the route asks for it.
+
+RFC 9110 sections 10.1.1 (Expect), 15 (status codes). A route that refuses does so without the body having been read:
+nothing of it is kept in memory or on a disk before somebody asked for it. Routes, and what bodies mean, are not known
+here.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from twisted.internet.defer import Deferred, fail
+from twisted.python.failure import Failure
+from twisted.web import server
+from twisted.web.http import datetimeToString
+
+from ._problems import HTTPProblem, problemOf
+
+JSON_BYTES = 1024 * 1024
+"""How long a JSON body may be unless the route says otherwise."""
+
+METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
+
+HARDENING: tuple[tuple[bytes, bytes], ...] = (
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"Referrer-Policy", b"no-referrer"),
+    (b"Cache-Control", b"no-store"),
+    (b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+    (b"X-Frame-Options", b"DENY"),
+    (b"Cross-Origin-Opener-Policy", b"same-origin"),
+    (b"Cross-Origin-Resource-Policy", b"same-origin"),
+    (b"Permissions-Policy", b"camera=(), geolocation=(), microphone=()"),
+)
+"""Headers of every answer, unless the route sets others."""
+
+STRICT_TRANSPORT = (b"Strict-Transport-Security", b"max-age=31536000")
+
+
+class BodyCutShort(Exception):
+    """The connection was lost, or the client broke the protocol, before the body's end."""
+
+
+class Request(server.Request):
+    """A request whose route runs when the headers are there.
+
+    A route takes the body by :meth:`body` or :meth:`receive`, once. Where it does not, the connection ends with the
+    answer. While nobody has asked for the body, no more of it than one read of the socket is held.
+
+    :ivar length: the body's length; ``None`` when it comes in chunks.
+    """
+
+    length: int | None = 0
+    _started = False
+    _bodyEnded = False
+    _taken = False
+    _paused = False
+    _received = 0
+    _mostBytes = 0
+
+    def __init__(self, channel: Any, *args: Any, **named: Any) -> None:
+        super().__init__(channel, *args, parsePOSTFormSubmission=False, **named)
+        self._early: list[bytes] = []
+        self._deliver: Callable[[bytes], object] | None = None
+        self._bodyDone: Deferred[int] | None = None
+
+    # --- from the channel
+
+    def gotLength(self, length: int | None) -> None:
+        self.length = length
+        self.content = io.BytesIO()
+        self._bodyEnded = length == 0
+
+    def headersReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Headers are there, a body follows."""
+        self._started = True
+        self.pauseProducing()
+        super().requestReceived(command, path, version)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """The whole request is there."""
+        self._bodyEnded = True
+        if not self._started:
+            self._started = True
+            super().requestReceived(command, path, version)
+        elif self._bodyDone is not None:
+            self._endBody(self._received)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if self._deliver is None:
+            self._early.append(data)
+            return
+        self._received += len(data)
+        if self._received > self._mostBytes:
+            self._endBody(Failure(_tooLarge(self._mostBytes)))
+        else:
+            self._deliver(data)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._early.clear()
+        self._endBody(Failure(BodyCutShort("the connection was lost")))
+        super().connectionLost(reason)
+
+    # --- the body, for routes
+
+    @property
+    def bodyEnded(self) -> bool:
+        """Whether all of the body has come in."""
+        return self._bodyEnded
+
+    def body(self, mostBytes: int = JSON_BYTES) -> Deferred[bytes]:
+        """The whole body. Fails as :meth:`receive` does."""
+        parts: list[bytes] = []
+        return self.receive(parts.append, mostBytes).addCallback(lambda length: b"".join(parts))
+
+    def receive(self, deliver: Callable[[bytes], object], mostBytes: int) -> Deferred[int]:
+        """Hand the body to ``deliver``, piece by piece; whoever is too slow calls :meth:`pauseProducing`.
+
+        Fires with the body's length when all of it was handed over. Fails with an ``HTTPProblem`` where it is too
+        large (before anything of it is read, if that was to be known), or with ``BodyCutShort``.
+        """
+        if self._taken:
+            raise RuntimeError("the body was taken already")
+        self._taken = True
+        if self.length is not None and self.length > mostBytes:
+            return fail(_tooLarge(mostBytes))
+        if self._disconnected:
+            return fail(BodyCutShort("the connection was lost"))
+        self._mostBytes, self._deliver = mostBytes, deliver
+        done = self._bodyDone = Deferred()
+        early, self._early = self._early, []
+        for data in early:
+            if self._bodyDone is not None:
+                self.handleContentChunk(data)
+        if self._bodyEnded:
+            self._endBody(self._received)
+        elif self._bodyDone is not None:
+            if not self._received:
+                self.channel.continueWithBody(self)
+            if not self._heldBack:
+                self.resumeProducing()
+        return done
+
+    _heldBack = False
+
+    def pauseProducing(self) -> None:
+        """Let the client wait with the rest of the body."""
+        self._heldBack = self._taken
+        if not self._paused and self.channel is not None:
+            self._paused = True
+            self.channel.pauseBody()
+
+    def resumeProducing(self) -> None:
+        self._heldBack = False
+        if self._paused and self.channel is not None:
+            self._paused = False
+            self.channel.resumeBody()
+
+    def _endBody(self, result: Any) -> None:
+        done, self._bodyDone = self._bodyDone, None
+        self._deliver = _ignore
+        if done is not None:
+            done.callback(result)
+
+    # --- the answer
+
+    def process(self) -> None:
+        self.site = self.channel.site
+        self.setHeader(b"Date", datetimeToString())
+        for name, value in HARDENING:
+            self.setHeader(name, value)
+        if self.isSecure():
+            self.setHeader(*STRICT_TRANSPORT)
+        self.prepath = []
+        self.postpath = [unquote_to_bytes(segment) for segment in self.path[1:].split(b"/")]
+        refusal = self._refusal()
+        if refusal is not None:
+            self.write(refusal.answer(self))
+            self.finish()
+            return
+        try:
+            self.render(self.site.getResourceFor(self))
+        except Exception:  # noqa: BLE001 whatever a resource did, its client gets an answer
+            self.processingFailed(Failure())
+
+    def _refusal(self) -> HTTPProblem | None:
+        """What no route needs to see."""
+        if self.method not in METHODS:
+            return HTTPProblem(405 if self.method == b"TRACE" else 501)
+        if not self.path.startswith(b"/"):
+            return HTTPProblem(400, "the request target must be a path")
+        if self.requestHeaders.hasHeader(b"Content-Encoding"):
+            return HTTPProblem(415, "bodies must come without Content-Encoding")
+        if self.site.draining:
+            return HTTPProblem(503, "this node is being taken out of service", headers={"Retry-After": "5"})
+        return None
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """Where no route's error handler was asked."""
+        problem = problemOf(reason)
+        if self._disconnected:
+            return reason
+        if self.startedWriting:
+            # The answer is half out: only a broken connection tells the client that it is not whole.
+            self.channel.abort()
+            return reason
+        self.write(problem.answer(self))
+        self.finish()
+        return reason
+
+    def write(self, data: bytes) -> None:
+        if not self.startedWriting and self.channel is not None and (not self._bodyEnded or self.site.draining):
+            self.channel.endAfterAnswer()
+            self.setHeader(b"Connection", b"close")
+        super().write(data)
+
+
+def _ignore(data: bytes) -> None:
+    pass
+
+
+def _tooLarge(mostBytes: int) -> HTTPProblem:
+    return HTTPProblem(413, f"the body may have at most {mostBytes} bytes")
