@@ -1,0 +1,46 @@
+"""An account as SSH sees it: who may open session channels, and ask for SFTP on them. Knows nothing of log-ins."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from twisted.conch.avatar import ConchUser
+from twisted.conch.interfaces import IConchUser
+
+from ...interfaces import IAccount
+from ._quiet import quietLogger
+from .channel import Program, SessionChannel
+from .sftp import SFTPServer
+
+
+class SSHAvatar(ConchUser):
+    """Session channels and nothing else: no forwarding, no global requests.
+
+    :ivar account: what it was made from.
+    """
+
+    _log = quietLogger()
+
+    def __init__(self, account: IAccount) -> None:
+        super().__init__()
+        self.account = account
+        self.channelLookup[b"session"] = partial(SessionChannel, makeProgram=self._makeProgram)
+
+    def gotGlobalRequest(self, requestType: bytes, data: bytes) -> bool:
+        return False
+
+    def _makeProgram(self, requestType: bytes, argument: bytes, channel: SessionChannel) -> Program | None:
+        if (requestType, argument) != (b"subsystem", b"sftp"):
+            return None
+        transport = channel.conn.transport
+        # OpenSSH's order of a link's arguments is everybody's but AsyncSSH's, which keeps to the draft.
+        draftLinks = b"AsyncSSH" in transport.otherVersionString
+        return SFTPServer(channel, self.account.files, transport.reactor, transport.owner.randomBytes, draftLinks)
+
+
+def sshAvatar(account: IAccount) -> Any:
+    """The :class:`~twisted.conch.interfaces.IConchUser` of an account, for the realm."""
+    avatar: Any = SSHAvatar(account)
+    assert IConchUser.providedBy(avatar)
+    return avatar

@@ -1,0 +1,292 @@
+"""How packets are sealed and opened (RFC 4253, section 6; RFC 4344; RFC 5647; RFC 6668; OpenSSH's PROTOCOL).
+
+A sealer or opener belongs to one direction and one key exchange. It knows packets and sequence numbers, no messages.
+Encrypt-then-MAC and ChaCha20-Poly1305 are safe only together with strict key exchange, which the transport sees to.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from attrs import define, field, frozen
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.poly1305 import Poly1305
+
+from .wire import Buffer, uint32
+
+AUTHENTICATED = (b"aes128-gcm@openssh.com", b"aes256-gcm@openssh.com", b"chacha20-poly1305@openssh.com")
+"""Ciphers that need no MAC of their own; whatever MAC is agreed on beside them is not used."""
+
+CIPHERS = (
+    b"aes128-gcm@openssh.com",
+    b"aes256-gcm@openssh.com",
+    b"chacha20-poly1305@openssh.com",
+    b"aes128-ctr",
+    b"aes192-ctr",
+    b"aes256-ctr",
+)
+
+MACS = (
+    b"hmac-sha2-256-etm@openssh.com",
+    b"hmac-sha2-512-etm@openssh.com",
+    b"hmac-sha2-256",
+    b"hmac-sha2-512",
+)
+
+
+class Tampered(Exception):
+    """A packet does not prove itself."""
+
+
+class Sealer(Protocol):
+    """Makes packets of payloads."""
+
+    def seal(self, sequence: int, parts: Sequence[Buffer]) -> bytes:
+        """The packet whose payload is ``parts`` joined, as it goes over the wire."""
+
+
+class Opener(Protocol):
+    """Makes payloads of packets.
+
+    :ivar headSize: how many bytes of a packet tell its length.
+    :ivar overhead: how many bytes a packet is longer than its length field and what this counts.
+    """
+
+    headSize: int
+    overhead: int
+
+    def length(self, sequence: int, head: bytes) -> int:
+        """What the length field says; called once for each packet, before :meth:`open`. Not proven yet."""
+
+    def open(self, sequence: int, packet: bytes) -> memoryview:
+        """The payload of a whole packet; ``Tampered`` when it does not prove itself."""
+
+
+Keys = Callable[[bytes, int], bytes]
+"""The first bytes of one direction's key material: of ``b"iv"``, ``b"key"`` or ``b"mac"``, so many."""
+
+
+def makeSealer(cipher: bytes, mac: bytes, keys: Keys) -> Sealer:
+    """The sealer of the agreed algorithms."""
+    return _suite(cipher, mac, keys, sealing=True)
+
+
+def makeOpener(cipher: bytes, mac: bytes, keys: Keys) -> Opener:
+    """The opener of the agreed algorithms."""
+    return _suite(cipher, mac, keys, sealing=False)
+
+
+def _frame(parts: Sequence[Buffer], block: int, uncounted: int) -> tuple[int, list[Buffer]]:
+    """Padding length, payload and padding; with their length. ``uncounted`` bytes before them fill blocks too."""
+    size = 1 + sum(map(len, parts))
+    padding = block - (uncounted + size) % block
+    if padding < 4:
+        padding += block
+    return size + padding, [bytes((padding,)), *parts, os.urandom(padding)]
+
+
+def _payload(plain: Buffer) -> memoryview:
+    """What is between the padding length and the padding."""
+    view = memoryview(plain)
+    end = len(view) - view[0]
+    if view[0] < 4 or end < 2:
+        raise Tampered("padding")
+    return view[1:end]
+
+
+@frozen
+class Clear:
+    """Before the first key exchange."""
+
+    headSize = 4
+    overhead = 0
+
+    def seal(self, sequence: int, parts: Sequence[Buffer]) -> bytes:
+        size, framed = _frame(parts, 8, 4)
+        return b"".join([uint32(size), *framed])
+
+    def length(self, sequence: int, head: bytes) -> int:
+        return int.from_bytes(head, "big")
+
+    def open(self, sequence: int, packet: bytes) -> memoryview:
+        if len(packet) % 8:
+            raise Tampered("length")
+        return _payload(memoryview(packet)[4:])
+
+
+@define(eq=False)
+class _Galois:
+    """AES in Galois/Counter mode; the length is authenticated, not encrypted."""
+
+    _key: AESGCM
+    _fixed: bytes
+    _counter: int
+    headSize = 4
+    overhead = 16
+
+    @classmethod
+    def fromKeys(cls, keys: Keys, keySize: int) -> _Galois:
+        initial = keys(b"iv", 12)
+        return cls(AESGCM(keys(b"key", keySize)), initial[:4], int.from_bytes(initial[4:], "big"))
+
+    def _nonce(self) -> bytes:
+        nonce = self._fixed + self._counter.to_bytes(8, "big")
+        self._counter = (self._counter + 1) & 0xFFFFFFFFFFFFFFFF
+        return nonce
+
+    def seal(self, sequence: int, parts: Sequence[Buffer]) -> bytes:
+        size, framed = _frame(parts, 16, 0)
+        head = uint32(size)
+        return head + self._key.encrypt(self._nonce(), b"".join(framed), head)
+
+    def length(self, sequence: int, head: bytes) -> int:
+        return int.from_bytes(head, "big")
+
+    def open(self, sequence: int, packet: bytes) -> memoryview:
+        if (len(packet) - 20) % 16:
+            raise Tampered("length")
+        try:
+            return _payload(self._key.decrypt(self._nonce(), memoryview(packet)[4:], packet[:4]))
+        except InvalidTag:
+            raise Tampered("tag") from None
+
+
+@define(eq=False)
+class _ChaCha:
+    """ChaCha20 and Poly1305 as OpenSSH combines them: the length is encrypted with a key of its own."""
+
+    _main: bytes
+    _head: bytes
+    headSize = 4
+    overhead = 16
+
+    @classmethod
+    def fromKeys(cls, keys: Keys) -> _ChaCha:
+        both = keys(b"key", 64)
+        return cls(both[:32], both[32:])
+
+    @staticmethod
+    def _crypt(key: bytes, counter: int, sequence: int, data: Buffer) -> bytes:
+        # cryptography's nonce is OpenSSH's block counter (64 bits, little-endian) and nonce (64 bits, big-endian)
+        nonce = counter.to_bytes(8, "little") + sequence.to_bytes(8, "big")
+        return Cipher(algorithms.ChaCha20(key, nonce), mode=None).encryptor().update(data)
+
+    def seal(self, sequence: int, parts: Sequence[Buffer]) -> bytes:
+        size, framed = _frame(parts, 8, 0)
+        sealed = self._crypt(self._head, 0, sequence, uint32(size)) + self._crypt(
+            self._main, 1, sequence, b"".join(framed)
+        )
+        return sealed + Poly1305.generate_tag(self._crypt(self._main, 0, sequence, bytes(32)), sealed)
+
+    def length(self, sequence: int, head: bytes) -> int:
+        return int.from_bytes(self._crypt(self._head, 0, sequence, head), "big")
+
+    def open(self, sequence: int, packet: bytes) -> memoryview:
+        if (len(packet) - 20) % 8:
+            raise Tampered("length")
+        view = memoryview(packet)
+        tag = Poly1305.generate_tag(self._crypt(self._main, 0, sequence, bytes(32)), view[:-16])
+        if not hmac.compare_digest(tag, view[-16:]):
+            raise Tampered("tag")
+        return _payload(self._crypt(self._main, 1, sequence, view[4:-16]))
+
+
+@frozen
+class _HMAC:
+    key: bytes
+    digest: str
+    size: int
+
+    @classmethod
+    def fromKeys(cls, name: bytes, keys: Keys) -> _HMAC:
+        digest, size = ("sha512", 64) if b"512" in name else ("sha256", 32)
+        return cls(keys(b"mac", size), digest, size)
+
+    def of(self, sequence: int, data: Buffer) -> bytes:
+        return hmac.digest(self.key, b"".join((uint32(sequence), data)), self.digest)
+
+
+@define(eq=False)
+class _Counter:
+    """AES in counter mode, its MAC over what was encrypted."""
+
+    _stream: Callable[[Buffer], bytes]
+    _mac: _HMAC
+    headSize = 16
+    overhead: int = field(init=False)
+    _first: bytes = field(default=b"", init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.overhead = self._mac.size
+
+    def seal(self, sequence: int, parts: Sequence[Buffer]) -> bytes:
+        size, framed = _frame(parts, 16, 4)
+        plain = b"".join([uint32(size), *framed])
+        return self._stream(plain) + self._mac.of(sequence, plain)
+
+    def length(self, sequence: int, head: bytes) -> int:
+        self._first = self._stream(head)
+        return int.from_bytes(self._first[:4], "big")
+
+    def open(self, sequence: int, packet: bytes) -> memoryview:
+        view, size = memoryview(packet), self._mac.size
+        if (len(packet) - size) % 16:
+            raise Tampered("length")
+        plain = self._first + self._stream(view[16:-size])
+        if not hmac.compare_digest(self._mac.of(sequence, plain), view[-size:]):
+            raise Tampered("MAC")
+        return _payload(memoryview(plain)[4:])
+
+
+@define(eq=False)
+class _CounterThenMAC:
+    """AES in counter mode, its MAC over the encrypted packet; the length is not encrypted."""
+
+    _stream: Callable[[Buffer], bytes]
+    _mac: _HMAC
+    headSize = 4
+    overhead: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.overhead = self._mac.size
+
+    def seal(self, sequence: int, parts: Sequence[Buffer]) -> bytes:
+        size, framed = _frame(parts, 16, 0)
+        sealed = uint32(size) + self._stream(b"".join(framed))
+        return sealed + self._mac.of(sequence, sealed)
+
+    def length(self, sequence: int, head: bytes) -> int:
+        return int.from_bytes(head, "big")
+
+    def open(self, sequence: int, packet: bytes) -> memoryview:
+        view, size = memoryview(packet), self._mac.size
+        if (len(packet) - 4 - size) % 16:
+            raise Tampered("length")
+        if not hmac.compare_digest(self._mac.of(sequence, view[:-size]), view[-size:]):
+            raise Tampered("MAC")
+        return _payload(self._stream(view[4:-size]))
+
+
+_KEY_BYTES: Mapping[bytes, int] = {
+    b"aes128-gcm@openssh.com": 16,
+    b"aes256-gcm@openssh.com": 32,
+    b"aes128-ctr": 16,
+    b"aes192-ctr": 24,
+    b"aes256-ctr": 32,
+}
+
+
+def _suite(cipher: bytes, mac: bytes, keys: Keys, sealing: bool) -> _Galois | _ChaCha | _Counter | _CounterThenMAC:
+    if cipher == b"chacha20-poly1305@openssh.com":
+        return _ChaCha.fromKeys(keys)
+    if cipher in AUTHENTICATED:
+        return _Galois.fromKeys(keys, _KEY_BYTES[cipher])
+    aes = Cipher(algorithms.AES(keys(b"key", _KEY_BYTES[cipher])), modes.CTR(keys(b"iv", 16)))
+    stream = (aes.encryptor() if sealing else aes.decryptor()).update
+    kind = _CounterThenMAC if mac.endswith(b"-etm@openssh.com") else _Counter
+    return kind(stream, _HMAC.fromKeys(mac, keys))

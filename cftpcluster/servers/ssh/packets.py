@@ -1,0 +1,260 @@
+"""The packets of SFTP, version 3 (draft-ietf-secsh-filexfer-02; OpenSSH's PROTOCOL section 4), as values and bytes.
+
+Pure: knows neither a channel nor a file system.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+
+from attrs import frozen
+
+from ...errors import (
+    FileSystemError,
+    NotAFolder,
+    NotFound,
+    PermissionDenied,
+    Unsupported,
+)
+from ...files.paths import NAME_LIMIT_BYTES, encode
+from ...vocabulary import Attributes, Entry, Kind, Space, Stat
+from .wire import Reader, string, uint32, uint64
+
+VERSION = 3
+
+INIT, VERSION_REPLY = 1, 2
+OPEN, CLOSE, READ, WRITE = 3, 4, 5, 6
+LSTAT, FSTAT, SETSTAT, FSETSTAT = 7, 8, 9, 10
+OPENDIR, READDIR, REMOVE, MKDIR, RMDIR = 11, 12, 13, 14, 15
+REALPATH, STAT, RENAME, READLINK, SYMLINK = 16, 17, 18, 19, 20
+STATUS, HANDLE, DATA, NAME, ATTRS = 101, 102, 103, 104, 105
+EXTENDED, EXTENDED_REPLY = 200, 201
+
+OK, EOF, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, BAD_MESSAGE = 0, 1, 2, 3, 4, 5
+OP_UNSUPPORTED = 8
+
+FLAG_READ, FLAG_WRITE, FLAG_APPEND, FLAG_CREATE, FLAG_TRUNCATE, FLAG_EXCLUSIVE = 1, 2, 4, 8, 16, 32
+
+HAS_SIZE, HAS_OWNER, HAS_MODE, HAS_TIMES, HAS_EXTENDED = 1, 2, 4, 8, 0x80000000
+
+LONGEST_PACKET = 256 * 1024 + 1024
+LONGEST_DATA = 256 * 1024
+LONGEST_NAMES = 64 * 1024
+NAMES_LIMIT = 100
+
+_TYPE_BITS: Mapping[Kind, int] = {
+    Kind.file: 0o100000,
+    Kind.folder: 0o040000,
+    Kind.link: 0o120000,
+    Kind.other: 0o140000,
+}
+_TYPE_LETTERS: Mapping[Kind, str] = {Kind.file: "-", Kind.folder: "d", Kind.link: "l", Kind.other: "s"}
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_HALF_A_YEAR_SECONDS = 182 * 86400
+_LARGEST_TIME = 0xFFFFFFFF
+
+
+class Unframed(Exception):
+    """The stream of packets cannot be followed any further."""
+
+
+class Frames:
+    """Cuts a stream into packets, without copying those that arrive in one piece.
+
+    A packet is everything after its length: type, request id, body.
+    """
+
+    def __init__(self) -> None:
+        self._chunks: deque[memoryview] = deque()
+        self._size = 0
+        self._length: int | None = None
+
+    def feed(self, chunk: memoryview) -> None:
+        if chunk:
+            self._chunks.append(chunk)
+            self._size += len(chunk)
+
+    def next(self) -> memoryview | None:
+        """The next packet, if it is there whole; ``Unframed``."""
+        if self._length is None:
+            if self._size < 4:
+                return None
+            self._length = int.from_bytes(self._take(4), "big")
+            if not 5 <= self._length <= LONGEST_PACKET:
+                raise Unframed
+        if self._size < self._length:
+            return None
+        length, self._length = self._length, None
+        return self._take(length)
+
+    def clear(self) -> int:
+        """Forget what has not been cut; how many bytes that were."""
+        size, self._size = self._size, 0
+        self._chunks.clear()
+        return size
+
+    def _take(self, length: int) -> memoryview:
+        self._size -= length
+        first = self._chunks.popleft()
+        if len(first) >= length:
+            if len(first) > length:
+                self._chunks.appendleft(first[length:])
+            return first[:length]
+        pieces = [first]
+        missing = length - len(first)
+        while missing:
+            piece = self._chunks.popleft()
+            if len(piece) > missing:
+                self._chunks.appendleft(piece[missing:])
+                piece = piece[:missing]
+            pieces.append(piece)
+            missing -= len(piece)
+        return memoryview(b"".join(pieces))
+
+
+# --- answers, each complete with its length
+
+
+def _packet(type: int, requestId: int, body: bytes) -> bytes:
+    return struct.pack(">IBI", len(body) + 5, type, requestId) + body
+
+
+def versionReply(extensions: Iterable[tuple[bytes, bytes]]) -> bytes:
+    body = uint32(VERSION) + b"".join(string(name) + string(value) for name, value in extensions)
+    return struct.pack(">IB", len(body) + 1, VERSION_REPLY) + body
+
+
+def status(requestId: int, code: int, message: str = "") -> bytes:
+    text = (message or _STATUS_TEXTS.get(code, "")).encode("utf-8", "replace")
+    return _packet(STATUS, requestId, uint32(code) + string(text) + string(b"en"))
+
+
+_STATUS_TEXTS: Mapping[int, str] = {
+    OK: "Success",
+    EOF: "End of file",
+    NO_SUCH_FILE: "No such file",
+    PERMISSION_DENIED: "Permission denied",
+    FAILURE: "Failure",
+    BAD_MESSAGE: "Bad message",
+    OP_UNSUPPORTED: "Operation unsupported",
+}
+
+
+def handleReply(requestId: int, handle: bytes) -> bytes:
+    return _packet(HANDLE, requestId, string(handle))
+
+
+def dataHead(requestId: int, length: int) -> bytes:
+    """All of a DATA packet but the data."""
+    return struct.pack(">IBII", length + 9, DATA, requestId, length)
+
+
+def attributesReply(requestId: int, stat: Stat) -> bytes:
+    return _packet(ATTRS, requestId, encodeAttributes(stat))
+
+
+def extendedReply(requestId: int, body: bytes) -> bytes:
+    return _packet(EXTENDED_REPLY, requestId, body)
+
+
+def nameReply(requestId: int, names: Sequence[bytes]) -> bytes:
+    """``names`` are made by :func:`encodeEntry` and :func:`encodeName`."""
+    return _packet(NAME, requestId, uint32(len(names)) + b"".join(names))
+
+
+def errorReply(requestId: int, error: FileSystemError) -> bytes:
+    return status(requestId, _codeOf(error), str(error))
+
+
+def _codeOf(error: FileSystemError) -> int:
+    if isinstance(error, (NotFound, NotAFolder)):
+        return NO_SUCH_FILE
+    if isinstance(error, PermissionDenied):
+        return PERMISSION_DENIED
+    if isinstance(error, Unsupported):
+        return OP_UNSUPPORTED
+    return FAILURE
+
+
+# --- attributes and names
+
+
+@frozen
+class Changes:
+    """Attributes that a client sent.
+
+    :ivar owner: whether it sent an owner too, which nobody can change here.
+    """
+
+    attributes: Attributes
+    owner: bool
+
+
+def readAttributes(request: Reader) -> Changes:
+    flags = request.uint32()
+    size = request.uint64() if flags & HAS_SIZE else None
+    if flags & HAS_OWNER:
+        request.uint32(), request.uint32()
+    mode = request.uint32() & 0o777 if flags & HAS_MODE else None
+    accessed = float(request.uint32()) if flags & HAS_TIMES else None
+    modified = float(request.uint32()) if flags & HAS_TIMES else None
+    if flags & HAS_EXTENDED:
+        for _ in range(request.uint32()):
+            request.view(), request.view()
+    return Changes(Attributes(size=size, mode=mode, accessed=accessed, modified=modified), bool(flags & HAS_OWNER))
+
+
+def encodeAttributes(stat: Stat) -> bytes:
+    flags = HAS_SIZE | HAS_MODE | HAS_TIMES
+    mode = _TYPE_BITS[stat.kind] | stat.mode & 0o7777
+    return struct.pack(">IQIII", flags, stat.size, mode, _time(stat.accessed), _time(stat.modified))
+
+
+def _time(seconds: float) -> int:
+    return int(min(max(seconds, 0), _LARGEST_TIME))
+
+
+def encodeName(path: str) -> bytes:
+    """A path as the answer to REALPATH and READLINK: without attributes."""
+    raw = string(encode(path))
+    return raw + raw + uint32(0)
+
+
+def encodeEntry(entry: Entry, now: float) -> bytes:
+    """A name of a folder, with the line that ``ls -l`` would show."""
+    raw = encode(entry.name)
+    return string(raw) + string(_longName(entry.stat, now) + raw) + encodeAttributes(entry.stat)
+
+
+def _longName(stat: Stat, now: float) -> bytes:
+    letters = "".join(letter if stat.mode & 1 << 8 - at else "-" for at, letter in enumerate("rwxrwxrwx"))
+    moment = time.gmtime(_time(stat.modified))
+    recent = now - _HALF_A_YEAR_SECONDS < stat.modified <= now + 86400
+    when = f"{moment.tm_hour:02}:{moment.tm_min:02}" if recent else f"{moment.tm_year:5}"
+    day = f"{_MONTHS[moment.tm_mon - 1]} {moment.tm_mday:2} {when}"
+    return f"{_TYPE_LETTERS[stat.kind]}{letters} {stat.links:4} user     group    {stat.size:12} {day} ".encode("ascii")
+
+
+def encodeLimits(handles: int) -> bytes:
+    """The answer to ``limits@openssh.com``."""
+    return uint64(LONGEST_DATA) + uint64(LONGEST_DATA - 1024) + uint64(LONGEST_DATA - 1024) + uint64(handles)
+
+
+_STORAGE_BLOCK = 4096
+_UNBOUNDED_BYTES = 1 << 60
+_UNBOUNDED_FILES = 1 << 32
+
+
+def encodeSpace(space: Space) -> bytes:
+    """The answer to ``statvfs@openssh.com``; what has no bound is shown as very large."""
+    total = _UNBOUNDED_BYTES if space.totalBytes is None else space.totalBytes
+    free = total if space.freeBytes is None else space.freeBytes
+    files = _UNBOUNDED_FILES if space.totalFiles is None else space.totalFiles
+    freeFiles = files if space.freeFiles is None else space.freeFiles
+    blocks, freeBlocks = total // _STORAGE_BLOCK, free // _STORAGE_BLOCK
+    sizes = (_STORAGE_BLOCK, _STORAGE_BLOCK, blocks, freeBlocks, freeBlocks, files, freeFiles, freeFiles)
+    identity, flags = 0, 0
+    return b"".join(map(uint64, (*sizes, identity, flags, NAME_LIMIT_BYTES)))

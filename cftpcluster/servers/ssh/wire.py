@@ -1,0 +1,96 @@
+"""The data types of SSH, read from hostile bytes and written (RFC 4251, section 5). Knows no message.
+
+SFTP (draft-ietf-secsh-filexfer-02) uses the same ones.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from typing import TypeAlias
+
+Buffer: TypeAlias = bytes | memoryview
+
+_UINT32 = struct.Struct(">I")
+_UINT64 = struct.Struct(">Q")
+
+
+class Truncated(Exception):
+    """The bytes end before the value does."""
+
+
+class Reader:
+    """Reads one value after the other; what follows the last one is nobody's business."""
+
+    __slots__ = ("_data", "_position")
+
+    def __init__(self, data: Buffer, position: int = 0) -> None:
+        self._data = data
+        self._position = position
+
+    def take(self, length: int) -> memoryview:
+        """The next ``length`` bytes, not copied."""
+        start, stop = self._position, self._position + length
+        if stop > len(self._data):
+            raise Truncated
+        self._position = stop
+        return memoryview(self._data)[start:stop]
+
+    def byte(self) -> int:
+        return self.take(1)[0]
+
+    def boolean(self) -> bool:
+        return self.byte() != 0
+
+    def uint32(self) -> int:
+        try:
+            (value,) = _UINT32.unpack_from(self._data, self._position)
+        except struct.error:
+            raise Truncated from None
+        self._position += 4
+        return int(value)
+
+    def uint64(self) -> int:
+        try:
+            (value,) = _UINT64.unpack_from(self._data, self._position)
+        except struct.error:
+            raise Truncated from None
+        self._position += 8
+        return int(value)
+
+    def view(self) -> memoryview:
+        """A string, not copied."""
+        return self.take(self.uint32())
+
+    def string(self) -> bytes:
+        return self.view().tobytes()
+
+    def names(self) -> list[bytes]:
+        """A name-list."""
+        text = self.string()
+        return text.split(b",") if text else []
+
+    def rest(self) -> bytes:
+        """Everything that was not read."""
+        return self.take(len(self._data) - self._position).tobytes()
+
+
+def uint32(value: int) -> bytes:
+    return _UINT32.pack(value)
+
+
+def uint64(value: int) -> bytes:
+    return _UINT64.pack(value)
+
+
+def boolean(value: bool) -> bytes:
+    return b"\1" if value else b"\0"
+
+
+def string(value: bytes) -> bytes:
+    return _UINT32.pack(len(value)) + value
+
+
+def names(values: Iterable[bytes]) -> bytes:
+    """A name-list."""
+    return string(b",".join(values))
