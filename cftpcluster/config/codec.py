@@ -1,15 +1,16 @@
 """Values of the configuration to bytes, and back.
 
-The bytes are canonical JSON: keys sorted, nothing between the tokens, objects of a section sorted by name. Equal values
-are equal bytes. What is read may come from a newer version: unknown keys are kept in ``extra``, and a change that this
-version does not know or cannot read becomes :class:`~cftpcluster.config.changes.Unknown`. Files and networks are not
-known here.
+The bytes are lines of canonical JSON: keys sorted, nothing between the tokens. The first line has the format version
+and all that is small; then each object of a document, sorted by section and name, or each change of a batch, is a line
+of its own, so that no call into the JSON library holds the interpreter for long. Equal values are equal bytes.
+
+What is read may come from a newer version: unknown keys are kept in ``extra``, and a change that this version does not
+know or cannot read becomes :class:`~cftpcluster.config.changes.Unknown`. Files and networks are not known here.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from attrs import evolve
@@ -34,9 +35,17 @@ __all__ = [
 ]
 
 
+def _refuseConstant(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+_DECODER = json.JSONDecoder(parse_constant=_refuseConstant)
+
+
 def canonical(plain: Any) -> bytes:
     """The one encoding of plain JSON values."""
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return _ENCODER.encode(plain).encode("ascii")
 
 
 def parse(data: bytes) -> Any:
@@ -45,45 +54,48 @@ def parse(data: bytes) -> Any:
     :raises Invalid: where the bytes are none.
     """
     try:
-        return json.loads(data, parse_constant=_refuseConstant)
+        return _DECODER.decode(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise Invalid([Problem("", f"not JSON: {error}")]) from None
 
 
 def encodeChange(change: Change) -> bytes:
+    if isinstance(change, Batch):
+        lines = [canonical(_plainChange(one)) for one in change.changes]
+        return b"\n".join([canonical({"format": FORMAT_VERSION, "kind": "batch"}), *lines])
     return canonical({"format": FORMAT_VERSION, **_plainChange(change)})
 
 
 def decodeChange(data: bytes) -> Change:
     """:raises NewerFormat: the encoding is newer than this software. :raises Invalid: these bytes are no change."""
-    return _changeFrom(_versioned(data, "change"))
+    plain, lines = _versioned(data, "change")
+    if lines or plain.get("kind") == "batch":
+        plain["changes"] = [parse(line) for line in lines]
+    return _changeFrom(plain)
 
 
 def encodeDocument(document: Document) -> bytes:
-    sections = {
-        name: [unstructure(value) for _, value in sorted(objects.items())]
-        for name, objects in document.sections.items()
-        if objects
+    first = {
+        **document.extra,
+        "format": FORMAT_VERSION,
+        "revision": document.revision,
+        "promoted": unstructure(document.promoted),
+        "settings": unstructure(document.settings),
+        "lastNodeNumber": document.lastNodeNumber,
+        "unknown": [{"revision": one.revision, "raw": one.raw} for one in document.unknown],
     }
-    return canonical(
-        {
-            **document.extra,
-            "format": FORMAT_VERSION,
-            "revision": document.revision,
-            "promoted": unstructure(document.promoted),
-            "settings": unstructure(document.settings),
-            "sections": {**document.extra.get("sections", {}), **sections},
-            "lastNodeNumber": document.lastNodeNumber,
-            "unknown": [{"revision": one.revision, "raw": one.raw} for one in document.unknown],
-        }
-    )
+    lines = [canonical(first)]
+    for section in sorted(document.sections):
+        objects = document.sections[section]
+        lines += [canonical([section, unstructure(objects[name])]) for name in sorted(objects)]
+    return b"\n".join(lines)
 
 
 def decodeDocument(data: bytes) -> Document:
     """:raises NewerFormat: the encoding is newer than this software. :raises Invalid: these bytes are no document."""
-    plain = _versioned(data, "document")
+    first, lines = _versioned(data, "document")
     try:
-        return _documentFrom(plain)
+        return _documentFrom(first, lines)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Invalid([Problem("", f"not a document: {error}")]) from None
 
@@ -144,7 +156,7 @@ def _readPromote(plain: Options) -> Change:
 
 def _readBatch(plain: Options) -> Change:
     _onlyKeys(plain, "changes")
-    return Batch(tuple(_changeFrom(one) for one in plain["changes"]))
+    return Batch(tuple([_changeFrom(_mapping(one)) for one in plain["changes"]]))
 
 
 _READERS = {
@@ -165,34 +177,29 @@ def _onlyKeys(plain: Options, *keys: str) -> None:
 # --- documents
 
 
-def _documentFrom(plain: dict[str, Any]) -> Document:
+def _documentFrom(first: dict[str, Any], lines: list[bytes]) -> Document:
     unread: list[UnknownChange] = []
-    sections: dict[str, HashTrieMap[str, Any]] = {}
-    for name, section in SECTIONS.items():
-        objects = {}
-        for raw in plain["sections"].pop(name, ()):
-            try:
-                value = structureLeniently(section.valueClass, raw)
-                objects[value.name] = value
-            except ValueError:
-                kept = {"kind": "put", "section": name, "value": raw}
-                unread.append(UnknownChange(revision=raw["revision"], raw=kept))
-        sections[name] = HashTrieMap(objects)
-    unread += [UnknownChange(**one) for one in plain["unknown"]]
+    sections: dict[str, HashTrieMap[str, Any]] = {name: HashTrieMap() for name in SECTIONS}
+    for line in lines:
+        section, raw = parse(line)
+        try:
+            value = structureLeniently(SECTIONS[section].valueClass, raw)
+            sections[section] = sections[section].insert(value.name, value)
+        except (ValueError, KeyError):
+            unread.append(UnknownChange(raw["revision"], {"kind": "put", "section": section, "value": raw}))
+    unread += [UnknownChange(**one) for one in first["unknown"]]
     document = Document(
-        revision=structureLeniently(int, plain["revision"]),
-        promoted=structureLeniently(Promoted, plain["promoted"]),
-        settings=structureLeniently(Settings, plain["settings"]),
+        revision=structureLeniently(int, first["revision"]),
+        promoted=structureLeniently(Promoted, first["promoted"]),
+        settings=structureLeniently(Settings, first["settings"]),
         sections=sections,
-        lastNodeNumber=structureLeniently(int, plain["lastNodeNumber"]),
-        extra={key: value for key, value in plain.items() if key not in _KEYS},
+        lastNodeNumber=structureLeniently(int, first["lastNodeNumber"]),
+        extra={key: value for key, value in first.items() if key not in _KEYS},
     )
-    if plain["sections"]:
-        document = evolve(document, extra={**document.extra, "sections": plain["sections"]})
     return _withUnread(document, unread)
 
 
-_KEYS = {"format", "revision", "promoted", "settings", "sections", "lastNodeNumber", "unknown"}
+_KEYS = {"format", "revision", "promoted", "settings", "lastNodeNumber", "unknown"}
 
 
 def _withUnread(document: Document, unread: list[UnknownChange]) -> Document:
@@ -211,15 +218,19 @@ def _withUnread(document: Document, unread: list[UnknownChange]) -> Document:
 # --- both
 
 
-def _versioned(data: bytes, what: str) -> dict[str, Any]:
-    plain = parse(data)
-    version = plain.get("format") if isinstance(plain, Mapping) else None
-    if not isinstance(plain, dict) or type(version) is not int:
+def _versioned(data: bytes, what: str) -> tuple[dict[str, Any], list[bytes]]:
+    """The first line, and the others unread."""
+    first, *lines = data.split(b"\n")
+    plain = _mapping(parse(first))
+    version = plain.get("format")
+    if type(version) is not int:
         raise Invalid([Problem("", f"not a {what}: it has no format version")])
     if version > FORMAT_VERSION:
         raise NewerFormat(f"this {what} has format {version}; this version of cftpcluster knows up to {FORMAT_VERSION}")
+    return plain, lines
+
+
+def _mapping(plain: Any) -> dict[str, Any]:
+    if not isinstance(plain, dict):
+        raise Invalid([Problem("", "expected a mapping")])
     return plain
-
-
-def _refuseConstant(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON")
