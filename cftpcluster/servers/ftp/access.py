@@ -1,0 +1,139 @@
+"""Who is there, and over what: USER, PASS, ACCT, QUIT (RFC 959, section 4.1.1) and AUTH, PBSZ, PROT, CCC (RFC 4217).
+
+::
+
+    C: AUTH TLS      S: 234   (handshake)
+    C: USER alice    S: 331
+    C: PASS ...      S: 230
+    C: PBSZ 0        S: 200
+    C: PROT P        S: 200
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.cred.error import UnauthorizedLogin
+
+from ...auth.credentials import LoginBusy, PasswordLogin
+from ...files import paths
+from ...interfaces import IAccount
+from ...vocabulary import Origin
+from .replies import TLS_FIRST, Refusal, Reply
+from .session import Command, Session
+
+ATTEMPTS = 6
+"""Log-ins that may fail on one connection."""
+
+
+async def user(session: Session, argument: str) -> Reply:
+    if session.options.tls == "required" and not session.control.secured:
+        return TLS_FIRST
+    if session.account is not None:
+        return Reply.of(530, "Already logged in; connect anew to log in as somebody else")
+    session.name = argument
+    return Reply.of(331, "Password required")
+
+
+async def password(session: Session, argument: str) -> Reply:
+    if session.options.tls == "required" and not session.control.secured:
+        return TLS_FIRST
+    if session.account is not None:
+        return Reply.of(503, "Already logged in")
+    if session.name is None:
+        return Reply.of(503, "Say USER first")
+    origin = Origin("ftp", session.client, session.listener, session.id)
+    login = PasswordLogin(session.name, paths.encode(argument), origin)
+    session.name = None
+    try:
+        _, account, logout = await session.portal.login(login, origin, IAccount)
+    except LoginBusy:
+        session.control.endAfterReply()
+        return Reply.of(421, "Too many log-ins at once, try again later")
+    except UnauthorizedLogin:
+        return _refused(session)
+    session.login(account, logout)
+    return Reply.of(230, "Logged in")
+
+
+def _refused(session: Session) -> Reply:
+    session.failures += 1
+    if session.failures < ATTEMPTS:
+        return Reply.of(530, "Login incorrect")
+    session.control.endAfterReply()
+    return Reply.of(421, "Too many failed log-ins")
+
+
+async def account(session: Session, argument: str) -> Reply:
+    return Reply.of(202, "No account is needed")
+
+
+async def quit_(session: Session, argument: str) -> Reply:
+    session.control.endAfterReply()
+    return Reply.of(221, "Goodbye")
+
+
+# --- TLS
+
+
+def _needTLS(session: Session) -> None:
+    if session.options.tls == "off":
+        raise Refusal(502, "TLS is not offered here")
+    if not session.control.secured:
+        raise Refusal(503, "Say AUTH TLS first")
+
+
+async def auth(session: Session, argument: str) -> Reply:
+    if session.options.tls == "off":
+        return Reply.of(502, "TLS is not offered here")
+    if argument.upper() not in {"TLS", "SSL", "TLS-C", "TLS-P"}:
+        return Reply.of(504, "Only AUTH TLS is understood")
+    if session.control.secured:
+        return Reply.of(503, "This connection speaks TLS already")
+    if session.account is not None:
+        return Reply.of(503, "AUTH comes before the log-in")
+    session.name = None
+    # RFC 4217, section 17: these two imply that data is protected, the others that it is not.
+    session.private = session.sized = argument.upper() in {"SSL", "TLS-P"}
+    session.control.secureAfterReply()
+    return Reply.of(234, "Start the handshake")
+
+
+async def protectionBuffer(session: Session, argument: str) -> Reply:
+    _needTLS(session)
+    if not (argument.isascii() and argument.isdigit() and len(argument) <= 10):
+        return Reply.of(501, "A number is expected")
+    session.sized = True
+    return Reply.of(200, "PBSZ=0")
+
+
+async def protection(session: Session, argument: str) -> Reply:
+    _needTLS(session)
+    if not session.sized:
+        return Reply.of(503, "Say PBSZ 0 first")
+    level = argument.upper()
+    if level in {"S", "E"}:
+        return Reply.of(536, "TLS protects both integrity and privacy: say PROT P")
+    if level not in {"C", "P"}:
+        return Reply.of(504, "Levels are C and P")
+    if level == "C" and session.options.tls == "required":
+        return Reply.of(534, "Data connections must be protected")
+    session.private = level == "P"
+    return Reply.of(200, f"Protection is {level}")
+
+
+async def clearCommandChannel(session: Session, argument: str) -> Reply:
+    _needTLS(session)
+    return Reply.of(534, "The control connection stays protected")
+
+
+COMMANDS: Sequence[Command] = (
+    Command("USER", user, "<name>", beforeLogin=True),
+    Command("PASS", password, "[<password>]", beforeLogin=True),
+    Command("ACCT", account, "<account>", beforeLogin=True),
+    Command("QUIT", quit_, beforeLogin=True),
+    Command("AUTH", auth, "TLS", beforeLogin=True),
+    Command("PBSZ", protectionBuffer, "0", beforeLogin=True),
+    Command("PROT", protection, "C|P", beforeLogin=True),
+    Command("CCC", clearCommandChannel, beforeLogin=True),
+)

@@ -1,0 +1,273 @@
+"""One data connection (RFC 959, section 3.2; RFC 4217, section 9): bytes either way, and how it ended.
+
+Nothing here knows a command, a file, or how the connection came about.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import (
+    IConsumer,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IProducer,
+    IPushProducer,
+    IReactorTime,
+    ISystemHandle,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+RECEIVE_BYTES = 256 * 1024
+"""How much is read from a socket at once."""
+
+_TCP_INFO_BYTES = 128
+_ACKNOWLEDGED = struct.Struct("@120xQ")  # tcpi_bytes_acked of Linux's struct tcp_info
+
+
+class DataLost(Exception):
+    """A data connection ended before its transfer did."""
+
+
+class _TLS(BufferingTLSTransport):
+    """Remembers how the TCP connection beneath ended, which TLS hides."""
+
+    tcpReason: Failure | None = None
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.tcpReason = reason
+        super().connectionLost(reason)
+
+
+class _TLSFactory(TLSMemoryBIOFactory):
+    protocol = _TLS
+
+
+def overTLS(connection: DataConnection, tls: Any, clock: IReactorTime) -> Protocol:
+    """``connection`` with TLS beneath it, this side being TLS's server whoever dialled."""
+    return _TLSFactory(tls, False, Factory.forProtocol(lambda: connection), clock).buildProtocol(None)
+
+
+@implementer(IHandshakeListener, IHalfCloseableProtocol, IConsumer)
+class DataConnection(Protocol):
+    """One data connection: hands over what comes in, and is a consumer of what goes out.
+
+    It is *open* once it can carry data: when it is made, or over TLS when the handshake is done. What comes before
+    somebody receives is kept, at most one read of the socket; then reading stops.
+
+    :ivar received: bytes that came in.
+    :ivar sent: bytes that were written.
+    """
+
+    def __init__(
+        self,
+        *,
+        secured: bool,
+        requireCloseNotify: bool,
+        opened: Callable[[DataConnection], None],
+        lost: Callable[[DataConnection], None],
+    ) -> None:
+        self.secured = secured
+        self.received = 0
+        self.sent = 0
+        self._requireCloseNotify = requireCloseNotify
+        self._opened = opened
+        self._lost = lost
+        self._kept: list[bytes] = []
+        self._receiver: Callable[[bytes], None] | None = None
+        self._peerDone: bool | None = None
+        self._delivered: Deferred[None] = Deferred()
+        self._allWritten = False
+        self._finished: Deferred[None] | None = None
+        self._gone = False
+
+    @property
+    def _tcp(self) -> Any:
+        transport: Any = self.transport
+        return transport.transport if self.secured else transport
+
+    # --- the connection
+
+    def connectionMade(self) -> None:
+        self._tcp.bufferSize = RECEIVE_BYTES
+        if not self.secured:
+            self._opened(self)
+
+    def handshakeCompleted(self) -> None:
+        self._opened(self)
+
+    def readConnectionLost(self) -> None:
+        self._peerIsDone(True)
+
+    def writeConnectionLost(self) -> None:
+        """Cannot happen: this side never closes its half alone."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._gone = True
+        transport: Any = self.transport
+        if self.secured:
+            self._peerIsDone(self._isProperTLSEnd(reason))
+            reason = transport.tcpReason
+        else:
+            self._peerIsDone(reason.check(ConnectionDone) is not None)
+        self._allWritten = self._allWritten and reason.check(ConnectionDone) is not None
+        finished, self._finished = self._finished, None
+        if finished is not None:
+            if self._allWritten:
+                finished.callback(None)
+            else:
+                finished.errback(DataLost())
+        self._lost(self)
+
+    def _isProperTLSEnd(self, reason: Failure) -> bool:
+        transport: Any = self.transport
+        if reason.check(ConnectionDone, ConnectionLost) is None:
+            # An alert, or bytes that are no TLS. OpenSSL counts a fatal alert as a shutdown too.
+            return False
+        if transport.getHandle().get_shutdown() & SSL.RECEIVED_SHUTDOWN:
+            # Proper even where a reset follows: clients that leave session tickets unread cause one.
+            return True
+        return not self._requireCloseNotify and transport.tcpReason.check(ConnectionDone) is not None
+
+    def abort(self) -> None:
+        """End at once, with a reset."""
+        transport: Any = self.transport
+        if transport is not None and not self._gone:
+            transport.abortConnection()
+
+    def close(self) -> None:
+        """End in order; nobody waits for it."""
+        if self._gone:
+            return
+        transport: Any = self.transport
+        transport.loseConnection()
+        if self.secured:
+            # Not every client answers a close_notify.
+            self._tcp.loseConnection()
+
+    def progress(self) -> tuple[int, ...]:
+        """Numbers of which one changes as long as bytes move, however slow the other side is."""
+        handle = None if self._gone else ISystemHandle(self._tcp, None)
+        descriptor = handle.getHandle() if handle else None
+        acknowledged = 0
+        if isinstance(descriptor, socket.socket) and hasattr(socket, "TCP_INFO"):
+            information = descriptor.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+            if len(information) == _TCP_INFO_BYTES:
+                (acknowledged,) = _ACKNOWLEDGED.unpack(information)
+        return self.received, self.sent, acknowledged
+
+    # --- coming in
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += len(data)
+        if self._receiver is not None:
+            self._receiver(data)
+        else:
+            self._kept.append(data)
+            self.pauseProducing()
+
+    def deliverTo(self, receiver: Callable[[bytes], None]) -> Deferred[None]:
+        """Hand everything that comes to ``receiver``, which may pause and resume.
+
+        Fires when the other side ended its data in order; fails with :class:`DataLost` when it did not.
+        """
+        self._receiver = receiver
+        kept, self._kept = self._kept, []
+        if kept:
+            self.resumeProducing()
+        for data in kept:
+            receiver(data)
+        if self._peerDone is not None:
+            self._end()
+        return self._delivered
+
+    def _peerIsDone(self, proper: bool) -> None:
+        if self._peerDone is None:
+            self._peerDone = proper
+            if self._receiver is not None:
+                self._end()
+
+    def _end(self) -> None:
+        if self._peerDone:
+            self._delivered.callback(None)
+        else:
+            self._delivered.errback(DataLost())
+
+    def pauseProducing(self) -> None:
+        transport: Any = self.transport
+        transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        transport: Any = self.transport
+        if self._peerDone is None and not self._gone:
+            transport.resumeProducing()
+
+    # --- going out
+
+    def write(self, data: bytes) -> None:
+        self.sent += len(data)
+        transport: Any = self.transport
+        transport.write(data)
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        transport: Any = self.transport
+        transport.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        transport: Any = self.transport
+        transport.unregisterProducer()
+
+    def finish(self) -> Deferred[None]:
+        """End in order after everything that was written.
+
+        Fires when the other side's TCP was given it all; fails with :class:`DataLost` when the connection was lost
+        before.
+        """
+        self._finished = Deferred()
+        if self._gone:
+            self._finished.errback(DataLost())
+        else:
+            self._allWritten = True
+            self.close()
+        return self._finished
+
+
+@implementer(IPushProducer)
+class Gate:
+    """Lets somebody who writes piece by piece wait until the consumer takes more."""
+
+    def __init__(self, consumer: Any) -> None:
+        self._open = True
+        self._stopped = False
+        self._waiting: Deferred[None] | None = None
+        consumer.registerProducer(self, True)
+
+    async def passed(self) -> None:
+        """Returns when the consumer takes more; raises :class:`DataLost` when it never will."""
+        if not self._open and not self._stopped:
+            self._waiting = Deferred()
+            await self._waiting
+        if self._stopped:
+            raise DataLost
+
+    def pauseProducing(self) -> None:
+        self._open = False
+
+    def resumeProducing(self) -> None:
+        self._open = True
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    def stopProducing(self) -> None:
+        self._stopped = True
+        self.resumeProducing()

@@ -1,0 +1,168 @@
+"""The server of one FTP listener: its sessions, and how they come and go with its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from random import Random, SystemRandom
+from typing import Any
+
+from attrs import define, field
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IAddress
+from twisted.plugin import IPlugin
+from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
+
+from ...config.document import Listener, Settings
+from ...errors import Invalid
+from ...events import Notify
+from ...interfaces import IServer, IServerFactory
+from ...networks import parseAddress
+from ...vocabulary import Problem
+from .channel import DataChannel
+from .control import ControlConnection
+from .options import FTPOptions
+from .session import Command, Session
+
+_SESSION_BITS = 128
+
+
+def plainAddress(host: str) -> str:
+    """An IPv4 address in IPv6 clothing, which sockets for both give, as the IPv4 address; others as they are."""
+    try:
+        parsed = parseAddress(host)
+    except ValueError:
+        return host
+    return str(parsed) if parsed.version == 4 else host
+
+
+@implementer(IServer)
+@define(eq=False)
+class FTPServer:
+    """Serves the control connections of one listener.
+
+    :ivar options: those of new sessions.
+    :ivar isDraining: whether it takes no new work.
+    """
+
+    options: FTPOptions
+    listener: str
+    reactor: Any
+    portal: Portal
+    tls: Any
+    bindAddress: str
+    random: Random
+    isDraining: bool = field(default=False, init=False)
+    connections: set[ControlConnection] = field(factory=set, init=False)
+    _drained: list[Deferred[None]] = field(factory=list, init=False)
+
+    @property
+    def implicitTLS(self) -> bool:
+        return self.options.implicit
+
+    # --- connections
+
+    def doStart(self) -> None:
+        """A port was opened."""
+
+    def doStop(self) -> None:
+        """A port was closed; sessions go on."""
+
+    def buildProtocol(self, address: IAddress) -> ControlConnection:
+        return ControlConnection(self)
+
+    def newSession(self, control: ControlConnection, commands: Mapping[str, Command]) -> Session:
+        """The session of a connection that was just made."""
+        self.connections.add(control)
+        transport: Any = control.transport
+        client, local = plainAddress(transport.getPeer().host), plainAddress(transport.getHost().host)
+        session = Session(
+            id=f"{self.random.getrandbits(_SESSION_BITS):032x}",
+            client=client,
+            listener=self.listener,
+            options=self.options,
+            control=control,
+            reactor=self.reactor,
+            portal=self.portal,
+            commands=commands,
+            sized=control.secured,
+            private=control.secured,
+        )
+        session.data = DataChannel(
+            client=client,
+            local=local,
+            bindAddress=self.bindAddress,
+            options=session.options,
+            reactor=self.reactor,
+            random=self.random,
+            tls=self.tls,
+            private=lambda: session.private,
+        )
+        return session
+
+    def ended(self, control: ControlConnection) -> None:
+        """A session is over."""
+        self.connections.discard(control)
+        if not self.connections:
+            drained, self._drained = self._drained, []
+            for waiting in drained:
+                waiting.callback(None)
+
+    # --- IServer
+
+    def reconfigure(self, config: FTPOptions) -> Deferred[None]:
+        if config.implicit != self.options.implicit:
+            return fail(Invalid([Problem("implicit", "cannot change while the listener runs")]))
+        self.options = config
+        return succeed(None)
+
+    def drain(self) -> Deferred[None]:
+        self.isDraining = True
+        for control in list(self.connections):
+            control.drain()
+        if not self.connections:
+            return succeed(None)
+        drained: Deferred[None] = Deferred()
+        self._drained.append(drained)
+        return drained
+
+    def disconnect(self) -> None:
+        for control in list(self.connections):
+            control.disconnect()
+
+
+@implementer(IServerFactory, IPlugin)
+class FTPServerFactory:
+    kind = "ftp"
+    summary = "FTP and FTPS, explicit or implicit"
+    configClass = FTPOptions
+    needsTLS = True
+
+    def build(
+        self,
+        config: FTPOptions,
+        *,
+        listener: Listener,
+        reactor: Any,
+        portal: Portal,
+        tls: Any,
+        hostKeys: Callable[[], Sequence[bytes]],
+        sessionKeys: Callable[[], Sequence[bytes]],
+        settings: Callable[[], Settings],
+        notify: Notify,
+        bindAddress: str,
+        pool: ThreadPool,
+    ) -> IServer:
+        return FTPServer(
+            options=config,
+            listener=listener.name,
+            reactor=reactor,
+            portal=portal,
+            tls=tls,
+            bindAddress=bindAddress,
+            random=SystemRandom(),
+        )
+
+
+ftpServerFactory = FTPServerFactory()

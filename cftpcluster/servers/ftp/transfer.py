@@ -1,0 +1,211 @@
+"""Files over data connections: RETR, STOR, APPE, ABOR (RFC 959, section 4.1.3), restarted as RFC 3659, section 5, says.
+
+An upload is committed before 226 is sent, and only when its data ended in order while the control connection was
+there: what a broken connection, a killed client or ABOR leaves is a partial, which the client may continue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from attrs import define
+from twisted.internet.interfaces import IConsumer, IProducer
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ...errors import FileSystemError, NotFound, OutOfSpace
+from ...files import paths
+from ...files.streams import FileReceiver, FileSender
+from ...interfaces import IFile
+from ...vocabulary import OpenMode, VirtualPath
+from .data import DataConnection, DataLost
+from .replies import Refusal, Reply
+from .session import Command, Session
+from .text import FromWire, ToWire
+from .underway import Transfer, conduct
+
+log = Logger()
+
+COMPLETE = Reply.of(226, "Transfer complete")
+
+
+@implementer(IConsumer)
+@define(eq=False)
+class _TextConsumer:
+    """A data connection that turns a text's lines into those of the wire."""
+
+    _connection: DataConnection
+    _lines: ToWire
+
+    def write(self, data: bytes) -> None:
+        self._connection.write(self._lines.convert(data))
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        self._connection.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        self._connection.unregisterProducer()
+
+
+def _opening(session: Session, path: VirtualPath, size: str = "") -> Reply:
+    kind = "ASCII" if session.ascii else "BINARY"
+    return Reply.of(150, f"Opening {kind} mode data connection for {paths.render(path)}{size}")
+
+
+# --- down
+
+
+async def retrieve(session: Session, argument: str) -> Reply:
+    offset = session.takeRestart()
+    path = session.path(argument)
+    if offset and session.ascii:
+        return Reply.of(504, "Transfers of TYPE A cannot be restarted")
+
+    async def work(transfer: Transfer) -> Reply:
+        file = await session.files.open(path, OpenMode.read)
+        try:
+            return await _send(session, transfer, path, file, offset)
+        finally:
+            await _close(file, keep=False)
+
+    return await conduct(session, "RETR", paths.render(path), work)
+
+
+async def _send(session: Session, transfer: Transfer, path: VirtualPath, file: IFile, offset: int) -> Reply:
+    length = (await file.stat()).size - offset
+    if length < 0:
+        return Reply.of(554, "The file is not that long")
+    transfer.check()
+    session.control.reply(_opening(session, path, "" if session.ascii else f" ({length} bytes)"))
+    connection = await transfer.connect()
+    consumer: Any = _TextConsumer(connection, ToWire()) if session.ascii else connection
+    if await FileSender(file, consumer).send(offset, length) < length:
+        return Reply.of(451, "The file became shorter meanwhile")
+    await connection.finish()
+    return COMPLETE
+
+
+async def _close(file: IFile, keep: bool) -> None:
+    """Close a file that is not committed. What was before counts more than whether this works."""
+    try:
+        await file.abort(keep)
+    except FileSystemError as error:
+        log.info("a file was not closed in order: {error}", error=str(error))
+
+
+# --- up
+
+
+@define
+class _Target:
+    """Where an upload goes."""
+
+    file: IFile
+    offset: int
+
+
+async def store(session: Session, argument: str) -> Reply:
+    offset = session.takeRestart()
+    path = session.path(argument)
+    if not offset:
+        return await _upload(session, "STOR", path, lambda: _whole(session, path))
+    if session.ascii:
+        return Reply.of(504, "Transfers of TYPE A cannot be restarted")
+    return await _upload(session, "STOR", path, lambda: _continued(session, path, offset))
+
+
+async def append(session: Session, argument: str) -> Reply:
+    session.takeRestart()
+    path = session.path(argument)
+    return await _upload(session, "APPE", path, lambda: _appended(session, path))
+
+
+async def _whole(session: Session, path: VirtualPath) -> _Target:
+    return _Target(await session.files.open(path, OpenMode.replace), 0)
+
+
+async def _continued(session: Session, path: VirtualPath, offset: int) -> _Target:
+    """A partial of this user is cut at ``offset``; of a committed file the bytes from there are written over."""
+    try:
+        file, isPartial = await session.files.open(path, OpenMode.resume), True
+    except NotFound:
+        file, isPartial = await session.files.open(path, OpenMode.inPlace), False
+    try:
+        size = (await file.stat()).size
+        if offset > size:
+            raise Refusal(554, f"Only {size} bytes are here to continue")
+        if isPartial and offset < size:
+            await file.truncate(offset)
+    except (Refusal, FileSystemError):
+        await _close(file, keep=True)
+        raise
+    return _Target(file, offset)
+
+
+async def _appended(session: Session, path: VirtualPath) -> _Target:
+    for mode in (OpenMode.resume, OpenMode.inPlace):
+        try:
+            file = await session.files.open(path, mode)
+        except NotFound:
+            continue
+        try:
+            return _Target(file, (await file.stat()).size)
+        except FileSystemError:
+            await _close(file, keep=True)
+            raise
+    return _Target(await session.files.open(path, OpenMode.create), 0)
+
+
+async def _upload(session: Session, verb: str, path: VirtualPath, opened: Callable[[], Awaitable[_Target]]) -> Reply:
+    async def work(transfer: Transfer) -> Reply:
+        target = await opened()
+        try:
+            transfer.check()
+            session.control.reply(_opening(session, path))
+            await _receive(session, transfer, target)
+        except Exception as error:
+            # On a full disk a partial only keeps it full.
+            await _close(target.file, keep=not isinstance(error, OutOfSpace))
+            raise
+        await target.file.commit()
+        return COMPLETE
+
+    return await conduct(session, verb, paths.render(path), work)
+
+
+async def _receive(session: Session, transfer: Transfer, target: _Target) -> None:
+    connection = await transfer.connect()
+    receiver = FileReceiver(target.file, target.offset, connection, lambda failure: connection.abort())
+    lines = FromWire() if session.ascii else None
+    taken = receiver.dataReceived if lines is None else lambda data: receiver.dataReceived(lines.convert(data))
+    lost = False
+    try:
+        await connection.deliverTo(taken)
+        connection.close()
+    except DataLost:
+        lost = True
+    transfer.stopWatching()
+    if lines is not None:
+        receiver.dataReceived(lines.finish())
+    await receiver.finish()
+    if lost:
+        raise DataLost
+    # The end of a client's process ends both connections at once. One turn of the reactor tells.
+    await deferLater(session.reactor, 0)
+    transfer.check()
+
+
+async def abort(session: Session, argument: str) -> Reply:
+    """The end of ABOR: a transfer that ran has been ended and has answered."""
+    session.data.close()
+    return Reply.of(226, "Nothing is being transferred")
+
+
+COMMANDS: Sequence[Command] = (
+    Command("RETR", retrieve, "<path>"),
+    Command("STOR", store, "<path>"),
+    Command("APPE", append, "<path>"),
+    Command("ABOR", abort),
+)
