@@ -213,8 +213,8 @@ class _LinkCall(Call[IProtocol]):
         if answer.get("welcome") is not True or self._member is None:
             reason = " ".join(str(answer.get("refused", "it sent what is no answer")).split())
             raise Refused(f"{self.address}: refused this node: {reason[:500]}")
-        self._links.add(self.tls, self._member.name, self._member.fingerprint)
         self._inner = self._buildLink(self._member.name)
+        self._links.add(self.tls, self._member.name, self._member.fingerprint)
         self._inner.makeConnection(self.tls)
         self.succeed(self._inner)
         if rest:
@@ -248,7 +248,7 @@ def connectLink(
 
     :param nodes: the document's nodes, asked when somebody answers.
     :param expectedName: who has to answer; ``None`` for any member.
-    :param buildLink: makes the client's end of the link with the member of that name.
+    :param buildLink: makes the client's end of the link with the member of that name; or raises ``Refused``.
     """
 
     def check(tls: Any) -> Node:

@@ -96,8 +96,9 @@ class Gate:
 
     :ivar identity: what this node proves who it is with, asked for each connection.
     :ivar nodes: the document's nodes, asked for each connection.
-    :ivar buildLink: makes the server's end of a link with the member of that name; it is connected at once.
-    :ivar buildJoin: makes the server's end of a join, from the client's IP address; see :mod:`.join`.
+    :ivar buildLink: makes the server's end of a link with the member of that name, which is connected at once; or
+        raises :class:`~cftpcluster.errors.Refused`, and the member is told why.
+    :ivar buildJoin: makes the server's end of a join, from the client's IP address; see :mod:`.admission`.
     :ivar wallClock: seconds since the epoch.
     """
 
@@ -157,8 +158,9 @@ class Gate:
         member = checkedMember(self._nodes(), name, certificate)
         if name == identity.name:
             raise Refused(f'node "{name}" is this node itself')
+        link = self._buildLink(name)
         self._links.add(transport, name, member.fingerprint)
-        return self._buildLink(name)
+        return link
 
     def join(self, address: str) -> IProtocol:
         """The protocol for a join whose handshake is done."""

@@ -291,6 +291,21 @@ class MemberTests(GateTestCase):
         self.assertEqual([one.name for one in self.inner], ["b", "b"])
 
     @run
+    async def test_eitherEndMayDeclineALinkAndSayWhy(self) -> None:
+        def declined(*arguments: object) -> Recorder:
+            raise Refused("there is a link already")
+
+        started = len(self.inner)
+        with self.assertRaises(Refused):
+            await self.connect(buildLink=declined)
+        await self.until(lambda: not self.gate._tls.protocols)
+        self.assertEqual(self.links.names(), [])
+        self.built = lambda into, name: declined()  # type: ignore[method-assign]
+        with self.assertRaisesRegex(Refused, "there is a link already"):
+            await self.connect()
+        self.assertEqual((self.links.names(), len(self.inner)), ([], started + 1))
+
+    @run
     async def test_sessionsAreNotResumed(self) -> None:
         tls = StrangerTLS(self.client, [LINK])
         first = await self.stranger(tls, b"")
