@@ -6,8 +6,10 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import CancelledError
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, gatherResults
+from twisted.python.threadpool import ThreadPool
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from cftpcluster.auth import passwords as module
@@ -268,3 +270,15 @@ class BoundsTests(SynchronousTestCase):
             self.pool.runAll()
             self.successResultOf(d)
         self.assertEqual(len(self.passwords._pending), 0)
+
+
+class RealPoolTests(TestCase):
+    async def test_worksInThreads(self) -> None:
+        pool = ThreadPool(0, 2)
+        pool.start()
+        self.addCleanup(pool.stop)
+        passwords = Passwords(reactor, pool, numberedBytes(), CHEAP)
+        encoded = await passwords.hash(b"right")
+        answers = await gatherResults([passwords.verify(encoded, word) for word in (b"right", b"wrong", b"")])
+        self.assertEqual(answers, [True, False, False])
+        self.assertEqual(len(passwords._pending), 0)
