@@ -1,0 +1,69 @@
+"""Whether a node that claims to be primary is believed: the rules that fence off whoever was promoted no longer.
+
+Pure: neither links nor journals are known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..config.changes import Batch, Change, Promote
+from ..config.codec import decodeChange
+from ..errors import ClusterError, Refused
+from ..journal.entry import Entry, Head
+from .messages import FollowAnswer
+
+MOST_PROMOTION_BYTES = 1024 * 1024
+
+
+def requireClaim(own: Head, node: str, claimant: str, answer: FollowAnswer, resync: bool) -> bool:
+    """Check what ``claimant`` answered to this ``node``, whose journal is at ``own``. True where this journal names it
+    as the primary of that epoch already; else the record that does is still to be shown.
+
+    :param resync: whether the operator wants this node to take what the primary has, even if that is less.
+    :raises Refused: where it is not believed.
+    """
+    named = own.document.promoted.name
+    if answer.epoch < own.epoch:
+        raise Refused(f"{claimant} is in epoch {answer.epoch}, before this node's {own.epoch}")
+    if answer.epoch == own.epoch and own.revision and claimant != named:
+        raise Refused(f"{claimant} claims to be primary of epoch {own.epoch}, whose primary is {named}")
+    offer = answer.snapshot
+    if offer is not None:
+        if (offer.epoch, offer.revision) > (answer.epoch, answer.revision) or offer.epoch < own.epoch:
+            raise Refused(f"{claimant} offers a snapshot of epoch {offer.epoch}, revision {offer.revision}")
+        # A primary that was superseded gives up what only it had; everybody else keeps what the claimant lacks.
+        wasPrimary = named == node and answer.epoch > own.epoch
+        if offer.revision < own.revision and not wasPrimary and not resync:
+            raise Refused(
+                f"{claimant} has revision {offer.revision} only, this node has {own.revision}; "
+                "resync makes this node take it all the same"
+            )
+    return answer.epoch == own.epoch and claimant == named
+
+
+def promotes(entries: Iterable[Entry], own: Head, claimant: str, epoch: int) -> bool:
+    """Whether these entries, which follow on ``own``, hold the record that makes ``claimant`` primary of ``epoch``."""
+    before = own.epoch
+    for entry in entries:
+        if entry.epoch != before and len(entry.change) <= MOST_PROMOTION_BYTES:
+            before = entry.epoch
+            if entry.epoch == epoch and any(one.name == claimant for one in _promotions(entry)):
+                return True
+    return False
+
+
+def _promotions(entry: Entry) -> list[Promote]:
+    try:
+        return list(_promotionsIn(decodeChange(entry.change)))
+    except ClusterError:
+        # The journal will say what is wrong with it.
+        return []
+
+
+def _promotionsIn(change: Change) -> Iterable[Promote]:
+    if isinstance(change, Promote):
+        yield change
+    elif isinstance(change, Batch):
+        for one in change.changes:
+            yield from _promotionsIn(one)

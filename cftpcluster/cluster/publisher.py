@@ -1,0 +1,341 @@
+"""Who follows, what they have, and what to send next: the primary's side of replication.
+
+A follower's cursor is registered as soon as it asks to follow, and everything it is sent is read from the journal after
+that cursor, so that no change falls between a pull and the subscription. Nothing is queued in memory: one batch is in
+flight for each follower, the rest is read later. How nodes are linked, and how changes are made live, is not known
+here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, execute, fail
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ..errors import ClusterError, HistoryGone, NotDurableEnough, NotPrimary, Refused
+from ..interfaces import IFollower, IJournal, IPublisher
+from ..journal.entry import Head, Proposal, chained
+from ..vocabulary import Author
+from .announcer import Announcer
+from .cursor import Cursor
+from .members import Commits, Member, Waiters
+from .messages import FollowAnswer, tidyReport
+from .offers import SnapshotOffers
+
+log = Logger()
+
+TELL_LEAST_SECONDS = 1.0
+TELL_MOST_SECONDS = 5.0
+
+
+@define(eq=False, kw_only=True)
+class Publisher:
+    """Publishes the journal of this node to the others while this node is primary; else it says who is.
+
+    :ivar node: this node's name.
+    :ivar head: the newest committed head; told by :meth:`published`.
+    :ivar _propose: appends a proposal that came in on another node, its author's role checked again; fires with its
+        revision.
+    :ivar _relay: performs an action on a node, for an author whose role is checked again.
+    :ivar _renewCertificate: makes a certificate for a node (name, certificate signing request).
+    :ivar _status: the cluster as ``cftpctl status`` shows it, for the followers.
+    :ivar _superseded: told when a node was seen that is in a higher epoch (epoch, name).
+    :ivar _changed: told when something of the nodes' status changed.
+    """
+
+    node: str
+    head: Head
+    _journal: IJournal
+    _clock: IReactorTime
+    _newId: Callable[[], str]
+    _propose: Callable[[Proposal], Deferred[int]]
+    _relay: Callable[[str, str, Mapping[str, Any], Author], Deferred[Mapping[str, Any]]]
+    _renewCertificate: Callable[[str, bytes], Deferred[bytes]]
+    _status: Callable[[], Mapping[str, Any]]
+    _superseded: Callable[[int, str], None]
+    _changed: Callable[[], None]
+    _offers: SnapshotOffers = field(init=False)
+    _members: dict[str, Member] = field(factory=dict, init=False)
+    _commits: Commits = field(init=False)
+    _waiters: Waiters = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._offers = SnapshotOffers(self._journal, self._clock, self._newId)
+        self._commits = Commits(self._clock)
+        self._commits.committed(self.head.revision)
+        self._waiters = Waiters(self._clock)
+
+    # --- from the node
+
+    @property
+    def isPrimary(self) -> bool:
+        """Whether the journal names this node."""
+        return self.head.document.promoted.name == self.node
+
+    def published(self, head: Head) -> None:
+        """A head is committed; called after every commit in their order, also of what came from another primary."""
+        self.head = head
+        self._commits.committed(head.revision)
+        for member in list(self._members.values()):
+            if member.name not in head.document.nodes:
+                member.leave()
+                del self._members[member.name]
+            elif member.cursor is not None:
+                # Also after a promotion: its record, and all before it, has to reach those who follow.
+                member.cursor.wake()
+                if not self.isPrimary and member.cursor.sent >= head.revision:
+                    self._release(member)
+        self.changed()
+
+    def changed(self) -> None:
+        """The cluster's status changed: the followers are told before long."""
+        for member in self._members.values():
+            if member.announcer is not None:
+                member.announcer.changed()
+        self._waiters.look()
+
+    def stop(self) -> None:
+        """Let go of everything."""
+        for member in self._members.values():
+            member.leave()
+        self._offers.clear()
+
+    def perform(self, node: str, action: str, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
+        """Do something on another node, which must be linked."""
+        member = self._members.get(node)
+        if member is None or member.follower is None:
+            return fail(ClusterError(f"there is no link to {node}"))
+        return member.follower.perform(action, arguments)
+
+    def durable(self, revision: int, followers: int, seconds: float) -> Deferred[Sequence[str]]:
+        """Fires with the names of the nodes that have ``revision`` durably, this one first, once ``followers`` others
+        do; ``NotDurableEnough`` when the time is up."""
+
+        def having() -> list[str]:
+            return [one.name for one in self._members.values() if one.durable >= revision]
+
+        def outcome(enough: bool) -> Sequence[str]:
+            durableOn = [self.node, *sorted(having())]
+            if not enough:
+                raise NotDurableEnough(revision, durableOn)
+            return durableOn
+
+        return self._waiters.wait(lambda: len(having()) >= followers, seconds).addCallback(outcome)
+
+    def reached(self, node: str, revision: int, seconds: float) -> Deferred[bool]:
+        """Fires with whether that node acknowledged ``revision`` in time."""
+
+        def there() -> bool:
+            member = self._members.get(node)
+            return member is not None and member.durable >= revision
+
+        return self._waiters.wait(there, seconds)
+
+    def live(self, revision: int, allNodes: bool, seconds: float) -> Deferred[Mapping[str, Sequence[str]]]:
+        """Fires when every connected other node (``allNodes``: every other node) has converged on ``revision``, or the
+        time is up, with ``{"live": [names], "pending": [names]}``; this node is not among them."""
+
+        def parted() -> dict[str, list[str]]:
+            names: dict[str, list[str]] = {"live": [], "pending": []}
+            for name in sorted(set(self.head.document.nodes) - {self.node}):
+                member = self._members.get(name)
+                if (member is not None and member.connected) or allNodes:
+                    isLive = member is not None and member.connected and member.live >= revision
+                    names["live" if isLive else "pending"].append(name)
+            return names
+
+        return self._waiters.wait(lambda: not parted()["pending"], seconds).addCallback(lambda _: parted())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every other node of the document, as ``cftpctl status`` shows it."""
+        return [
+            self._row(self._members.get(name) or Member(name), node.address)
+            for name, node in sorted(self.head.document.nodes.items())
+            if name != self.node
+        ]
+
+    def _row(self, member: Member, address: str) -> dict[str, Any]:
+        revision, chainHash = member.acknowledged
+        return {
+            "name": member.name,
+            "role": "secondary",
+            "state": member.state,
+            "revision": revision,
+            "chainHash": chainHash.hex(),
+            "live": member.live,
+            "lagSeconds": round(self._commits.lagSeconds(revision, self.head.revision), 3),
+            "version": str(member.report.get("version", "")),
+            "address": address,
+            "problems": member.problems,
+        }
+
+    # --- links
+
+    def attach(self, node: str, follower: IFollower) -> PublisherAvatar:
+        """A node's link is up: what its certificate gets. An older link of the same node is forgotten."""
+        member = self._members.setdefault(node, Member(node))
+        member.leave()
+        member.follower, member.refusal, member.report = follower, "", {}
+        member.announcer = Announcer(
+            self._clock, lambda: self._tell(member, follower), TELL_LEAST_SECONDS, TELL_MOST_SECONDS
+        )
+        member.announcer.start()
+        self._statusChanged()
+        return PublisherAvatar(self, member, follower)
+
+    def detach(self, member: Member, follower: IFollower) -> None:
+        """The link is gone."""
+        if member.follower is follower:
+            member.leave()
+            self._statusChanged()
+
+    async def _tell(self, member: Member, follower: IFollower) -> None:
+        if member.cursor is not None and member.cursor.idle:
+            await follower.position(self.head.epoch, self.head.revision, self.head.chainHash)
+        if self.isPrimary:
+            await follower.clusterStatus(self._status())
+
+    def _release(self, member: Member) -> None:
+        """This node is not primary any more: who followed it finds that out by asking again."""
+        if member.cursor is not None:
+            member.cursor.close()
+            member.cursor = None
+            if member.follower is not None:
+                head = self.head
+                telling = member.follower.position(head.epoch, head.revision, head.chainHash)
+                _ = telling.addErrback(
+                    lambda failure: log.debug("{node} was not told", node=member.name, failure=failure)
+                )
+
+    def _statusChanged(self) -> None:
+        self.changed()
+        self._changed()
+
+    # --- what followers ask
+
+    def requirePrimary(self) -> None:
+        """:raises NotPrimary: where this node may not append."""
+        if not self.isPrimary:
+            promoted = self.head.document.promoted
+            primary = self.head.document.nodes.get(promoted.name)
+            raise NotPrimary(self.head.epoch, promoted.name, primary.address if primary is not None else "")
+
+    async def follow(
+        self, member: Member, follower: IFollower, epoch: int, revision: int, chainHash: bytes
+    ) -> FollowAnswer:
+        self.requirePrimary()
+        if member.name not in self.head.document.nodes:
+            raise Refused(f"{member.name} is not a member of this cluster")
+        if epoch > self.head.epoch:
+            self._superseded(epoch, member.name)
+            member.refusal = f"is in epoch {epoch}, beyond this node's {self.head.epoch}"
+            self._statusChanged()
+            raise NotPrimary(self.head.epoch, "", "")
+        if member.cursor is not None:
+            member.cursor.close()
+
+        def acknowledged(revision: int, chainHash: bytes) -> None:
+            member.acknowledged = revision, chainHash
+            self._statusChanged()
+
+        cursor = Cursor(self._journal, self._clock, follower, lambda: self.head, acknowledged, revision)
+        member.cursor, member.refusal = cursor, ""
+        standing = await self._standing(revision, chainHash)
+        head = await self._journal.head()
+        self.requirePrimary()
+        if member.cursor is not cursor or member.follower is None:
+            raise Refused("asked again in the meantime")
+        if standing != "":
+            diverged = standing == "diverged"
+            log.warn(
+                "{node} is {standing} at revision {revision}", node=member.name, standing=standing, revision=revision
+            )
+            offer = await self._offers.offer(head.epoch, revision if diverged else revision + 1, diverged)
+            return FollowAnswer(head.epoch, head.revision, head.chainHash, offer)
+        acknowledged(revision, chainHash)
+        # The answer goes out first.
+        self._clock.callLater(0, cursor.open, revision, chainHash)
+        return FollowAnswer(head.epoch, head.revision, head.chainHash)
+
+    async def _standing(self, revision: int, chainHash: bytes) -> str:
+        """Where that place is in this history: "" when on it, "behind" what is kept of it, or "diverged" from it."""
+        head = await self._journal.head()
+        if revision >= head.revision:
+            return "" if (revision, chainHash) == (head.revision, head.chainHash) else "diverged"
+        try:
+            following = await self._journal.since(revision, 1)
+        except HistoryGone:
+            return "behind" if chainHash else "diverged"
+        # One entry proves it: its hash covers the hash before it.
+        return "" if following and chained(chainHash, following[0].body) == following[0].chainHash else "diverged"
+
+    def chunk(self, id: str, offset: int) -> bytes:
+        return self._offers.chunk(id, offset)
+
+    def propose(self, proposal: Proposal) -> Deferred[int]:
+        self.requirePrimary()
+        return self._propose(proposal)
+
+    def relay(
+        self, node: str, action: str, arguments: Mapping[str, Any], author: Author
+    ) -> Deferred[Mapping[str, Any]]:
+        self.requirePrimary()
+        return self._relay(node, action, arguments, author)
+
+    def renewCertificate(self, node: str, request: bytes) -> Deferred[bytes]:
+        self.requirePrimary()
+        return self._renewCertificate(node, request)
+
+    def reported(self, member: Member, status: Mapping[str, Any]) -> None:
+        before, member.report = member.report, tidyReport(status)
+        if member.report != before:
+            self._statusChanged()
+
+
+@implementer(IPublisher)
+@define(eq=False)
+class PublisherAvatar:
+    """The publisher as one node has it."""
+
+    _publisher: Publisher
+    _member: Member
+    _follower: IFollower
+
+    def follow(self, follower: IFollower, epoch: int, revision: int, chainHash: bytes) -> Deferred[FollowAnswer]:
+        return self._asked(
+            lambda: Deferred.fromCoroutine(self._publisher.follow(self._member, follower, epoch, revision, chainHash))
+        )
+
+    def snapshotChunk(self, snapshotId: str, offset: int) -> Deferred[bytes]:
+        return self._asked(lambda: execute(self._publisher.chunk, snapshotId, offset))
+
+    def propose(self, proposal: Proposal) -> Deferred[int]:
+        return self._asked(lambda: self._publisher.propose(proposal))
+
+    def report(self, status: Mapping[str, Any]) -> Deferred[None]:
+        return self._asked(lambda: execute(self._publisher.reported, self._member, status))
+
+    def relay(
+        self, node: str, action: str, arguments: Mapping[str, Any], author: Author
+    ) -> Deferred[Mapping[str, Any]]:
+        return self._asked(lambda: self._publisher.relay(node, action, arguments, author))
+
+    def renewCertificate(self, request: bytes) -> Deferred[bytes]:
+        return self._asked(lambda: self._publisher.renewCertificate(self._member.name, request))
+
+    def detached(self) -> None:
+        """The link is gone."""
+        self._publisher.detach(self._member, self._follower)
+
+    def _asked(self, answer: Callable[[], Deferred[Any]]) -> Deferred[Any]:
+        if self._member.follower is not self._follower:
+            return fail(Refused("this link has been replaced"))
+        try:
+            return answer()
+        except ClusterError:
+            return fail()

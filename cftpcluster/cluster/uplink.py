@@ -1,0 +1,237 @@
+"""Keeps a secondary linked to its primary: whom to dial, in which order, and when to try again.
+
+The primary that the journal names is tried first, then every other node in turn; a node that is not primary says who
+is. What is said over a link is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+from attrs import define, field, frozen
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IProtocol, IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..config.document import Document
+from ..errors import ClusterError, NotPrimary, OutcomeUnknown, PrimaryUnreachable, Refused
+from ..events import NodeRefused, Notify
+from ..interfaces import IPublisher
+from ..journal.entry import Proposal
+from .follower import Follower
+from .link import Link
+from .links import Links
+from .messages import Hello
+from .peers import InThread, RemotePublisher
+
+log = Logger()
+
+FIRST_DELAY_SECONDS = 0.2
+MOST_DELAY_SECONDS = 10.0
+REFUSED_DELAY_SECONDS = 30.0
+STEADY_SECONDS = 5.0
+"""A link that lived this long was a good one: the next delay is short again."""
+
+ASK_AGAIN_SECONDS = 10.0
+"""How long a proposal whose outcome is unknown waits for a link to ask again."""
+
+
+@frozen
+class Peer:
+    """A node, and where it is reached."""
+
+    name: str
+    address: str
+
+
+Dial = Callable[[Peer, Callable[[str], IProtocol]], Deferred[IProtocol]]
+"""Dials a node; when its certificate was verified, builds the protocol with its name, and fires with it."""
+
+
+def peersOf(document: Document, node: str) -> list[Peer]:
+    """The other nodes, the primary first."""
+    primary = document.promoted.name
+    others = [Peer(name, other.address) for name, other in sorted(document.nodes.items()) if name != node]
+    return sorted(others, key=lambda peer: peer.name != primary)
+
+
+async def survey(
+    dial: Dial, links: Links, peers: Sequence[Peer], seconds: float, clock: IReactorTime
+) -> dict[str, Hello]:
+    """Ask all of ``peers`` at once where their journals are; those that answer in time, by name."""
+    answers: dict[str, Hello] = {}
+
+    async def ask(peer: Peer) -> None:
+        link: Link = await dial(peer, lambda name: links.dialled(name, None))  # type: ignore[assignment]
+        try:
+            await link.whenReady()
+            answers[peer.name] = link.peer
+        finally:
+            link.close()
+
+    async def asked(peer: Peer) -> None:
+        try:
+            await Deferred.fromCoroutine(ask(peer)).addTimeout(seconds, clock)
+        except Exception as error:  # noqa: BLE001 - whatever keeps a node from answering
+            log.info("{node} did not answer: {reason!r}", node=peer.name, reason=str(error))
+
+    asking = [Deferred.fromCoroutine(asked(peer)) for peer in peers]
+    for one in asking:
+        await one
+    return answers
+
+
+@define(eq=False, kw_only=True)
+class Uplink:
+    """Dials until a primary accepts this node's follower, again whenever the link is lost.
+
+    :ivar _peers: the other nodes, the most likely primary first; asked for each round.
+    :ivar _notify: told of nodes whose claim was refused.
+    """
+
+    _clock: IReactorTime
+    _random: Random
+    _dial: Dial
+    _peers: Callable[[], Sequence[Peer]]
+    _links: Links
+    _follower: Follower
+    _inThread: InThread
+    _notify: Notify
+    _running: Deferred[None] | None = field(default=None, init=False)
+    _link: Link | None = field(default=None, init=False)
+    _shown: dict[str, str] = field(factory=dict, init=False)
+
+    def start(self) -> None:
+        """Begin to dial."""
+        if self._running is None:
+            self._running = Deferred.fromCoroutine(self._run())
+            _ = self._running.addErrback(_ended)
+
+    def stop(self) -> Deferred[None]:
+        """Dial no more, and end the link."""
+        running, self._running, link = self._running, None, self._link
+        if running is not None:
+            running.cancel()
+        self._follower.disconnected()
+        return link.whenLost() if link is not None else succeed(None)
+
+    def propose(self, proposal: Proposal) -> Deferred[int]:
+        """Have the primary append a proposal; asks again by its request id where the link dies meanwhile. Fires with
+        its revision. ``PrimaryUnreachable``, ``OutcomeUnknown``, and whatever the primary says."""
+        return Deferred.fromCoroutine(self._propose(proposal))
+
+    async def _propose(self, proposal: Proposal) -> int:
+        publisher = self._follower.publisher
+        if publisher is None:
+            primary = self._follower.head.document.promoted.name
+            raise PrimaryUnreachable(f"the primary {primary or '(unknown)'} cannot be reached; nothing was changed")
+        until = self._clock.seconds() + ASK_AGAIN_SECONDS
+        try:
+            return await publisher.propose(proposal)
+        except OutcomeUnknown as unknown:
+            while (publisher := await self._nextPublisher(until)) is not None:
+                try:
+                    return await publisher.propose(proposal)
+                except (OutcomeUnknown, PrimaryUnreachable, NotPrimary):
+                    continue
+            raise unknown from None
+
+    async def _nextPublisher(self, until: float) -> IPublisher | None:
+        """The primary, as soon as there is one; ``None`` when there is none in time."""
+        while self._clock.seconds() < until:
+            await deferLater(self._clock, FIRST_DELAY_SECONDS)
+            if self._follower.publisher is not None:
+                return self._follower.publisher
+        return None
+
+    # --- dialling
+
+    async def _run(self) -> None:
+        fruitless = 0
+        while True:
+            tried = _Round()
+            await self._try(tried)
+            fruitless = 0 if tried.steady else fruitless + 1
+            seconds = min(MOST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(fruitless, 10))
+            if tried.refusals:
+                self._follower.refused("; ".join(tried.refusals))
+                if not tried.unreachable:
+                    seconds = REFUSED_DELAY_SECONDS
+            # Nodes that lost the same primary at the same moment do not come back at the same moment.
+            await deferLater(self._clock, seconds * (0.5 + self._random.random() / 2))
+
+    async def _try(self, tried: _Round) -> None:
+        """Dial one node after the other, until one has accepted this node and is lost again."""
+        waiting = list(self._peers())
+        while waiting:
+            peer = waiting.pop(0)
+            if peer.name in tried.names:
+                continue
+            tried.names.add(peer.name)
+            began = self._clock.seconds()
+            try:
+                await self._followThrough(peer)
+                tried.steady = self._clock.seconds() - began >= STEADY_SECONDS
+                return
+            except NotPrimary as error:
+                if self._clock.seconds() - began >= STEADY_SECONDS:
+                    # It was primary until now: whoever was asked before may be it by now.
+                    tried.names = {peer.name}
+                self._show(peer, str(error))
+                waiting = [*self._redirected(error), *waiting]
+            except Refused as error:
+                self._show(peer, str(error))
+                tried.refusals.append(str(error))
+                self._notify(NodeRefused(address=peer.address, reason=str(error)))
+            except ClusterError as error:
+                self._show(peer, str(error))
+                tried.unreachable = True
+
+    def _redirected(self, error: NotPrimary) -> list[Peer]:
+        known = {peer.name: peer for peer in self._peers()}
+        if error.address and error.name and error.name != self._follower.node:
+            return [Peer(error.name, error.address)]
+        return [known[error.name]] if error.name in known else []
+
+    async def _followThrough(self, peer: Peer) -> None:
+        """Link to ``peer`` and follow it; done when an accepted link is lost."""
+        dialling = self._dial(peer, lambda name: self._links.dialled(name, self._follower))
+        link: Link = await dialling  # type: ignore[assignment]
+        self._link = link
+        try:
+            await link.whenReady()
+            session = self._follower.session(RemotePublisher(link, self._inThread), peer.name)
+            _ = link.whenLost().addCallback(lambda _: self._lost(link))
+            self._shown.pop(peer.name, None)
+            await session
+        finally:
+            self._link = None
+            link.close()
+
+    def _lost(self, link: Link) -> None:
+        if self._link is link:
+            self._follower.disconnected()
+
+    def _show(self, peer: Peer, reason: str) -> None:
+        """Say why a node was no use; the same reason once."""
+        if self._shown.get(peer.name) != reason:
+            self._shown[peer.name] = reason
+            log.info("no link to {node} at {address}: {reason!r}", node=peer.name, address=peer.address, reason=reason)
+
+
+def _ended(failure: Failure) -> None:
+    if failure.check(CancelledError) is None:
+        log.failure("dialling ended", failure=failure)
+
+
+@define(eq=False)
+class _Round:
+    """What came of dialling everybody once."""
+
+    names: set[str] = field(factory=set)
+    refusals: list[str] = field(factory=list)
+    unreachable: bool = False
+    steady: bool = False
