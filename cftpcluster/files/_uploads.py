@@ -29,7 +29,7 @@ class Uploads(Generic[U]):
     """The uploads of one session. Of several at one path the newest is seen; a session has few of them."""
 
     _live: list[U] = Factory(list)
-    _committing: dict[U, list[Deferred[None]]] = Factory(dict)
+    _ending: dict[U, list[Deferred[None]]] = Factory(dict)
 
     def add(self, upload: U) -> None:
         self._live.append(upload)
@@ -55,22 +55,27 @@ class Uploads(Generic[U]):
             if isWithin(upload.path, old):
                 upload.path = moved(upload.path, old, new)
 
-    def startCommit(self, upload: U) -> None:
-        """From now on :meth:`settled` waits for this upload."""
-        self._committing[upload] = []
+    def isAnyBeneath(self, folder: VirtualPath) -> bool:
+        return any(isWithin(upload.path, folder) for upload in self._live)
 
-    def endCommit(self, upload: U) -> None:
-        for waiting in self._committing.pop(upload):
+    def startEnding(self, upload: U) -> None:
+        """A commit or an abort begins: from now on :meth:`settled` waits for it."""
+        self._ending[upload] = []
+
+    def end(self, upload: U) -> None:
+        """The commit or abort is done: others see what it left."""
+        self.discard(upload)
+        for waiting in self._ending.pop(upload):
             waiting.callback(None)
 
     async def settled(self, *paths: VirtualPath) -> None:
-        """Wait until no commit runs at, above or beneath any of these paths: a client that closed a file finds it."""
+        """Wait until nothing ends at, above or beneath any of these paths: what a client closed, it finds there."""
         while True:
-            running = next((upload for upload in self._committing if _isRelated(upload.path, paths)), None)
+            running = next((upload for upload in self._ending if _isRelated(upload.path, paths)), None)
             if running is None:
                 return
             ended: Deferred[None] = Deferred()
-            self._committing[running].append(ended)
+            self._ending[running].append(ended)
             await ended
 
 
