@@ -6,14 +6,14 @@ Pure functions; they run in whichever thread a journal calls them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from ..config.changes import apply, moved
 from ..config.codec import decodeChange, decodeDocument, encodeChange, encodeDocument
 from ..config.document import Document
 from ..config.validation import problems
 from ..errors import ChainMismatch, Conflict, HistoryGone, Invalid
+from ..vocabulary import Problem
 from .entry import CHAIN_START, Entry, Head, Proposal, Snapshot, chained
 
 Kinds = Mapping[str, Mapping[str, type]]
@@ -25,8 +25,6 @@ ANSWER_BYTES = 1024 * 1024
 START = Head(0, 0, CHAIN_START, Document())
 """The head of a journal without entries."""
 
-T = TypeVar("T")
-
 
 def judged(proposal: Proposal, head: Head, kinds: Kinds) -> tuple[Entry, Head]:
     """The entry that a proposal makes after ``head``, and the head that this makes.
@@ -37,7 +35,10 @@ def judged(proposal: Proposal, head: Head, kinds: Kinds) -> tuple[Entry, Head]:
     if conflicts := moved(head.document, proposal.expected):
         raise Conflict(conflicts)
     document = apply(head.document, proposal.change)
-    if found := problems(document, proposal.change, kinds):
+    found = problems(document, proposal.change, kinds)
+    if document.promoted != head.document.promoted and document.promoted.epoch <= head.epoch:
+        found.append(Problem("epoch", f"{document.promoted.epoch} must be higher than {head.epoch}"))
+    if found:
         raise Invalid(found)
     entry = Entry.following(
         head.chainHash,
@@ -62,7 +63,7 @@ def followed(head: Head, entry: Entry) -> Head:
     if chained(head.chainHash, entry.body) != entry.chainHash:
         raise ChainMismatch(entry.revision, f"the hash of revision {entry.revision} does not fit")
     document = apply(head.document, decodeChange(entry.change))
-    if entry.epoch != document.promoted.epoch:
+    if entry.epoch != document.promoted.epoch or entry.epoch < head.epoch:
         raise ChainMismatch(entry.revision, f"revision {entry.revision} is of another epoch than it says")
     return Head(entry.epoch, entry.revision, entry.chainHash, document)
 
@@ -104,21 +105,26 @@ def bounded(entries: Iterable[Entry], limit: int) -> Iterator[Entry]:
         yield entry
 
 
-def compactedBase(base: Head, head: Head, keep: int) -> int:
+def compactedBase(base: int, head: Head, keep: int) -> int:
     """The revision up to which entries may be forgotten.
 
     Changes that this version cannot apply stay entries: a later version has to fold them in their order.
     """
     wanted = head.revision - max(keep, 0)
     for one in head.document.unknown:
-        if one.revision > base.revision:
+        if one.revision > base:
             wanted = min(wanted, one.revision - 1)
-    return max(base.revision, wanted)
+    return max(base, wanted)
 
 
-def foldedTo(base: Head, entries: Sequence[Entry], revision: int) -> Head:
-    """The head as it was at ``revision``; ``entries`` are those after ``base``."""
+def folded(base: Head, entries: Iterable[Entry]) -> Head:
+    """The head after entries that are known to follow on ``base``."""
     head = base
-    for entry in entries[: revision - base.revision]:
+    for entry in entries:
         head = Head(entry.epoch, entry.revision, entry.chainHash, apply(head.document, decodeChange(entry.change)))
     return head
+
+
+def repeated(proposal: Proposal, requests: Container[str]) -> bool:
+    """Whether a proposal was appended before."""
+    return bool(proposal.requestId) and proposal.requestId in requests

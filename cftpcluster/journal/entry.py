@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Self
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ..config.changes import Change, Target
 from ..config.codec import canonical, parse
@@ -67,17 +67,11 @@ class Entry:
         change: bytes,
     ) -> Self:
         """A new entry after the one with hash ``previous``."""
-        header = {
-            "epoch": epoch,
-            "revision": revision,
-            "time": float(time),
-            "author": author.name,
-            "address": author.address,
-            "node": node,
-            "requestId": requestId,
-        }
-        body = canonical(header) + b"\n" + change
-        return cls(**header, change=change, body=body, chainHash=chained(previous, body))
+        entry = cls(
+            epoch, revision, float(time), author.name, author.address, node, requestId, change, body=b"", chainHash=b""
+        )
+        body = canonical({name: getattr(entry, name) for name in _HEADER}) + b"\n" + change
+        return evolve(entry, body=body, chainHash=chained(previous, body))
 
     @classmethod
     def fromBody(cls, body: bytes, chainHash: bytes) -> Self:
@@ -108,9 +102,9 @@ _HEADER: dict[str, type] = {
 
 
 def _fits(value: Any, kind: type) -> bool:
-    if kind is int:
-        return type(value) is int and 0 <= value < 2**63
-    return type(value) is kind and (kind is not float or math.isfinite(value))
+    if type(value) is not kind:
+        return False
+    return kind is str or (math.isfinite(value) if kind is float else 0 <= value < 2**63)
 
 
 @frozen

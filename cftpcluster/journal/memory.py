@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, execute
+from twisted.internet.defer import Deferred, execute, fail, succeed
 from zope.interface import implementer
 
 from ..errors import ClusterError
@@ -19,10 +19,11 @@ from ._fold import (
     Kinds,
     bounded,
     compactedBase,
-    foldedTo,
+    folded,
     followed,
     headOf,
     judged,
+    repeated,
     requireHistory,
     snapshotOf,
 )
@@ -70,18 +71,15 @@ class MemoryJournal:
 
     def close(self) -> Deferred[None]:
         self._closed = True
-        return execute(lambda: None)
+        return succeed(None)
 
     def _execute(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
-        return execute(self._unlessClosed, work, *args, **kwargs)
-
-    def _unlessClosed(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._closed:
-            raise ClusterError("the journal is closed")
-        return work(*args, **kwargs)
+            return fail(ClusterError("the journal is closed"))
+        return execute(work, *args, **kwargs)
 
     def _append(self, proposal: Proposal) -> Head:
-        if proposal.requestId not in self._requests:
+        if not repeated(proposal, self._requests):
             entry, head = judged(proposal, self._head, self.kinds)
             self._take([entry], head)
         return self._head
@@ -108,8 +106,7 @@ class MemoryJournal:
         return self._head
 
     def _compact(self, keep: int) -> None:
-        revision = compactedBase(self._base, self._head, keep)
-        base = foldedTo(self._base, self._entries, revision)
-        self._entries = self._entries[revision - self._base.revision :]
-        self._base = base
+        gone = compactedBase(self._base.revision, self._head, keep) - self._base.revision
+        self._base = folded(self._base, self._entries[:gone])
+        self._entries = self._entries[gone:]
         self._requests = {entry.requestId: entry for entry in self._entries if entry.requestId}
