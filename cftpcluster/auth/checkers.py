@@ -141,7 +141,7 @@ class UsersCheckerFactory:
         document: Callable[[], Document],
         upgrade: Callable[[str, str], None],
     ) -> UsersChecker:
-        return UsersChecker(document, Passwords(reactor, pool, os.urandom, config), upgrade)
+        return UsersChecker(document, Passwords(reactor, pool, os.urandom, pool.max, config), upgrade)
 
 
 usersChecker = UsersCheckerFactory()

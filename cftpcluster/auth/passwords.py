@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hmac
 import re
-from collections import Counter
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -104,22 +104,35 @@ def matches(encoded: str, password: bytes) -> bool:
 
 
 @define(eq=False)
+class _Job:
+    """Work that waits for a thread, and who waits for it."""
+
+    work: Callable[..., Any]
+    arguments: tuple[Any, ...] = field(repr=False)
+    answer: Deferred[Any] = field(factory=Deferred, init=False)
+
+
+@define(eq=False)
 class Passwords:
     """Hashing and verifying for the whole node, or for one use of it.
 
-    :ivar pool: its threads bound how much runs at once.
+    Sources take turns: one that asks a thousand times does not keep the others waiting.
+
     :ivar randomBytes: as :func:`os.urandom`.
+    :ivar concurrency: how many threads of the pool work at once.
     :ivar cost: of new hashes; may be replaced.
-    :ivar mostPending: how much may run and wait at once; beyond it, ``LoginBusy`` at once. One source may have a
-        quarter of that, so that it cannot keep the others out.
+    :ivar mostPending: how much may run and wait; beyond it, ``LoginBusy`` at once. One source may have a quarter of it.
     """
 
     _reactor: Any
     _pool: Any
     _randomBytes: Callable[[int], bytes]
+    _concurrency: int
     cost: Argon2Cost = Argon2Cost()
-    _mostPending: int = 64
+    _mostPending: int = 1024
+    _waiting: OrderedDict[str, deque[_Job]] = field(factory=OrderedDict, init=False)
     _pending: Counter[str] = field(factory=Counter, init=False)
+    _running: int = field(default=0, init=False)
 
     def hash(self, password: bytes, source: str = "") -> Deferred[str]:
         """A new hash, with a salt of its own. Fails with ``Invalid`` for a password that could never log in.
@@ -153,23 +166,45 @@ class Passwords:
         share = self._mostPending // 4 if source else self._mostPending
         if self._pending.total() >= self._mostPending or self._pending[source] >= share:
             return fail(LoginBusy("too many log-ins at once"))
+        job = _Job(work, arguments)
         self._pending[source] += 1
-        # Room is made when the thread is through, not when somebody gives up waiting for it.
-        answer: Deferred[Any] = Deferred()
+        self._waiting.setdefault(source, deque()).append(job)
+        self._startWaiting()
+        return job.answer
+
+    def _startWaiting(self) -> None:
+        while self._waiting and self._running < self._concurrency:
+            source, jobs = self._waiting.popitem(last=False)
+            job = jobs.popleft()
+            if jobs:
+                self._waiting[source] = jobs
+            if job.answer.called:
+                # Whoever asked has gone.
+                self._forget(source)
+            else:
+                self._start(source, job)
+
+    def _start(self, source: str, job: _Job) -> None:
+        self._running += 1
 
         def done(result: Any) -> None:
-            self._pending[source] -= 1
-            if not self._pending[source]:
-                del self._pending[source]
+            # Room is made when the thread is through, not when somebody gives up waiting for it.
+            self._running -= 1
+            self._forget(source)
             if isinstance(result, Failure):
-                answer.errback(result)
+                job.answer.errback(result)
             else:
-                answer.callback(result)
+                job.answer.callback(result)
+            self._startWaiting()
 
         self._pool.callInThreadWithCallback(
-            lambda success, result: self._reactor.callFromThread(done, result), work, *arguments
+            lambda success, result: self._reactor.callFromThread(done, result), job.work, *job.arguments
         )
-        return answer
+
+    def _forget(self, source: str) -> None:
+        self._pending[source] -= 1
+        if not self._pending[source]:
+            del self._pending[source]
 
 
 def _hash(password: bytes, salt: bytes, cost: Argon2Cost) -> str:

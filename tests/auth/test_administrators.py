@@ -29,7 +29,7 @@ class AdministratorTests(SynchronousTestCase):
         self.clock = Clock()
 
     def ask(self, name: str, password: bytes, pool: InlinePool | None = None, seconds: float = 0.0) -> Deferred[Author]:
-        passwords = Passwords(InlineReactor(), pool or InlinePool(), numberedBytes(), CHEAP)
+        passwords = Passwords(InlineReactor(), pool or InlinePool(), numberedBytes(), 1, CHEAP)
         delay = FailureDelay(self.clock, lambda: 0.0, seconds, 0.0)
         admins = AdminPasswords(lambda: self.document, passwords, self.events.append, delay)
         return admins.authenticate(name, password, "192.0.2.1")
@@ -70,7 +70,7 @@ class AdministratorTests(SynchronousTestCase):
         self.failureResultOf(d, UnauthorizedLogin)
 
     def test_tooManyAtOnceIsBusyWithoutAnEvent(self) -> None:
-        passwords = Passwords(InlineReactor(), HeldPool(), numberedBytes(), CHEAP, mostPending=0)
+        passwords = Passwords(InlineReactor(), HeldPool(), numberedBytes(), 1, CHEAP, mostPending=0)
         delay = FailureDelay(self.clock, lambda: 0.0)
         admins = AdminPasswords(lambda: self.document, passwords, self.events.append, delay)
         self.failureResultOf(admins.authenticate("root", b"right", "192.0.2.1"), LoginBusy)

@@ -42,7 +42,7 @@ class Harness:
         self.document: Document = documentWith(*users)
         self.upgrades: list[tuple[str, str]] = []
         self.pool = pool or CountingPool()
-        self.passwords = Passwords(InlineReactor(), self.pool, numberedBytes(), CHEAP)
+        self.passwords = Passwords(InlineReactor(), self.pool, numberedBytes(), 9, CHEAP)
         self.checker = UsersChecker(
             lambda: self.document, self.passwords, lambda *upgrade: self.upgrades.append(upgrade)
         )
@@ -93,7 +93,7 @@ class PasswordTests(SynchronousTestCase):
 
     def test_tooManyAtOnceIsBusy(self) -> None:
         harness = Harness(pool=HeldPool())
-        waiting = [harness.password("alice", b"x") for _ in range(16)]
+        waiting = [harness.password("alice", b"x") for _ in range(256)]
         self.failureResultOf(harness.password("alice", b"x"), LoginBusy)
         harness.pool.runAll()
         for d in waiting:
@@ -220,6 +220,10 @@ class SessionTests(SynchronousTestCase):
         self.failureResultOf(ask(SessionLogin("bob", 8, ORIGIN)), UnauthorizedLogin)
 
 
+class SmallPool(InlinePool):
+    max = 2
+
+
 class FactoryTests(SynchronousTestCase):
     def test_isAPlugin(self) -> None:
         for interface in (IPlugin, ICheckerFactory):
@@ -230,7 +234,7 @@ class FactoryTests(SynchronousTestCase):
         checker = UsersCheckerFactory().build(
             CHEAP,
             reactor=InlineReactor(),
-            pool=InlinePool(),
+            pool=SmallPool(),
             document=lambda: documentWith(User(name="alice", passwordHash=hashOf(b"right"))),
             upgrade=lambda name, better: upgrades.append(better),
         )

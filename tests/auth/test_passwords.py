@@ -28,8 +28,8 @@ BCRYPT = BCRYPT_OF_ABC.replace("$2b$", "$2y$")
 SHA512 = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"
 
 
-def passwordsOn(pool: Any, **options: Any) -> Passwords:
-    return Passwords(InlineReactor(), pool, numberedBytes(), CHEAP, **options)
+def passwordsOn(pool: Any, concurrency: int = 9, **options: Any) -> Passwords:
+    return Passwords(InlineReactor(), pool, numberedBytes(), concurrency, CHEAP, **options)
 
 
 class Sha512CryptTests(SynchronousTestCase):
@@ -264,12 +264,40 @@ class BoundsTests(SynchronousTestCase):
         self.assertNoResult(self.passwords.verify("", b"x"))
         self.assertEqual(self.flushLoggedErrors(), [])
 
+    def test_onlySoManyThreadsWorkAtOnce(self) -> None:
+        passwords = passwordsOn(self.pool, concurrency=2)
+        waiting = [passwords.verify("", b"x") for _ in range(5)]
+        self.assertEqual(len(self.pool.held), 2)
+        self.pool.runNext()
+        self.assertEqual(len(self.pool.held), 2)
+        self.pool.runAll()
+        self.assertEqual([self.successResultOf(d) for d in waiting], [False] * 5)
+
+    def test_sourcesTakeTurns(self) -> None:
+        passwords = passwordsOn(self.pool, concurrency=1)
+        order: list[str] = []
+        for source in ("many", "many", "many", "one", "two", "many"):
+            passwords.verify("", b"x", source).addCallback(lambda _, source=source: order.append(source))
+        self.pool.runAll()
+        self.assertEqual(order, ["many", "many", "one", "two", "many", "many"])
+
+    def test_workOfThoseWhoGaveUpIsLeftOut(self) -> None:
+        passwords = passwordsOn(self.pool, concurrency=1)
+        first, second, third = (passwords.verify("", b"x") for _ in range(3))
+        second.cancel()
+        self.failureResultOf(second, CancelledError)
+        self.pool.runNext()
+        self.successResultOf(first)
+        self.pool.runNext()
+        self.successResultOf(third)
+        self.assertEqual((len(self.pool.held), passwords._pending.total()), (0, 0))
+
     def test_nothingIsRememberedOfSources(self) -> None:
         for n in range(100):
             d = self.passwords.verify("", b"x", f"192.0.2.{n}")
             self.pool.runAll()
             self.successResultOf(d)
-        self.assertEqual(len(self.passwords._pending), 0)
+        self.assertEqual((len(self.passwords._pending), len(self.passwords._waiting)), (0, 0))
 
 
 class RealPoolTests(TestCase):
@@ -277,7 +305,7 @@ class RealPoolTests(TestCase):
         pool = ThreadPool(0, 2)
         pool.start()
         self.addCleanup(pool.stop)
-        passwords = Passwords(reactor, pool, numberedBytes(), CHEAP)
+        passwords = Passwords(reactor, pool, numberedBytes(), 2, CHEAP)
         encoded = await passwords.hash(b"right")
         answers = await gatherResults([passwords.verify(encoded, word) for word in (b"right", b"wrong", b"")])
         self.assertEqual(answers, [True, False, False])
