@@ -13,7 +13,7 @@ from typing import Protocol
 
 from attrs import define, field, frozen
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
@@ -158,42 +158,49 @@ class _Galois:
 
 @define(eq=False)
 class _ChaCha:
-    """ChaCha20 and Poly1305 as OpenSSH combines them: the length is encrypted with a key of its own."""
+    """ChaCha20 and Poly1305 as OpenSSH combines them: the length is encrypted with a key of its own.
 
-    _main: bytes
-    _head: bytes
+    The first block of a packet's key stream is the key of its tag, the following ones encrypt it.
+    """
+
+    _main: CipherContext
+    _head: CipherContext
     headSize = 4
     overhead = 16
 
     @classmethod
     def fromKeys(cls, keys: Keys) -> _ChaCha:
         both = keys(b"key", 64)
-        return cls(both[:32], both[32:])
+        main, head = (
+            Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor() for key in (both[:32], both[32:])
+        )
+        return cls(main, head)
 
-    @staticmethod
-    def _crypt(key: bytes, counter: int, sequence: int, data: Buffer) -> bytes:
-        # cryptography's nonce is OpenSSH's block counter (64 bits, little-endian) and nonce (64 bits, big-endian)
-        nonce = counter.to_bytes(8, "little") + sequence.to_bytes(8, "big")
-        return Cipher(algorithms.ChaCha20(key, nonce), mode=None).encryptor().update(data)
+    def _tagKey(self, sequence: int) -> bytes:
+        # what is called nonce here is the number of the block, and then the nonce
+        self._main.reset_nonce(bytes(8) + sequence.to_bytes(8, "big"))
+        return self._main.update(bytes(64))[:32]
+
+    def _cryptHead(self, sequence: int, head: bytes) -> bytes:
+        self._head.reset_nonce(bytes(8) + sequence.to_bytes(8, "big"))
+        return self._head.update(head)
 
     def seal(self, sequence: int, parts: Sequence[Buffer]) -> bytes:
         size, framed = _frame(parts, 8, 0)
-        sealed = self._crypt(self._head, 0, sequence, uint32(size)) + self._crypt(
-            self._main, 1, sequence, b"".join(framed)
-        )
-        return sealed + Poly1305.generate_tag(self._crypt(self._main, 0, sequence, bytes(32)), sealed)
+        tagKey = self._tagKey(sequence)
+        sealed = self._cryptHead(sequence, uint32(size)) + self._main.update(b"".join(framed))
+        return sealed + Poly1305.generate_tag(tagKey, sealed)
 
     def length(self, sequence: int, head: bytes) -> int:
-        return int.from_bytes(self._crypt(self._head, 0, sequence, head), "big")
+        return int.from_bytes(self._cryptHead(sequence, head), "big")
 
     def open(self, sequence: int, packet: bytes) -> memoryview:
         if (len(packet) - 20) % 8:
             raise Tampered("length")
         view = memoryview(packet)
-        tag = Poly1305.generate_tag(self._crypt(self._main, 0, sequence, bytes(32)), view[:-16])
-        if not hmac.compare_digest(tag, view[-16:]):
+        if not hmac.compare_digest(Poly1305.generate_tag(self._tagKey(sequence), view[:-16]), view[-16:]):
             raise Tampered("tag")
-        return _payload(self._crypt(self._main, 1, sequence, view[4:-16]))
+        return _payload(self._main.update(view[4:-16]))
 
 
 @frozen

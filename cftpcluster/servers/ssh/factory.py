@@ -113,10 +113,12 @@ class SSHServer(Factory[SSHTransport]):
         transport = SSHTransport(self, self._reactor, self._keyring.current(), origin, options)
         if self._drained is not None:
             transport.refusal = SHUTTING_DOWN
+        return transport
+
+    def connected(self, transport: SSHTransport) -> None:
         self._waiting[transport] = None
         if len(self._waiting) > self.options.waitingConnections:
             self._dropOne()
-        return transport
 
     def _dropOne(self) -> None:
         counts = Counter(countedAs(transport.origin.address) for transport in self._waiting)
@@ -137,6 +139,8 @@ class SSHServer(Factory[SSHTransport]):
     def loggedIn(self, transport: SSHTransport) -> None:
         self._waiting.pop(transport, None)
         self._sessions[transport] = None
+        if self._drained is not None:
+            transport.sendGoodbye(SHUTTING_DOWN)
 
     def ended(self, transport: SSHTransport) -> None:
         self._waiting.pop(transport, None)
@@ -152,8 +156,8 @@ class SSHServer(Factory[SSHTransport]):
     def drain(self) -> Deferred[None]:
         if self._drained is None:
             self._drained = Deferred()
-            for transport in self._waiting:
-                transport.refusal = SHUTTING_DOWN
+            for transport in list(self._waiting):
+                transport.sendGoodbye(SHUTTING_DOWN)
             _ = self._looking.start(IDLE_SECONDS / 2).addErrback(
                 lambda failure: self._log.failure("draining broke", failure)
             )

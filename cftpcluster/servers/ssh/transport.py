@@ -121,6 +121,8 @@ class Owner(Protocol):
 
     def makeUserAuthentication(self, transport: SSHTransport) -> SSHService: ...
 
+    def connected(self, transport: SSHTransport) -> None: ...
+
     def loggedIn(self, transport: SSHTransport) -> None: ...
 
     def ended(self, transport: SSHTransport) -> None: ...
@@ -130,7 +132,7 @@ class Owner(Protocol):
 class SSHTransport(SSHServerTransport):
     """One connection.
 
-    :ivar refusal: when not empty, the client is told so and disconnected instead of served.
+    :ivar refusal: when not empty, the client is told so and disconnected as soon as it listens.
     :ivar avatar: who is logged in, or ``None``.
     """
 
@@ -181,6 +183,7 @@ class SSHTransport(SSHServerTransport):
         self._grace = self.reactor.callLater(self.options.graceSeconds, self._graceOver)
         self.transport.write(self.ourVersionString + b"\r\n")
         self.sendKexInit()
+        self.owner.connected(self)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self._ended = True

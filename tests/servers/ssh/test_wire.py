@@ -1,0 +1,37 @@
+"""Tests of SSH's data types."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from cftpcluster.servers.ssh.wire import Reader, Truncated, boolean, names, string, uint32, uint64
+
+
+class ReaderTests(SynchronousTestCase):
+    @given(st.binary(), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1), st.booleans(), st.binary())
+    def test_readsWhatWasWritten(self, text: bytes, short: int, long: int, flag: bool, rest: bytes) -> None:
+        reader = Reader(string(text) + uint32(short) + uint64(long) + boolean(flag) + rest)
+        read = (reader.string(), reader.uint32(), reader.uint64(), reader.boolean(), reader.rest())
+        self.assertEqual(read, (text, short, long, flag, rest))
+
+    @given(st.lists(st.text("abc@-", min_size=1).map(str.encode), min_size=0))
+    def test_nameListsKeepTheirOrder(self, values: list[bytes]) -> None:
+        self.assertEqual(Reader(names(values)).names(), values)
+
+    @given(st.binary(max_size=40), st.lists(st.sampled_from(["byte", "uint32", "uint64", "string", "names", "view"])))
+    def test_hostileBytesEndInTruncatedAndNothingElse(self, data: bytes, wanted: list[str]) -> None:
+        reader = Reader(data)
+        try:
+            for name in wanted:
+                getattr(reader, name)()
+        except Truncated:
+            return
+        self.assertLessEqual(len(reader.rest()), len(data))
+
+    def test_viewsAreNotCopied(self) -> None:
+        data = string(b"data")
+        view = Reader(data).view()
+        self.assertIs(view.obj, data)
+        self.assertEqual(view, b"data")
