@@ -15,7 +15,9 @@ from attrs import Attribute, Factory, evolve, field, fields, frozen
 
 from ..errors import Invalid
 from ..vocabulary import Problem
-from ._structure import joined, shown, structure, suggestion, unstructure
+from ._messages import joined, shown, suggestion
+from ._stored import unstructure
+from ._structure import structure
 from .document import SECTIONS, Admin, Certificate, Component, Group, HostKey, Named, Node, Secret, Section, User
 
 SECTION_ORDER = (
@@ -247,5 +249,5 @@ def _exported(value: Any, hidden: frozenset[str], defaults: bool) -> dict[str, A
 
 
 def _default(attribute: Attribute[Any]) -> Any:
-    default = attribute.default
+    default: Any = attribute.default
     return default.factory() if isinstance(default, Factory) else default  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ import re
 from cryptography import x509
 
 from ..networks import parseNetwork
-from ._structure import shown
+from ._messages import shown
 from .document import NAME_PATTERN
 
 RESERVED_PREFIX = ".cftpcluster-"

@@ -24,7 +24,6 @@ from ruamel.yaml.events import (
     Event,
     MappingEndEvent,
     MappingStartEvent,
-    NodeEvent,
     ScalarEvent,
     SequenceEndEvent,
     SequenceStartEvent,
@@ -36,7 +35,7 @@ from ruamel.yaml.representer import SafeRepresenter
 
 from ..errors import Invalid
 from ..vocabulary import Problem
-from ._structure import shown
+from ._messages import shown
 
 YAML_BYTES = 16 * 1024 * 1024
 JSON_BYTES = 128 * 1024 * 1024
@@ -164,7 +163,7 @@ class _Builder:
     def _value(self, event: Event, depth: int) -> Any:
         if isinstance(event, AliasEvent):
             return self._alias(event)
-        assert isinstance(event, NodeEvent)
+        assert isinstance(event, ScalarEvent | SequenceStartEvent | MappingStartEvent)
         # "!" alone says only "not plain": the text as it stands.
         if event.tag not in {None, "!"}:
             raise _fault(event, f"tag {shown(str(event.tag))} is not supported")
@@ -234,7 +233,7 @@ class _Representer(SafeRepresenter):
 
     def represent_str(self, data: Any) -> ScalarNode:
         lines = data.split("\n")
-        style = None
+        style: str | None = None
         if not all(map(str.isprintable, lines)) or not isinstance(_orNone(data), str):
             style = '"'
         elif len(lines) > 1:
@@ -257,7 +256,7 @@ def exportYaml(plain: Any) -> str:
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
     yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.allow_unicode = True
     yaml.width = 120
     yaml.indent(mapping=2, sequence=4, offset=2)

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, Union
 from attrs import define, evolve, frozen
 from rpds import HashTrieMap
 
-from ._structure import structureLeniently, unstructure
+from ._stored import structureLeniently, unstructure
 from .document import (
     SECTIONS,
     Admin,

@@ -18,7 +18,8 @@ from rpds import HashTrieMap
 
 from ..errors import Invalid, NewerFormat
 from ..vocabulary import Problem
-from ._structure import structure, structureLeniently, unstructure
+from ._stored import structureLeniently, unstructure
+from ._structure import structure
 from .changes import Batch, Change, MergeSettings, Promote, Put, Remove, Unknown, apply
 from .document import FORMAT_VERSION, SECTIONS, Document, Options, Promoted, Settings, UnknownChange
 
@@ -186,7 +187,9 @@ def _documentFrom(first: dict[str, Any], lines: list[bytes]) -> Document:
             value = structureLeniently(SECTIONS[section].valueClass, raw)
             sections[section] = sections[section].insert(value.name, value)
         except (ValueError, KeyError):
-            unread.append(UnknownChange(raw["revision"], {"kind": "put", "section": section, "value": raw}))
+            unread.append(
+                UnknownChange(revision=raw["revision"], raw={"kind": "put", "section": section, "value": raw})
+            )
     unread += [UnknownChange(**one) for one in first["unknown"]]
     document = Document(
         revision=structureLeniently(int, first["revision"]),

@@ -60,6 +60,7 @@ class Settings:
     :ivar extra: settings that this version does not know, kept as they came.
     """
 
+    synchronousFollowers: int = 0
     drainSeconds: int = 30
     sessionIdleSeconds: int = 1800
     sessionAbsoluteSeconds: int = 43200

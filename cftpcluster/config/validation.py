@@ -16,7 +16,8 @@ from attrs import fields_dict
 from ..errors import Invalid
 from ..vocabulary import Problem
 from . import _syntax
-from ._structure import joined, prefixed, shown, structure, suggestion
+from ._messages import joined, prefixed, shown, suggestion
+from ._structure import structure
 from .changes import SETTINGS, Batch, Change, MergeSettings, Promote, Put, Remove, Target, Unknown
 from .document import (
     SECTIONS,

@@ -20,7 +20,9 @@ from attrs import field, fields_dict, frozen
 from ..errors import Invalid
 from ..vocabulary import Problem
 from ._forms import SECTION_ORDER, OpenSecret, WrittenObject, exportObject, readObject
-from ._structure import joined, shown, structure, suggestion, unstructure
+from ._messages import joined, shown, suggestion
+from ._stored import unstructure
+from ._structure import structure
 from ._yaml import exportYaml, parseText
 from .changes import Batch, Change, MergeSettings, Put, Remove, Target
 from .document import SECTIONS, Admin, Document, Named, Options, Role, Secret, Settings

@@ -104,7 +104,9 @@ _HEADER: dict[str, type] = {
 def _fits(value: Any, kind: type) -> bool:
     if type(value) is not kind:
         return False
-    return kind is str or (math.isfinite(value) if kind is float else 0 <= value < 2**63)
+    if isinstance(value, int):
+        return 0 <= value < 2**63
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 @frozen
