@@ -161,7 +161,7 @@ class Conversation:
     :ivar control: the control connection.
     """
 
-    options: FTPOptions = FTPOptions(tls="optional")
+    options: FTPOptions = field(factory=lambda: FTPOptions(tls="optional"))
     reactor: Any = field(factory=MemoryReactorClock)
     users: Users = field(init=False)
     server: FTPServer = field(init=False)

@@ -1,0 +1,151 @@
+"""Tests of :mod:`cftpcluster.servers.ftp.files` and :mod:`.information`."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from cftpcluster.servers.ftp import FTPOptions
+from cftpcluster.servers.ftp.control import COMMANDS
+
+from .support import Conversation, codesOf
+
+
+class Case(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.client = Conversation()
+        self.client.login()
+        self.client.put("/d", None)
+        self.client.put("/d/x", b"12345")
+
+
+class FolderTests(Case):
+    def test_changing(self) -> None:
+        self.assertEqual(self.client.codes("CWD d", "CWD none", "CWD x"), [250, 550, 550])
+        self.assertEqual(self.client.say("PWD"), '257 "/d" is the current folder\r\n')
+        self.assertEqual(self.client.codes("CWD /", "XCWD d", "XCUP"), [250, 250, 250])
+
+    def test_aboveTheRootIsTheRoot(self) -> None:
+        self.assertEqual(self.client.codes("CDUP", "CWD ..", "CWD ../../..", "CDUP"), [250, 250, 250, 250])
+        self.assertEqual(self.client.say("XPWD"), '257 "/" is the current folder\r\n')
+
+    def test_makingAndRemoving(self) -> None:
+        self.assertEqual(self.client.say("MKD d/new"), '257 "/d/new" created\r\n')
+        self.assertEqual(self.client.codes("MKD d/new", "RMD d", "RMD d/new", "RMD d/new"), [550, 550, 250, 550])
+        self.assertEqual(self.client.codes("XMKD y", "XRMD y"), [257, 250])
+
+    def test_quotesInNamesAreDoubled(self) -> None:
+        self.assertEqual(self.client.say('MKD a"b'), '257 "/a""b" created\r\n')
+
+    def test_namesComeBackAsTheyWere(self) -> None:
+        for name in (b"caf\xe9", "é \u202e\u200b".encode(), b" leading", b"trailing ", b"-rf", b"a;b=c", b"x" * 255):
+            self.client.control.protocol.dataReceived(b"MKD /" + name + b"\r\nCWD /" + name + b"\r\nPWD\r\n")
+            self.assertIn(b'257 "/' + name + b'" is the current', self.client.control.taken())
+
+    def test_aNameThatIsTooLongIsRefused(self) -> None:
+        self.assertEqual(self.client.codes("MKD " + "x" * 256), [553])
+
+
+class NameTests(Case):
+    def test_deleting(self) -> None:
+        self.assertEqual(self.client.codes("DELE d/x", "DELE d/x", "DELE d"), [250, 550, 550])
+
+    def test_renaming(self) -> None:
+        self.assertEqual(self.client.codes("RNFR d/x", "RNTO y"), [350, 250])
+        self.assertEqual(self.client.get("/y"), b"12345")
+
+    def test_whatIsMissingIsNotRenamed(self) -> None:
+        self.assertEqual(self.client.codes("RNFR none", "RNTO y", "RNTO"), [550, 503, 501])
+
+    def test_otherCommandsMayComeBetween(self) -> None:
+        self.assertEqual(self.client.codes("RNFR d/x", "NOOP", "PWD", "RNTO y", "RNTO z"), [350, 200, 257, 250, 503])
+
+    def test_aFileIsRenamedOverAnother(self) -> None:
+        self.client.put("/y", b"old")
+        self.assertEqual(self.client.codes("RNFR d/x", "RNTO y"), [350, 250])
+        self.assertEqual(self.client.get("/y"), b"12345")
+
+
+class FactTests(Case):
+    def test_size(self) -> None:
+        self.assertEqual(self.client.say("SIZE d/x"), "213 5\r\n")
+        self.assertEqual(self.client.codes("SIZE d", "SIZE none", "TYPE A", "SIZE d/x"), [550, 550, 200, 550])
+
+    def test_times(self) -> None:
+        self.assertEqual(self.client.say("MFMT 20200102030405 d/x"), "213 Modify=20200102030405; d/x\r\n")
+        self.assertEqual(self.client.say("MDTM d/x"), "213 20200102030405\r\n")
+        self.assertEqual(
+            self.client.codes("MDTM none", "MFMT 2020 d/x", "MFMT 20200102030405", "MFMT x"), [550, 501, 501, 501]
+        )
+
+    def test_modes(self) -> None:
+        self.assertEqual(self.client.codes("SITE CHMOD 600 d/x", "SITE CHMOD 0604 d/x"), [200, 200])
+        self.assertIn("UNIX.mode=0604;", self.client.say("MLST d/x"))
+        self.assertEqual(self.client.codes("SITE CHMOD 4755 d/x", "SITE CHMOD 9 d/x", "SITE CHMOD 600"), [501] * 3)
+
+    def test_timesTheOldWay(self) -> None:
+        self.assertEqual(self.client.codes("SITE UTIME 202001020304 d/x"), [200])
+        self.assertEqual(self.client.say("MDTM d/x"), "213 20200102030400\r\n")
+        self.assertEqual(self.client.codes("SITE UTIME d/x 20210101000000 20210102000000 20210103000000 UTC"), [200])
+        self.assertEqual(self.client.say("MDTM d/x"), "213 20210102000000\r\n")
+        self.assertEqual(self.client.codes("SITE UTIME x", "SITE UTIME 20209902030405 d/x"), [501, 501])
+
+    def test_otherSiteCommandsAreRefused(self) -> None:
+        self.assertEqual(self.client.codes("SITE EXEC ls", "SITE HELP", "SITE"), [504, 214, 501])
+
+
+class TraversalTests(Case):
+    def test_nothingLeadsOutOfTheTree(self) -> None:
+        for path in (
+            "/../../etc/passwd",
+            "../../../etc/passwd",
+            "d/../../etc/passwd",
+            "..\\..\\etc\\passwd",
+            "%2e%2e/etc",
+        ):
+            for verb in ("SIZE", "MDTM", "DELE", "RMD", "RNFR", "CWD", "MLST"):
+                self.assertEqual(self.client.codes(f"{verb} {path}"), [550], (verb, path))
+
+
+class InformationTests(Case):
+    def test_features(self) -> None:
+        answer = self.client.say("FEAT")
+        lines = answer.split("\r\n")
+        self.assertEqual((lines[0], lines[-2]), ("211-Features:", "211 End"))
+        for feature in (
+            "AUTH TLS",
+            "PBSZ",
+            "PROT",
+            "EPRT",
+            "EPSV",
+            "MDTM",
+            "MFMT",
+            "REST STREAM",
+            "SIZE",
+            "TVFS",
+            "UTF8",
+        ):
+            self.assertIn(f" {feature}", lines)
+
+    def test_options(self) -> None:
+        self.assertEqual(
+            self.client.codes("OPTS UTF8 ON", "OPTS utf8 on", "OPTS UTF8 OFF", "OPTS X"), [200, 200, 504, 501]
+        )
+
+    def test_helpNamesEveryCommand(self) -> None:
+        words = self.client.say("HELP").split()
+        for verb in COMMANDS:
+            self.assertIn(verb, words)
+        self.assertEqual(self.client.say("HELP stor"), "214 Syntax: STOR <path>\r\n")
+        self.assertEqual(self.client.codes("HELP none"), [502])
+
+    def test_status(self) -> None:
+        answer = self.client.say("STAT")
+        self.assertIn("Logged in as alice", answer)
+        self.assertEqual(codesOf(answer), [211])
+
+    def test_system(self) -> None:
+        self.assertEqual(self.client.say("SYST", "CLNT lftp"), "215 UNIX Type: L8\r\n200 Noted\r\n")
+
+    def test_withoutTLSItIsNotAFeature(self) -> None:
+        client = Conversation(FTPOptions(tls="off"))
+        self.assertNotIn("PROT", client.say("FEAT"))
