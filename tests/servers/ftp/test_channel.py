@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.error import CannotListenError, ConnectionDone, ConnectionRefusedError
+from twisted.internet.error import CannotListenError, ConnectError, ConnectionDone
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -223,7 +223,7 @@ class ActiveTests(SynchronousTestCase):
     def test_aClientThatDoesNotAnswerIsTold(self) -> None:
         self.assertEqual(self.client.codes("PORT 192,0,2,7,15,160", "RETR x"), [200, 150])
         factory = self.client.reactor.tcpClients[-1][2]
-        factory.clientConnectionFailed(None, Failure(ConnectionRefusedError()))
+        factory.clientConnectionFailed(None, Failure(ConnectError()))
         self.assertEqual(codesOf(self.client.heard()), [425])
 
     def test_othersAreNeverDialled(self) -> None:
