@@ -86,10 +86,14 @@ class Stat:
 
 @frozen
 class Entry:
-    """One name of a folder's listing."""
+    """One name of a folder's listing.
+
+    :ivar link: whether the name is a symbolic link; ``stat`` is then of what it leads to, if it leads anywhere.
+    """
 
     name: str
     stat: Stat
+    link: bool = False
 
 
 @frozen

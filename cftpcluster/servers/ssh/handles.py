@@ -183,13 +183,13 @@ class Handles:
     def __len__(self) -> int:
         return len(self._opened) + len(self._closing) + self._promised
 
-    async def open(self, opening: Awaitable[OpenFile | OpenFolder]) -> bytes:
-        """The handle of what is being opened; ``TooManyHandles``."""
+    async def open(self, opening: Callable[[], Awaitable[OpenFile | OpenFolder]]) -> bytes:
+        """The handle of what ``opening`` opens; ``TooManyHandles``."""
         if len(self) >= HANDLE_LIMIT:
             raise TooManyHandles
         self._promised += 1
         try:
-            opened = await opening
+            opened = await opening()
         finally:
             self._promised -= 1
         handle = self._randomBytes(16)

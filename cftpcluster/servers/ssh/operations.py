@@ -105,7 +105,7 @@ class Operations:
         return Operation(_later(self._doOpen, requestId, path, flags), looks=not writes, paths=(path,))
 
     async def _doOpen(self, requestId: int, path: VirtualPath, flags: int) -> Answer:
-        return (packets.handleReply(requestId, await self._handles.open(self._openedFile(path, flags))),)
+        return (packets.handleReply(requestId, await self._handles.open(lambda: self._openedFile(path, flags))),)
 
     async def _openedFile(self, path: VirtualPath, flags: int) -> OpenFile:
         file, mode = await self._openFor(path, flags)
@@ -254,7 +254,7 @@ class Operations:
         async def opened() -> OpenFolder:
             return OpenFolder(await self._files.list(path), path)
 
-        return (packets.handleReply(requestId, await self._handles.open(opened())),)
+        return (packets.handleReply(requestId, await self._handles.open(opened)),)
 
     def _readdir(self, requestId: int, request: Reader) -> Operation:
         opened = self._handles.folder(request.string())

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ...errors import (
     FileSystemError,
@@ -226,7 +226,9 @@ def encodeName(path: str) -> bytes:
 def encodeEntry(entry: Entry, now: float) -> bytes:
     """A name of a folder, with the line that ``ls -l`` would show."""
     raw = encode(entry.name)
-    return string(raw) + string(_longName(entry.stat, now) + raw) + encodeAttributes(entry.stat)
+    # A client that removes a folder with all that is in it must see that a link is one, and not enter it.
+    stat = evolve(entry.stat, kind=Kind.link, mode=0o777) if entry.link else entry.stat
+    return string(raw) + string(_longName(stat, now) + raw) + encodeAttributes(stat)
 
 
 def _longName(stat: Stat, now: float) -> bytes:

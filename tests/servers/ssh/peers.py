@@ -20,9 +20,10 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from cftpcluster.files.memory import MemoryBackend, MemoryFileSystem
-from cftpcluster.interfaces import IFileSystem
+from cftpcluster.files.memory import MemoryBackend
+from cftpcluster.interfaces import IFile, IFileSystem
 from cftpcluster.servers.ssh import packets
 from cftpcluster.servers.ssh.avatar import sshAvatar
 from cftpcluster.servers.ssh.factory import SFTPOptions, SSHServer
@@ -103,7 +104,8 @@ class SFTPPeer:
     """Speaks SFTP to a server whose files are in memory."""
 
     files: IFileSystem
-    clock: Clock = Factory(Clock)
+    clock: Clock
+    backend: MemoryBackend
     draftLinks: bool = False
     channel: FakeChannel = Factory(FakeChannel)
     server: SFTPServer = field(init=False)
@@ -120,7 +122,22 @@ class SFTPPeer:
     def inMemory(cls, initialize: bool = True, **options: Any) -> SFTPPeer:
         clock = Clock()
         clock.advance(1_000_000_000)
-        peer = cls(memoryFiles(clock), clock, **options)
+        backend = MemoryBackend(clock, 1 << 26)
+        return cls.of(backend, clock, "alice", initialize, **options)
+
+    @classmethod
+    def of(
+        cls,
+        backend: MemoryBackend,
+        clock: Clock,
+        user: str,
+        initialize: bool = True,
+        hold: bool = False,
+        **options: Any,
+    ) -> SFTPPeer:
+        """A session of a user of ``backend``. With ``hold`` every operation waits for the test."""
+        files: Any = backend.fileSystem("", user, True)
+        peer = cls(HeldFiles(files) if hold else files, clock, backend, **options)
         if initialize:
             peer.initialize()
         return peer
@@ -212,8 +229,51 @@ class SFTPPeer:
         return b"" if data == packets.EOF else data
 
 
-def memoryFiles(clock: Clock, owner: str = "alice", backend: MemoryBackend | None = None) -> MemoryFileSystem:
-    return (backend or MemoryBackend(clock, 1 << 26)).fileSystem("", owner, True)
+class Held:
+    """Stands for something whose methods answer with Deferreds, and lets each of them wait.
+
+    :ivar waiting: the calls that wait, oldest first: method, arguments, and what lets it go on.
+    """
+
+    def __init__(self, inner: Any, waiting: list[tuple[str, tuple[Any, ...], Callable[[], None]]]) -> None:
+        self._inner = inner
+        self.waiting = waiting
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._inner, name)
+
+        def call(*arguments: Any) -> Deferred[Any]:
+            answer: Deferred[Any] = Deferred()
+
+            def goOn() -> None:
+                method(*arguments).addCallback(self._wrapped).chainDeferred(answer)
+
+            self.waiting.append((name, arguments, goOn))
+            return answer
+
+        return call
+
+    def _wrapped(self, result: Any) -> Any:
+        return Held(result, self.waiting) if IFile.providedBy(result) else result
+
+
+@implementer(IFileSystem)
+class HeldFiles(Held):
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner, [])
+
+    @property
+    def names(self) -> list[str]:
+        """What waits."""
+        return [name for name, _, _ in self.waiting]
+
+    def goOn(self, at: int = 0) -> None:
+        """Let one operation go on."""
+        self.waiting.pop(at)[2]()
+
+    def goOnWithAll(self) -> None:
+        while self.waiting:
+            self.goOn()
 
 
 # --- SSH
@@ -312,7 +372,7 @@ class Site:
     def __attrs_post_init__(self) -> None:
         self.backend = MemoryBackend(self.clock, 1 << 26)
         self.logins = Logins.of(
-            memoryFiles(self.clock, backend=self.backend),
+            self.backend.fileSystem("", "alice", True),
             {"alice": b"secret"},
             self.userKeys,
             avatars={IConchUser: sshAvatar},

@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.servers.ssh.ciphers import AUTHENTICATED, CIPHERS, MACS, Clear, Opener, Tampered, makeOpener, makeSealer
+from cftpcluster.servers.ssh.ciphers import (
+    AUTHENTICATED,
+    CIPHERS,
+    MACS,
+    Clear,
+    Opener,
+    Tampered,
+    makeOpener,
+    makeSealer,
+)
 
 SUITES = [(cipher, mac) for cipher in CIPHERS for mac in MACS if cipher not in AUTHENTICATED or mac == MACS[0]]
 

@@ -178,7 +178,7 @@ class HandlesTests(SynchronousTestCase):
         async def wait() -> Any:
             return await opening
 
-        return Deferred.fromCoroutine(self.handles.open(wait()))
+        return Deferred.fromCoroutine(self.handles.open(wait))
 
     def openFile(self) -> tuple[bytes, OpenFile]:
         opened = OpenFile(RecordingFile(), ("f",), True, True)
@@ -199,7 +199,7 @@ class HandlesTests(SynchronousTestCase):
         self.assertEqual(self.handles.takeAll(), [opened])
 
     def test_whatIsClosedIsNotAborted(self) -> None:
-        handle, opened = self.openFile()
+        handle, _opened = self.openFile()
         self.successResultOf(Deferred.fromCoroutine(self.handles.close(self.handles.retire(handle))))
         self.assertEqual((self.handles.takeAll(), len(self.handles)), ([], 0))
 

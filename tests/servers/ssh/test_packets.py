@@ -93,6 +93,14 @@ class NamesTests(SynchronousTestCase):
         line = self.longName(Stat(Kind.folder, modified=86400, mode=0o755))
         self.assertEqual(line, b"drwxr-xr-x    1 user     group               0 Jan  2  1970 name")
 
+    def test_linksAreLinksWhereverTheyLead(self) -> None:
+        encoded = packets.encodeEntry(Entry("name", Stat(Kind.folder, mode=0o755), link=True), 0)
+        reader = Reader(encoded)
+        reader.string()
+        self.assertEqual(reader.string()[:10], b"lrwxrwxrwx")
+        _, _, mode, _, _ = struct.unpack(">IQIII", reader.rest())
+        self.assertEqual(mode, 0o120777)
+
     def test_namesKeepTheirBytes(self) -> None:
         name = b"caf\xc3\xa9 \xff\n".decode("utf-8", "surrogateescape")
         encoded = packets.encodeEntry(Entry(name, Stat(Kind.file)), 0)
