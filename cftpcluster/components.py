@@ -1,8 +1,8 @@
-"""The kinds of components that this node can build: built-in ones and third parties' alike, found as twistd plug-ins."""
+"""The kinds of components that a node can build: built-in ones and third parties' alike, found as twistd plug-ins."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import field, frozen
@@ -32,13 +32,12 @@ class Components:
     factories: Mapping[str, Mapping[str, Any]] = field(repr=False)
 
     @classmethod
-    def gather(cls, servers: Iterable[Any] = ()) -> Components:
-        """Find every plug-in; ``servers`` are factories that the node makes itself, since they need its own parts.
+    def gather(cls) -> Components:
+        """Find every plug-in.
 
         Of two factories of one kind the first found stays, and the other is named in the log.
         """
         factories: dict[str, dict[str, Any]] = {section: {} for section in FACTORY_INTERFACES}
-        factories["listeners"] = {factory.kind: factory for factory in servers}
         for section, interface in FACTORY_INTERFACES.items():
             for factory in getPlugins(interface):
                 present = factories[section].setdefault(factory.kind, factory)
@@ -46,6 +45,11 @@ class Components:
                     log.warn("two plug-ins for {section} of kind {kind}: using {present!r}, not {factory!r}",
                              section=section, kind=factory.kind, present=present, factory=factory)  # fmt: skip
         return cls(factories)
+
+    def including(self, *servers: Any) -> Components:
+        """With factories of listeners that the node makes itself, since they serve its own parts."""
+        own = {factory.kind: factory for factory in servers}
+        return Components({**self.factories, "listeners": {**self.factories["listeners"], **own}})
 
     @property
     def kinds(self) -> Mapping[str, Mapping[str, type]]:

@@ -109,7 +109,6 @@ class ConfigurationChanged(Event):
     """A revision became live on this node."""
 
     revision: int
-    author: str
 
 
 @frozen(kw_only=True)

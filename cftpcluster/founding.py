@@ -19,6 +19,7 @@ from argon2 import PasswordHasher
 from attrs import field, frozen
 
 from .cluster.authority import Authority, makeHostKeys, makeServiceCertificate, newNodeKey
+from .cluster.join import Joined
 from .cluster.membership import NodeIdentity, keyFingerprint
 from .cluster.sealing import Sealer, newClusterKey
 from .config.changes import Batch, Change, Promote, Put
@@ -44,16 +45,22 @@ class Membership:
 
     :ivar identity: the node's key and certificate.
     :ivar clusterKeys: what opens the document's secrets, the newest first.
-    :ivar peers: where other nodes were at the join, by name; for as long as there is no document.
+    :ivar peers: the nodes that the join named, the primary first; used for as long as there is no document.
+    :ivar clusterPort: the port to reach them at, likewise.
     """
 
     identity: NodeIdentity
     clusterKeys: tuple[bytes, ...] = field(repr=False)
-    peers: Mapping[str, str] = field(factory=dict)
+    peers: tuple[Node, ...] = ()
+    clusterPort: int = 0
 
     @property
     def sealer(self) -> Sealer:
         return Sealer(*self.clusterKeys)
+
+    @property
+    def peerNodes(self) -> Mapping[str, Node]:
+        return {node.name: node for node in self.peers}
 
 
 def load(state: StateDirectory) -> Membership | None:
@@ -61,11 +68,12 @@ def load(state: StateDirectory) -> Membership | None:
     identity, keys = state.read(IDENTITY), state.readJSON(CLUSTER_KEYS)
     if identity is None or not isinstance(keys, list):
         return None
-    peers = state.readJSON(PEERS)
+    joined: Any = state.readJSON(PEERS) or {}
     return Membership(
         NodeIdentity.fromPem(identity),
         tuple(base64.b64decode(key) for key in keys),
-        peers if isinstance(peers, dict) else {},
+        tuple(Node(**peer) for peer in joined.get("nodes", ())),
+        joined.get("port", 0),
     )
 
 
@@ -75,18 +83,19 @@ def hasJoined(state: StateDirectory) -> bool:
 
 
 def store(state: StateDirectory, membership: Membership) -> None:
-    """Write what :func:`load` reads; ``peers`` last, since they tell that a join is complete."""
-    state.write(CLUSTER_KEYS, b"[%s]" % b",".join(b'"%s"' % base64.b64encode(key) for key in membership.clusterKeys))
+    """Write what :func:`load` reads; the peers last, since they tell that a join is complete."""
+    state.writeJSON(CLUSTER_KEYS, [base64.b64encode(key).decode("ascii") for key in membership.clusterKeys])
     state.write(IDENTITY, membership.identity.toPem())
     if membership.peers:
-        state.writeJSON(PEERS, dict(membership.peers))
+        peers = [{"name": one.name, "address": one.address, "fingerprint": one.fingerprint} for one in membership.peers]
+        state.writeJSON(PEERS, {"nodes": peers, "port": membership.clusterPort})
 
 
 def prepareFounding(
     state: StateDirectory, name: str, address: str, password: bytes | None
 ) -> tuple[Membership, Proposal]:
-    """Make a new cluster's keys, write this node's files, and answer with the first entry to append. Blocks (a second or
-    two); belongs in a thread."""
+    """Make a new cluster's keys, write this node's files, and answer with the first entry to append. Blocks, for a
+    second or two: belongs in a thread."""
     now = time.time()
     authority = Authority.new(now)
     identity = authority.identity(name, newNodeKey(), now)
@@ -129,10 +138,10 @@ def privateKeyForJoining(state: StateDirectory) -> bytes:
     return key
 
 
-def completeJoin(state: StateDirectory, joined: Any) -> Membership:
-    """Write what a join gave (:class:`cftpcluster.cluster.join.Joined`)."""
+def completeJoin(state: StateDirectory, joined: Joined, port: int) -> Membership:
+    """Write what a join gave; ``port`` is where its token led."""
     if not joined.nodes:
         raise ClusterError("the primary named no node to follow")
-    membership = Membership(joined.identity, tuple(joined.clusterKeys), dict(joined.nodes))
+    membership = Membership(joined.identity, joined.clusterKeys, joined.nodes, port)
     store(state, membership)
     return membership

@@ -5,6 +5,7 @@ Makes what runs agree with a document; the first document is no special case. Kn
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from .auth.chain import ChainingChecker, makePortal
+from .auth.chain import ChainingChecker
+from .auth.delay import FailureDelay
+from .auth.portal import AccountPortal
 from .auth.realm import Realm
 from .auth.tree import FileTrees
 from .cluster.sealing import CannotOpen, Sealer
@@ -64,6 +67,7 @@ class Services:
     _components: Components
     _sealer: Callable[[], Sealer]
     _avatars: Mapping[Any, Callable[..., Any]]
+    _delay: FailureDelay
     _upgradeHash: Callable[[str, str], None]
     document: Document = field(factory=Document, init=False)
     problems: dict[str, str] = field(factory=dict, init=False)
@@ -79,9 +83,9 @@ class Services:
 
     def __attrs_post_init__(self) -> None:
         trees = FileTrees(self.currentDocument, self.backend, self.notify, self._reactor)
-        realm = Realm(self.currentDocument, trees.build, self._avatars, self._reactor.seconds)
+        realm = Realm(self.currentDocument, trees.build, self._avatars, time.time)
         self._chain = ChainingChecker(())
-        self._portal = makePortal(realm, self._chain, self.notify)
+        self._portal = AccountPortal(realm, self._chain, self.notify, self._delay)
 
     def currentDocument(self) -> Document:
         return self.document
@@ -110,7 +114,7 @@ class Services:
             observer: IObserver = running.built
             try:
                 observer.observe(event)
-            except Exception:
+            except Exception:  # noqa: BLE001 - a plug-in's fault must not harm the others
                 log.failure("observer {name} failed", name=name)
 
     async def converge(self, document: Document) -> None:
@@ -189,7 +193,7 @@ class Services:
                 try:
                     factory, config = self._factory(section, component)
                     running[name] = Running(component, build(factory, config, component))
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - a plug-in's fault is a problem of this object alone
                     self._failed(section, name, error)
 
     def _factory(self, section: str, component: Component) -> tuple[Any, Any]:
@@ -210,7 +214,7 @@ class Services:
         if close is not None:
             try:
                 await close()
-            except Exception:
+            except Exception:  # noqa: BLE001 - the others are to be closed all the same
                 log.failure("could not close {section}/{name}", section=section, name=name)
 
     def _buildBackend(self, factory: Any, config: Any, backend: Any) -> IBackend:
@@ -256,7 +260,7 @@ class Services:
             await running.built.reconfigure(listener, config)
             running.value = listener
             self.problems.pop(f"listeners/{name}", None)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a plug-in's fault is a problem of this listener alone
             self._failed("listeners", name, error)
 
     async def _startListener(self, name: str, listener: Listener) -> None:
@@ -288,7 +292,7 @@ class Services:
             await service.start()
             self._listeners[name] = Running(listener, service)
             self.problems.pop(f"listeners/{name}", None)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a plug-in's fault is a problem of this listener alone
             self._failed("listeners", name, error)
 
     # --- the end

@@ -56,6 +56,19 @@ def syncDirectory(path: Path) -> None:
         os.close(descriptor)
 
 
+LONGEST_SOCKET_PATH = 100
+"""Bytes; ``sun_path`` of unix(7) holds 108, the end included."""
+
+
+def socketAddress(path: Path) -> str:
+    """A path of a UNIX socket that is short enough to be bound and connected to. A folder with a long name is reached
+    through a descriptor, which stays open as long as the process."""
+    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+        return str(path)
+    descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    return f"/proc/self/fd/{descriptor}/{path.name}"
+
+
 @define(eq=False)
 class StateDirectory:
     """One node's state folder.

@@ -37,6 +37,19 @@ def _leave(line: str) -> NoReturn:
     raise SystemExit(f"cftpcluster: {line}")
 
 
+_STATE_HELP = (
+    "Folder of journal, keys and default file storage; locked while running.  "
+    "[default: /var/lib/cftpcluster as root, else ~/.local/state/cftpcluster]"
+)
+_ADVERTISE_HELP = (
+    "Address at which other nodes reach this one.  [default: the bind address, else that of the default route]"
+)
+_PASSWORD_HELP = (
+    "First start of a primary: file with the password of administrator admin.  "
+    "[default: generated, written to initial-admin-password in the state folder]"
+)
+
+
 class Options(usage.Options):
     """The options of ``twistd cftpcluster``; a bad one ends the process with one line on standard error."""
 
@@ -45,16 +58,13 @@ class Options(usage.Options):
     optParameters = [
         ["role", None, None, "primary or secondary; decides only on an empty state folder. Required."],
         ["name", None, None, "The node's name in the cluster.  [default: the host name]"],
-        ["state-dir", None, None, "Folder of journal, keys and default file storage; locked while running.  "
-         "[default: /var/lib/cftpcluster as root, else ~/.local/state/cftpcluster]"],
-        ["bind", None, None, "Address that every listener binds and outgoing connections start from.  [default: all addresses]"],
-        ["advertise", None, None, "Address at which other nodes reach this one.  "
-         "[default: the bind address, else that of the default route]"],
-        ["join-file", None, None, "File with a join token (- for standard input), for the first start of a secondary."],
+        ["state-dir", None, None, _STATE_HELP],
+        ["bind", None, None, "Address that every listener binds, and outgoing connections start from.  [default: all]"],
+        ["advertise", None, None, _ADVERTISE_HELP],
+        ["join-file", None, None, "File with a join token (- for standard input), for a secondary's first start."],
         ["join", None, None, "A join token; it is visible in the process list, so prefer --join-file."],
-        ["admin-password-file", None, None, "First start of a primary: file with the password of administrator admin.  "
-         "[default: generated, written to initial-admin-password in the state folder]"],
-    ]  # fmt: skip
+        ["admin-password-file", None, None, _PASSWORD_HELP],
+    ]
     optFlags = [["existing", None, "Refuse to start on an empty state folder."]]
     compData = usage.Completions(
         optActions={
@@ -79,9 +89,7 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         if self["role"] not in ("primary", "secondary"):
             _leave(
-                "--role must be primary or secondary"
-                if self["role"]
-                else "--role primary or --role secondary is required"
+                "--role must be primary or secondary" if self["role"] else "--role is required: primary or secondary"
             )
         name = self["name"] or socket.gethostname().partition(".")[0]
         if not NAME_PATTERN.fullmatch(name):
@@ -108,13 +116,14 @@ class Options(usage.Options):
         self._twistdFiles(directory)
 
     def _twistdFiles(self, directory: Path) -> None:
-        """twistd's own files lie in the state folder unless given. The lock is ours, so a pid file there is a dead one's."""
-        if self.parent["pidfile"] == "twistd.pid":
+        """twistd's own files lie in the state folder unless given. With the lock ours, a pid file is a dead one's."""
+        twistd: Any = self.parent
+        if twistd["pidfile"] == "twistd.pid":
             pidFile = directory / state.PID_FILE
             pidFile.unlink(missing_ok=True)
-            self.parent["pidfile"] = str(pidFile)
-        if not self.parent["nodaemon"] and not self.parent["logfile"] and not self.parent.get("syslog"):
-            self.parent["logfile"] = str(directory / state.LOG_FILE)
+            twistd["pidfile"] = str(pidFile)
+        if not twistd["nodaemon"] and not twistd["logfile"] and not twistd.get("syslog"):
+            twistd["logfile"] = str(directory / state.LOG_FILE)
 
     def _advertised(self, bind: str) -> str:
         given = self["advertise"]
@@ -195,7 +204,7 @@ class NodeService(Service):
     def _run(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
-        self._node.start().addErrback(self._failed)
+        _ = self._node.start().addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
         if failure.check(ClusterError):
@@ -218,9 +227,8 @@ class NodeService(Service):
             return
         self._terminating = True
         log.info("{signal}: draining", signal=number.name)
-        self._node.drain().addErrback(lambda failure: log.failure("Drain failed", failure)).addBoth(
-            lambda _: self._stop()
-        )
+        drained = self._node.drain().addErrback(lambda failure: log.failure("draining failed", failure))
+        _ = drained.addBoth(lambda _: self._stop())
 
     def _stop(self) -> None:
         if self._reactor.running:

@@ -1,0 +1,540 @@
+"""One running node: its journal, its place in the cluster, and the services it converges on the document.
+
+Everything that becomes live goes one way: a head is committed, here or on the primary, and the services are made to
+agree with its document. The first document after a start is no special case.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from random import SystemRandom
+from typing import Any
+
+from attrs import define, evolve, field, frozen
+from twisted.conch.interfaces import IConchUser
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from . import founding, manager
+from .administration import DURABLE_SECONDS, Administration, requireRight
+from .auth.administrators import AdminPasswords
+from .auth.delay import FailureDelay
+from .auth.passwords import Passwords
+from .cluster.members import Waiters
+from .cluster.membership import removal
+from .components import Components
+from .config.changes import Put, apply
+from .config.defaults import DEFAULT_LISTENERS
+from .config.document import Document, Secret
+from .errors import ClusterError
+from .events import ConfigurationChanged, Event
+from .journal.entry import Head, Proposal
+from .journal.sqlite import SQLiteJournal
+from .manager import ManagerOptions, ManagerServerFactory, socketSite
+from .peering import ClusterServerFactory, Peering, joinCluster
+from .servers.health import HealthOptions, HealthServerFactory
+from .servers.ssh import sshAvatar
+from .services import Services
+from .state import StateDirectory, socketAddress
+from .status import OwnStatus, clusterStatus, unsharedBackends, warnings
+from .vocabulary import Author
+
+log = Logger()
+
+FILE_THREADS = 16
+HASH_THREADS = 2
+WORK_THREADS = 4
+CHECK_SECONDS = 5.0
+"""Between looks at the backends' storage."""
+
+NODE_KINDS: Mapping[str, type] = {
+    "cluster": ClusterServerFactory.Options,
+    "health": HealthOptions,
+    "manager": ManagerOptions,
+}
+"""Listeners that the node makes itself, since they serve its own parts."""
+
+COMPACT_EVERY = 500
+"""So many revisions beyond ``historyRevisions`` make a compaction worth it."""
+
+
+@frozen(kw_only=True)
+class Start:
+    """How a node is started.
+
+    :ivar role: ``primary`` or ``secondary``; decides only on an empty state folder.
+    :ivar bind: the address that listeners bind; "" for all.
+    :ivar advertise: the address at which other nodes reach this one.
+    :ivar token: a join token's text; "" without one.
+    :ivar existing: refuse to start on an empty state folder.
+    :ivar adminPassword: for administrator ``admin`` of a new cluster; ``None``: generated.
+    """
+
+    role: str
+    name: str
+    state: StateDirectory
+    bind: str
+    advertise: str
+    token: str = field(repr=False)
+    existing: bool
+    adminPassword: bytes | None = field(repr=False)
+
+
+@define(eq=False)
+class Pools:
+    """The thread pools of a node: what blocks for long in one does not hold up the others."""
+
+    files: ThreadPool = field(factory=lambda: ThreadPool(0, FILE_THREADS, "files"))
+    hashes: ThreadPool = field(factory=lambda: ThreadPool(0, HASH_THREADS, "hashes"))
+    work: ThreadPool = field(factory=lambda: ThreadPool(0, WORK_THREADS, "work"))
+
+    def start(self) -> None:
+        for pool in (self.files, self.hashes, self.work):
+            pool.start()
+
+    def stop(self) -> None:
+        for pool in (self.files, self.hashes, self.work):
+            pool.stop()
+
+
+def bootDocument() -> Document:
+    """What a node serves that has no configuration yet: nothing but its health."""
+    health = next(listener for listener in DEFAULT_LISTENERS if listener.kind == "health")
+    return evolve(apply(Document(), Put("listeners", health)), revision=0)
+
+
+@define(eq=False, kw_only=True)
+class Node:
+    """A node from its start to its end."""
+
+    _start: Start
+    _reactor: Any
+    name: str = field(init=False)
+    head: Head = field(init=False)
+    _pools: Pools = field(factory=Pools, init=False)
+    _journal: SQLiteJournal | None = field(default=None, init=False)
+    _services: Services | None = field(default=None, init=False)
+    _peering: Peering | None = field(default=None, init=False)
+    _administration: Administration = field(init=False)
+    _socket: Any = field(default=None, init=False)
+    _live: int = field(default=0, init=False)
+    _converging: Deferred[None] | None = field(default=None, init=False)
+    _waiters: Waiters = field(init=False)
+    _missingStorage: Sequence[str] = field(default=(), init=False)
+    _remarks: tuple[str, ...] = field(default=(), init=False)
+    _remarkedOn: Document | None = field(default=None, init=False)
+    _draining: bool = field(default=False, init=False)
+    _checking: LoopingCall = field(init=False)
+    _compactedAt: int = field(default=0, init=False)
+    _boot: Document = field(factory=bootDocument, init=False)
+    _site: Any = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._waiters = Waiters(self._reactor)
+        self._checking = LoopingCall(self._check)
+        self._checking.clock = self._reactor
+
+    def start(self) -> Deferred[None]:
+        """Fires when the node serves; fails with a ``ClusterError`` of one line where it cannot."""
+        return Deferred.fromCoroutine(self._run())
+
+    def _inPool(self, work: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        return deferToThreadPool(self._reactor, self._pools.work, work, *arguments)
+
+    # --- starting
+
+    async def _run(self) -> None:
+        self._pools.start()
+        found = Components.gather()
+        state = self._start.state
+        await self._inPool(state.sweep)
+        kinds = {**found.kinds, "listeners": {**found.kinds["listeners"], **NODE_KINDS}}
+        self._journal = await SQLiteJournal.open(str(state.journal), kinds, self._reactor)
+        self.head = await self._journal.head()
+        membership = await self._member()
+        self.name = membership.identity.name
+        self._warnOfDifferences()
+        self._assemble(found, kinds, membership)
+        await self._converged()
+        self._requireOneListener()
+        self._listenForAdministrators()
+        self.peering.start()
+        _ = self._checking.start(CHECK_SECONDS).addErrback(lambda failure: log.failure("no more checks", failure))
+        self._sayWhereEverythingIs()
+
+    async def _member(self) -> founding.Membership:
+        """What this node is a member with: as its state folder says, else by founding a cluster or joining one."""
+        state, start = self._start.state, self._start
+        membership = await self._inPool(founding.load, state)
+        joined = await self._inPool(founding.hasJoined, state)
+        if membership is not None and (self.head.revision or joined):
+            if start.token:
+                log.warn("the join token is ignored: this node is a member of a cluster already")
+            return membership  # type: ignore[no-any-return]
+        if self.head.revision:
+            raise ClusterError(f"{state.path} holds a journal, but not the node's identity or keys")
+        if start.existing:
+            raise ClusterError(f"--existing: the state folder {state.path} holds no node")
+        if start.role == "primary":
+            return await self._found()
+        return await self._join()
+
+    async def _found(self) -> founding.Membership:
+        start = self._start
+        assert self._journal is not None
+        membership, proposal = await self._inPool(
+            founding.prepareFounding, start.state, start.name, start.advertise, start.adminPassword
+        )
+        self.head = await self._journal.append(proposal)
+        log.info("founded a new cluster with this node, {name}, as its primary", name=start.name)
+        return membership  # type: ignore[no-any-return]
+
+    async def _join(self) -> founding.Membership:
+        start = self._start
+        if not start.token:
+            raise ClusterError(
+                "a secondary's first start needs a join token (cftpctl node token NAME): --join-file FILE"
+            )
+        key = await self._inPool(founding.privateKeyForJoining, start.state)
+        joined, port = await joinCluster(
+            self._reactor, start.token, name=start.name, privateKeyPem=key, advertise=start.advertise, bind=start.bind
+        )
+        log.info("joined the cluster of {primary}", primary=joined.primary)
+        return await self._inPool(founding.completeJoin, start.state, joined, port)  # type: ignore[no-any-return]
+
+    def _warnOfDifferences(self) -> None:
+        primary = self.head.document.promoted.name
+        role = "primary" if primary == self.name else "secondary"
+        if self.head.revision and role != self._start.role:
+            log.warn(
+                "started with --role {given}, but by its journal this node is a {role} (the primary is {primary})",
+                given=self._start.role,
+                role=role,
+                primary=primary,
+            )
+        if self._start.name not in (self.name, socket.gethostname().partition(".")[0]):
+            log.warn("started with --name {given}, but this node is {name}", given=self._start.name, name=self.name)
+
+    def _assemble(
+        self, found: Components, kinds: Mapping[str, Mapping[str, type]], membership: founding.Membership
+    ) -> None:
+        self._peering = self._makePeering(membership)
+        administration = self._makeAdministration(kinds)
+        delay = FailureDelay(self._reactor, SystemRandom().random)
+        administrators = AdminPasswords(
+            self.liveDocument,
+            Passwords(self._reactor, self._pools.hashes, os.urandom, HASH_THREADS),
+            self.notify,
+            delay,
+        )
+        components = found.including(
+            ClusterServerFactory(lambda: self.peering.gate),
+            HealthServerFactory(self.readiness),
+            ManagerServerFactory(administration, administrators.authenticate),
+        )
+        self._site = socketSite(administration)
+        self._services = Services(
+            node=self.name,
+            stateDirectory=str(self._start.state.path),
+            bind=self._start.bind,
+            reactor=self._reactor,
+            filePool=self._pools.files,
+            hashPool=self._pools.hashes,
+            components=components,
+            sealer=lambda: self.peering.sealer,
+            avatars={IConchUser: sshAvatar},
+            delay=delay,
+            upgradeHash=self._upgradeHash,
+        )
+
+    def _makePeering(self, membership: founding.Membership) -> Peering:
+        assert self._journal is not None
+        return Peering(
+            name=self.name,
+            bind=self._start.bind,
+            state=self._start.state,
+            reactor=self._reactor,
+            pool=self._pools.work,
+            journal=self._journal,
+            membership=membership,
+            head=self.head,
+            document=self.document,
+            notify=self.notify,
+            append=self.append,
+            applied=self._committed,
+            perform=self._performHere,
+            relay=self._relayed,
+            report=lambda: self.ownStatus().report(),
+            status=self.status,
+            changed=self._statusChanged,
+            proposeOwn=lambda change, expected: self._administration.propose(change, expected, founding.SYSTEM),
+        )
+
+    def _performHere(self, action: str, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
+        return self._administration.performHere(action, arguments)
+
+    def _relayed(
+        self, node: str, action: str, arguments: Mapping[str, Any], author: Author
+    ) -> Deferred[Mapping[str, Any]]:
+        return self._administration.perform(node, action, arguments, author)
+
+    def _waitedFor(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
+        return self._administration.waitAction(arguments)
+
+    def _makeAdministration(self, kinds: Mapping[str, Mapping[str, type]]) -> manager.Administration:
+        self._administration = Administration(
+            name=self.name,
+            peering=self.peering,
+            document=self.document,
+            journalHead=lambda: self.head,
+            append=self.append,
+            liveHere=self._liveHere,
+            status=self.status,
+            actions={"wait": self._waitedFor},
+        )
+        # Log-ins are verified by another thread pool, which a large document must not hold up.
+        preparation = manager.Preparation(
+            self._reactor,
+            self._pools.work,
+            Passwords(self._reactor, self._pools.work, os.urandom, HASH_THREADS),
+            lambda: self.peering.sealer,
+            kinds,
+        )
+        return manager.Administration(
+            node=self._administration,
+            preparation=preparation,
+            makeToken=self._administration.makeToken,
+            nodeRemoval=lambda name: removal(self.document(), name),
+            openSecret=self._openSecret,
+            reactor=self._reactor,
+            pool=self._pools.work,
+        )
+
+    def _openSecret(self, secret: Secret) -> bytes:
+        return self.peering.sealer.open(secret)
+
+    def _listenForAdministrators(self) -> None:
+        path = self._start.state.socket
+        path.unlink(missing_ok=True)  # the folder is locked, so whoever bound it is gone
+        self._socket = self._reactor.listenUNIX(socketAddress(path), self._site, mode=0o600)
+
+    def _requireOneListener(self) -> None:
+        listeners = self.services.listeners
+        if self.head.revision and not any(listener.ready for listener in listeners):
+            raise ClusterError("not one listener could be bound: " + "; ".join(self.services.allProblems()[:3]))
+
+    def _sayWhereEverythingIs(self) -> None:
+        role = "primary" if self.peering.publisher.isPrimary else "secondary"
+        for listener in sorted(self.services.listeners, key=lambda each: each.port):
+            log.info(
+                "{listener} ({kind}) on {address} port {port}",
+                listener=listener.name,
+                kind=listener.listener.kind,
+                address=self._start.bind or "all addresses",
+                port=listener.port,
+            )
+        if self._start.state.adminPassword.exists():
+            path = str(self._start.state.adminPassword)
+            log.info("the first password of administrator admin is in {path}", path=path)
+        log.info(
+            "node {name} is ready as {role} at revision {revision}; cftpctl --state-dir {state}",
+            name=self.name,
+            role=role,
+            revision=self.head.revision,
+            state=str(self._start.state.path),
+        )
+
+    # --- parts
+
+    @property
+    def services(self) -> Services:
+        assert self._services is not None
+        return self._services
+
+    @property
+    def peering(self) -> Peering:
+        assert self._peering is not None
+        return self._peering
+
+    def document(self) -> Document:
+        """The newest document, which may be about to become live."""
+        return self.head.document
+
+    def liveDocument(self) -> Document:
+        """The document that the services agree with."""
+        return self.services.document
+
+    def notify(self, event: Event) -> None:
+        """Tell the observers."""
+        self.services.notify(event)
+
+    # --- changes
+
+    def append(self, proposal: Proposal) -> Deferred[int]:
+        """Append a proposal on this node, which must be primary; fires with its revision when it is durable, and on as
+        many followers as the settings want."""
+        return Deferred.fromCoroutine(self._append(proposal))
+
+    async def _append(self, proposal: Proposal) -> int:
+        assert self._journal is not None
+        self.peering.publisher.requirePrimary()
+        requireRight(proposal.author, self.document(), proposal.change.targets())
+        head = await self._journal.append(proposal)
+        if head.revision > self.head.revision:
+            self._committed(head)
+            revision = head.revision
+        else:
+            # The same request was appended before.
+            entry = await self._journal.find(proposal.requestId)
+            revision = entry.revision if entry else head.revision
+        followers = self.document().settings.synchronousFollowers
+        if followers:
+            await self.peering.publisher.durable(revision, followers, DURABLE_SECONDS)
+        return revision
+
+    def _committed(self, head: Head) -> None:
+        """A head is durable here: publish it, and make it live."""
+        self.head = head
+        self.peering.committed(head)
+        self._converge()
+        self._compactSometimes()
+
+    def _compactSometimes(self) -> None:
+        keep = self.document().settings.historyRevisions
+        if self._journal is not None and self.head.revision - self._compactedAt >= keep + COMPACT_EVERY:
+            self._compactedAt = self.head.revision - keep
+            compacted = self._journal.compact(keep)
+            _ = compacted.addErrback(lambda failure: log.failure("the journal was not compacted", failure))
+
+    def _upgradeHash(self, name: str, encoded: str) -> None:
+        """A user's password was verified by a hash that is weaker than today's: store the better one."""
+        user = self.document().users.get(name)
+        if user is None or not (self.peering.publisher.isPrimary or self.peering.follower.publisher):
+            return
+        change = Put("users", evolve(user, passwordHash=encoded))
+        proposed = self._administration.propose(change, {("users", name): user.revision}, founding.SYSTEM)
+
+        def refused(failure: Failure) -> None:
+            log.info("{user}: hash not upgraded: {why}", user=name, why=failure.getErrorMessage())
+
+        _ = proposed.addErrback(refused)
+
+    # --- convergence: one at a time, a newer document replaces a waiting one
+
+    def _converge(self) -> None:
+        if self._converging is None:
+            self._converging = Deferred.fromCoroutine(self._convergeUntilDone())
+            _ = self._converging.addErrback(lambda failure: log.failure("convergence failed", failure))
+
+    async def _convergeUntilDone(self) -> None:
+        try:
+            while self._live != self.head.revision or self.services.document is not self._wanted():
+                head, document = self.head, self._wanted()
+                await self.services.converge(document)
+                self._live = head.revision
+                self.notify(ConfigurationChanged(revision=head.revision))
+                self._statusChanged()
+        finally:
+            self._converging = None
+
+    def _wanted(self) -> Document:
+        return self.head.document if self.head.revision else self._boot
+
+    async def _converged(self) -> None:
+        self._converge()
+        while self._converging is not None:
+            await deferLater(self._reactor, 0)
+
+    def _liveHere(self, revision: int, seconds: float) -> Deferred[bool]:
+        return self._waiters.wait(lambda: self._live >= revision, seconds)
+
+    # --- how it is
+
+    def _statusChanged(self) -> None:
+        self._waiters.look()
+        if self._peering is not None:
+            self._peering.follower.changed()
+            self._peering.publisher.changed()
+
+    async def _check(self) -> None:
+        document = self.document()
+        if document is not self._remarkedOn:
+            self._remarks, self._remarkedOn = tuple(await self._inPool(unsharedBackends, document)), document
+        missing = await self.services.backendProblems()
+        if missing != self._missingStorage:
+            for problem in set(missing) - set(self._missingStorage):
+                log.warn("{problem}", problem=problem)
+            self._missingStorage = missing
+            self._statusChanged()
+
+    def ownStatus(self) -> OwnStatus:
+        """How this node is by itself."""
+        changes = self.document().unknown
+        unknown = [f"revision {one.revision}: a change that this version does not know" for one in changes]
+        return OwnStatus(
+            name=self.name,
+            address=self._start.advertise,
+            head=self.head,
+            live=self._live,
+            draining=self._draining,
+            problems=(*self.services.allProblems(), *self._missingStorage, *unknown),
+            remarks=self._remarks,
+        )
+
+    def status(self) -> Mapping[str, Any]:
+        """The cluster, as far as this node knows."""
+        return clusterStatus(self.ownStatus(), self.peering)
+
+    def readiness(self) -> Mapping[str, Any]:
+        """What the health listener answers by."""
+        reasons = list(self._missingStorage)
+        if not self.head.revision:
+            reasons.append("there is no configuration yet")
+        if self._draining:
+            reasons.append("draining")
+        return {
+            "reasons": reasons,
+            "warnings": [*warnings(self.ownStatus(), self.peering), *self.services.allProblems()],
+            "listeners": {listener.name: listener.ready for listener in self.services.listeners},
+        }
+
+    # --- ending
+
+    def drain(self) -> Deferred[None]:
+        """Take no new work, let transfers finish, until ``drainSeconds`` are over."""
+        return Deferred.fromCoroutine(self._drain())
+
+    async def _drain(self) -> None:
+        if self._services is None:
+            return
+        self._draining = True
+        self._statusChanged()
+        drained = Deferred.fromCoroutine(self._services.drain())
+        _ = drained.addErrback(lambda failure: log.failure("draining failed", failure))
+        try:
+            await drained.addTimeout(self.document().settings.drainSeconds, self._reactor)
+        except TimeoutError:
+            log.info("transfers are still under way; ending them")
+
+    def stop(self) -> Deferred[None]:
+        """End everything; fires when nothing runs any more."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._checking.running:
+            self._checking.stop()
+        if self._socket is not None:
+            await maybeDeferred(self._socket.stopListening)
+        if self._peering is not None:
+            await self._peering.stop()
+        if self._services is not None:
+            await self._services.stop()
+        if self._journal is not None:
+            await self._journal.close()
+        self._pools.stop()

@@ -1,0 +1,322 @@
+"""This node among the others: its cluster port, its links, and which part it has in replication.
+
+Puts the pieces of :mod:`cftpcluster.cluster` together; appends nothing and makes nothing live itself.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from random import SystemRandom
+from typing import Any
+
+from attrs import define, evolve, field, frozen
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.plugin import IPlugin
+from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
+
+from .cluster.admission import JoinServer
+from .cluster.authority import renew, signingRequest
+from .cluster.dial import Address, connectLink
+from .cluster.follower import Follower
+from .cluster.gate import Gate, LiveLinks
+from .cluster.join import Joined, join
+from .cluster.links import Links
+from .cluster.membership import NodeIdentity, needsRenewal
+from .cluster.messages import Hello, SnapshotOffer
+from .cluster.publisher import Publisher
+from .cluster.sealing import Sealer
+from .cluster.tokens import JoinTokenText
+from .cluster.uplink import Peer, Uplink, peersOf
+from .config.changes import Change
+from .config.document import Document, Node
+from .config.plan import overridden
+from .errors import ClusterError, NotPrimary
+from .events import Notify
+from .founding import Membership, store
+from .interfaces import IJournal, IServer, IServerFactory
+from .journal.entry import Head, Proposal
+from .state import StateDirectory
+from .vocabulary import Author
+
+log = Logger()
+
+CLUSTER_PORT = 8789
+RENEWAL_SECONDS = 3600.0
+MOST_REDIRECTIONS = 3
+
+
+async def joinCluster(
+    reactor: Any, token: str, *, name: str, privateKeyPem: bytes, advertise: str, bind: str
+) -> tuple[Joined, int]:
+    """Join with a token's text, following whoever says that another node is primary; answers with the port as well."""
+    text = JoinTokenText.parse(token)
+    for _ in range(MOST_REDIRECTIONS):
+        try:
+            joined = await join(
+                reactor,
+                text,
+                name=name,
+                privateKeyPem=privateKeyPem,
+                advertiseAddress=advertise,
+                bindAddress=bind,
+                wallClock=time.time,
+            )
+            return joined, text.port
+        except NotPrimary as error:
+            if not error.address:
+                raise
+            text = evolve(text, host=error.address)
+    raise ClusterError("the nodes do not agree who is primary; try again later")
+
+
+@implementer(IPlugin, IServerFactory)
+@define(eq=False)
+class ClusterServerFactory:
+    """The cluster port; its kind has no options."""
+
+    _gate: Callable[[], Gate]
+    kind: str = field(default="cluster", init=False)
+    summary: str = field(default="links between the nodes", init=False)
+    needsTLS: bool = field(default=False, init=False)
+
+    @frozen
+    class Options:
+        """A listener of kind ``cluster`` has no options of its own."""
+
+    configClass: type = field(default=Options, init=False)
+
+    def build(self, config: Any, **parts: Any) -> IServer:
+        return self._gate()
+
+
+@define(eq=False, kw_only=True)
+class Peering:
+    """Replication and membership of one node.
+
+    :ivar _append: appends a proposal on this node, its author's rights checked; fires with its revision.
+    :ivar _applied: told of heads that came from the primary.
+    :ivar _perform: does something on this node.
+    :ivar _report: what this node says of itself.
+    :ivar _status: the cluster's status, for followers.
+    :ivar _changed: told when a node's status changed.
+    """
+
+    _name: str
+    _bind: str
+    _state: StateDirectory
+    _reactor: Any
+    _pool: ThreadPool
+    _journal: IJournal
+    _membership: Membership
+    _document: Callable[[], Document]
+    _notify: Notify
+    _append: Callable[[Proposal], Deferred[int]]
+    _applied: Callable[[Head], None]
+    _perform: Callable[[str, Mapping[str, Any]], Deferred[Mapping[str, Any]]]
+    _relay: Callable[[str, str, Mapping[str, Any], Author], Deferred[Mapping[str, Any]]]
+    _report: Callable[[], Mapping[str, Any]]
+    _status: Callable[[], Mapping[str, Any]]
+    _changed: Callable[[], None]
+    _proposeOwn: Callable[[Change, Mapping[tuple[str, str], int]], Deferred[int]]
+    _head: Head = field(kw_only=True)
+    clusterStatus: Mapping[str, Any] = field(factory=dict, init=False)
+    publisher: Publisher = field(init=False)
+    follower: Follower = field(init=False)
+    gate: Gate = field(init=False)
+    uplink: Uplink = field(init=False)
+    _live: LiveLinks = field(factory=LiveLinks, init=False)
+    _links: Links = field(init=False)
+    _renewing: LoopingCall = field(init=False)
+    _followedUntil: float = field(factory=time.monotonic, init=False)
+    _wasFollowing: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        inThread = partial(deferToThreadPool, self._reactor, self._pool)
+        self.publisher = Publisher(
+            node=self._name,
+            head=self._head,
+            journal=self._journal,
+            clock=self._reactor,
+            newId=lambda: os.urandom(16).hex(),
+            propose=self._append,
+            relay=self._relay,
+            renewCertificate=self._renew,
+            status=self._status,
+            superseded=self._superseded,
+            changed=self._changed,
+        )
+        self.follower = Follower(
+            node=self._name,
+            head=self._head,
+            journal=self._journal,
+            clock=self._reactor,
+            applied=self._applied,
+            diverging=self._diverging,
+            perform=self._perform,
+            report=self._report,
+            clusterStatus=self._clusterStatusCame,
+            changed=self._followerChanged,
+            inThread=inThread,
+        )
+        self._links = Links(
+            clock=self._reactor,
+            wallTime=time.time,
+            hello=lambda: Hello.fromHead(self._name, self.publisher.head),
+            publisher=self.publisher,
+            inThread=inThread,
+        )
+        admission = JoinServer(
+            self._reactor, self._name, self._document, self._proposeOwn, lambda: self.sealer, self._notify, time.time
+        )
+        self.gate = Gate(
+            self._reactor,
+            self.identity,
+            self.nodes,
+            self._links.buildLink,
+            admission.buildJoin,
+            self._live,
+            self._notify,
+            time.time,
+        )
+        self.uplink = Uplink(
+            clock=self._reactor,
+            random=SystemRandom(),
+            dial=self._dial,
+            peers=self._peers,
+            links=self._links,
+            follower=self.follower,
+            inThread=inThread,
+            notify=self._notify,
+        )
+        self._renewing = LoopingCall(self._renewOwn)
+        self._renewing.clock = self._reactor
+
+    # --- who we are, and whom we know
+
+    def identity(self) -> NodeIdentity:
+        return self._membership.identity
+
+    @property
+    def sealer(self) -> Sealer:
+        """Seals and opens with the cluster keys that this node has now."""
+        return self._membership.sealer
+
+    def nodes(self) -> Mapping[str, Node]:
+        """The members; before there is a document, those that the join named."""
+        return self._document().nodes or self._membership.peerNodes
+
+    def _peers(self) -> Sequence[Peer]:
+        document = self._document()
+        if document.nodes:
+            return peersOf(document, self._name)
+        return [Peer(node.name, node.address) for node in self._membership.peers]
+
+    def portOf(self, node: str) -> int:
+        """The cluster port of a node."""
+        document = self._document()
+        member = document.nodes.get(node)
+        for listener in document.listeners.values():
+            if listener.kind == "cluster":
+                overrides = member.listeners.get(listener.name, {}) if member else {}
+                return overridden(listener, overrides).port
+        return self._membership.clusterPort
+
+    def _dial(self, peer: Peer, build: Callable[[str], IProtocol]) -> Deferred[IProtocol]:
+        return connectLink(
+            self._reactor,
+            Address(peer.address, self.portOf(peer.name), self._bind),
+            identity=self.identity(),
+            nodes=self.nodes,
+            expectedName=peer.name,
+            buildLink=build,
+            links=self._live,
+            wallClock=time.time,
+        )
+
+    # --- the node's life
+
+    def start(self) -> None:
+        """Begin to follow, unless this node is primary."""
+        if not self.publisher.isPrimary:
+            self.uplink.start()
+        renewing = self._renewing.start(RENEWAL_SECONDS)
+        _ = renewing.addErrback(lambda failure: log.failure("no more renewals", failure))
+
+    def committed(self, head: Head) -> None:
+        """A head is committed on this node, wherever it came from."""
+        self.publisher.published(head)
+        self._live.dropRemoved(head.document.nodes)
+
+    async def stop(self) -> None:
+        """End every link."""
+        if self._renewing.running:
+            self._renewing.stop()
+        await self.uplink.stop()
+        self.publisher.stop()
+        self._live.abort()
+
+    def lagSeconds(self) -> float:
+        """How long this node may have missed something, as a follower."""
+        if self.follower.state == "following":
+            return 0.0
+        return round(time.monotonic() - self._followedUntil, 3)
+
+    # --- what the pieces tell
+
+    def _followerChanged(self) -> None:
+        if self.follower.state == "following" or self._wasFollowing:
+            self._followedUntil = time.monotonic()
+        self._wasFollowing = self.follower.state == "following"
+        self._changed()
+
+    def _clusterStatusCame(self, status: Mapping[str, Any]) -> None:
+        self.clusterStatus = status
+
+    def _superseded(self, epoch: int, name: str) -> None:
+        log.critical("{name} is in epoch {epoch}, beyond this one's: another was promoted", name=name, epoch=epoch)
+
+    async def _keepDiverged(self, head: Head) -> None:
+        snapshot = await self._journal.snapshot()
+        name = f"diverged-{snapshot.epoch}-{snapshot.revision}-{snapshot.chainHash.hex()[:12]}.json"
+        await deferToThreadPool(self._reactor, self._pool, self._state.write, name, snapshot.data)
+        log.warn("what only this node had is kept in {name}", name=name)
+
+    def _diverging(self, head: Head, offer: SnapshotOffer) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._keepDiverged(head))
+
+    # --- certificates
+
+    def _renew(self, name: str, request: bytes) -> Deferred[bytes]:
+        return deferToThreadPool(
+            self._reactor, self._pool, renew, self._document(), self.sealer, name, request, time.time()
+        )
+
+    def _renewOwn(self) -> Deferred[None]:
+        if not needsRenewal(self.identity().certificatePem, time.time()):
+            return succeed(None)
+        return Deferred.fromCoroutine(self._askForCertificate()).addErrback(
+            lambda failure: log.warn("the node's certificate was not renewed: {why}", why=failure.getErrorMessage())
+        )
+
+    async def _askForCertificate(self) -> None:
+        identity = self.identity()
+        request = signingRequest(identity.privateKeyPem)
+        if self.publisher.isPrimary:
+            certificate = await self._renew(self._name, request)
+        elif self.follower.publisher is not None:
+            certificate = await self.follower.publisher.renewCertificate(request)
+        else:
+            raise ClusterError("the primary cannot be reached")
+        renewed = NodeIdentity.fromPem(evolve(identity, certificatePem=certificate).toPem())
+        membership = evolve(self._membership, identity=renewed)
+        await deferToThreadPool(self._reactor, self._pool, store, self._state, membership)
+        self._membership = membership
+        log.info("the node's certificate was renewed")

@@ -1,0 +1,123 @@
+"""How the cluster is, in the words of ``cftpctl status``: from what one node knows of itself and of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from . import __version__
+from .config.document import Document
+from .journal.entry import Head
+from .peering import Peering
+
+
+@frozen(kw_only=True)
+class OwnStatus:
+    """How a node is by itself.
+
+    :ivar address: where others reach it, as it was started; the document's entry is stronger.
+    :ivar live: the revision that its services have converged on.
+    :ivar problems: what is wrong on it.
+    :ivar remarks: what an administrator should know although all is well.
+    """
+
+    name: str
+    address: str
+    head: Head
+    live: int
+    draining: bool
+    problems: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def document(self) -> Document:
+        return self.head.document
+
+    def report(self) -> dict[str, Any]:
+        """What the node tells its primary."""
+        own = {"state": "draining"} if self.draining else {}
+        return {"live": self.live, "problems": list(self.problems), "version": __version__, **own}
+
+
+def _row(name: str, own: OwnStatus) -> dict[str, Any]:
+    """A node of which nothing is known but its entry in the document."""
+    node = own.document.nodes.get(name)
+    return {
+        "name": name,
+        "role": "primary" if name == own.document.promoted.name else "secondary",
+        "state": "disconnected",
+        "revision": 0,
+        "chainHash": "",
+        "live": 0,
+        "lagSeconds": 0.0,
+        "version": "",
+        "address": node.address if node else "",
+        "problems": [],
+    }
+
+
+def _ownRow(own: OwnStatus, peering: Peering) -> dict[str, Any]:
+    primary, follower = peering.publisher.isPrimary, peering.follower
+    return {
+        **_row(own.name, own),
+        "state": "draining" if own.draining else "primary" if primary else follower.state,
+        "revision": own.head.revision,
+        "chainHash": own.head.chainHash.hex(),
+        "live": own.live,
+        "lagSeconds": 0.0 if primary else peering.lagSeconds(),
+        "version": __version__,
+        "address": _row(own.name, own)["address"] or own.address,
+        "problems": [*([follower.problem] if follower.problem and not primary else []), *own.problems],
+    }
+
+
+def _rowsOfOthers(own: OwnStatus, peering: Peering) -> list[dict[str, Any]]:
+    """What the primary knows, or last said, of the other nodes; without a link to it nobody knows how they are."""
+    if peering.publisher.isPrimary:
+        return peering.publisher.rows()
+    linked = peering.follower.publisher is not None
+    told = {row.get("name"): row for row in peering.clusterStatus.get("nodes", ()) if isinstance(row, dict)}
+    rows = []
+    for name in own.document.nodes:
+        if name != own.name:
+            row = {**_row(name, own), **told.get(name, {})}
+            rows.append(row if linked else {**row, "state": "disconnected"})
+    return rows
+
+
+def clusterStatus(own: OwnStatus, peering: Peering) -> dict[str, Any]:
+    """The cluster as this node knows it."""
+    rows = [_ownRow(own, peering), *_rowsOfOthers(own, peering)]
+    return {
+        "node": own.name,
+        "role": "primary" if peering.publisher.isPrimary else "secondary",
+        "primary": own.document.promoted.name,
+        "epoch": own.head.epoch,
+        "revision": own.head.revision,
+        "chainHash": own.head.chainHash.hex(),
+        "warnings": warnings(own, peering),
+        "nodes": sorted(rows, key=lambda row: str(row["name"])),
+    }
+
+
+def warnings(own: OwnStatus, peering: Peering) -> list[str]:
+    """What an administrator should know although the node serves."""
+    found = []
+    if not peering.publisher.isPrimary and peering.follower.state != "following":
+        found.append(f"{peering.follower.state}: not following the primary, {own.document.promoted.name or 'unknown'}")
+    return [*found, *own.remarks]
+
+
+def unsharedBackends(document: Document) -> list[str]:
+    """Warnings of backends that users reach and that differ by node. Looks at every user: belongs in a thread."""
+    if len(document.nodes) < 2:
+        return []
+    owners: tuple[Mapping[str, Any], ...] = (document.groups, document.users)
+    mounted = {mount.backend for each in owners for owner in each.values() for mount in owner.mounts}
+    return [
+        f"backend {name} is not shared between the {len(document.nodes)} nodes: its files differ by node"
+        for name, backend in sorted(document.backends.items())
+        if not backend.shared and name in mounted
+    ]
