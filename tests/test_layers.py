@@ -33,8 +33,11 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"servers"}), frozenset({"manager"}), frozenset({"cluster"})),
     (frozenset({"node", "administration", "components", "founding", "services", "state"}),),
     (frozenset({"testing"}),),
-    (frozenset({"tap"}), frozenset({"cli"})),
+    (frozenset({"tap"}), frozenset({"cli", "commands"})),
 )
+
+#: What lies beneath its neighbours although it stands in one of them: several of them speak HTTP.
+SHARED = {"servers.http"}
 
 #: What may be imported in the named files only. A folder ends with a slash.
 WALLS: Mapping[str, frozenset[str]] = {
@@ -92,7 +95,8 @@ class Tree:
     def serverPackages(self) -> frozenset[str]:
         """The names of the packages beneath ``servers``: one for each protocol."""
         parts = (Path(path).parts for path in self.paths)
-        return frozenset(each[1] for each in parts if each[0] == "servers" and len(each) > 2)
+        packages = frozenset(each[1] for each in parts if each[0] == "servers" and len(each) > 2)
+        return packages - {shared.removeprefix("servers.") for shared in SHARED}
 
 
 Rule: TypeAlias = Callable[[Tree], list[str]]
@@ -176,6 +180,8 @@ def sidewaysImports(tree: Tree) -> list[str]:
     complaints = []
     for each, importer, imported in _rootsApart(tree):
         one, other = _place(importer), _place(imported)
+        if each.imported and ".".join(each.imported[:2]) in SHARED:
+            continue
         if one and other and one[0] == other[0] and one[1] != other[1]:
             complaints.append(each.complain(f"{imported} lies beside {importer}; let node.py hand it over instead"))
     return complaints

@@ -286,6 +286,7 @@ class Site(TwistedSite):
     """
 
     requestFactory = Request
+    noisy = False
     draining = False
 
     def __init__(self, resource: Any, reactor: IReactorTime, patience: Patience = Patience()) -> None:

@@ -1,0 +1,167 @@
+"""Verbs about the cluster as a whole: status, wait, apply, export."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from .client import Client, Failed
+from .program import (
+    Program,
+    jsonOption,
+    passProgram,
+    printJSON,
+    printTable,
+    printYAML,
+    waitOption,
+    working,
+)
+
+_ASKED_SECONDS = 60
+"""How long one request waits; a longer wait is made of several."""
+
+
+@click.command()
+@jsonOption
+@passProgram
+def status(program: Program, asJSON: bool) -> None:
+    """Show the cluster as this node sees it.
+
+    \b
+    Examples:
+      cftpctl status
+      cftpctl status --json
+    """
+    answer = program.run(lambda client: client.ask("GET", "status"))
+    if asJSON:
+        printJSON(answer)
+        return
+    click.echo(
+        f"node {answer['node']} ({answer['role']}), primary {answer['primary'] or 'unknown'}, "
+        f"epoch {answer['epoch']}, revision {answer['revision']}"
+    )
+    for warning in answer["warnings"]:
+        click.echo(f"warning: {warning}")
+    headings = ("NODE", "ROLE", "STATE", "REVISION", "LAG", "VERSION", "ADDRESS", "PROBLEMS")
+    printTable(headings, [_row(node) for node in answer["nodes"]])
+
+
+def _row(node: dict[str, Any]) -> tuple[str, ...]:
+    lag = node["lagSeconds"]
+    lagText = "" if lag is None else f"{lag:.1f} s"
+    texts = [str(node[key] if node[key] is not None else "") for key in ("name", "role", "state", "revision")]
+    return (*texts, lagText, str(node["version"] or ""), str(node["address"] or ""), "; ".join(node["problems"]))
+
+
+@click.command()
+@click.option("--revision", type=click.IntRange(0), help="The revision to wait for.  [default: the current one]")
+@click.option("--all", "allNodes", is_flag=True, help="Wait for every node, also for those that are not connected.")
+@click.option(
+    "--timeout", type=click.FloatRange(0), default=60, show_default=True, help="Give up after so many seconds."
+)
+@jsonOption
+@passProgram
+def wait(program: Program, revision: int | None, allNodes: bool, timeout: float, asJSON: bool) -> None:
+    """Wait until the nodes are live with a revision, and name those with problems.
+
+    Exits with 1 when some are not in time.
+
+    \b
+    Examples:
+      cftpctl wait
+      cftpctl wait --all --timeout 120
+    """
+    with working("waiting"):
+        answer = program.run(lambda client: _waited(client, revision, allNodes, timeout))
+    problems = [f"{name}: {problem}" for name, found in sorted(answer["problems"].items()) for problem in found]
+    if asJSON:
+        printJSON(answer)
+    else:
+        click.echo(f"revision {answer['revision']} is live on {', '.join(answer['live']) or 'no node'}")
+        for problem in problems:
+            click.echo(problem)
+    if answer["pending"]:
+        raise Failed(f"revision {answer['revision']} is not live on {', '.join(answer['pending'])}")
+
+
+async def _waited(client: Client, revision: int | None, allNodes: bool, timeout: float) -> Any:
+    end = time.monotonic() + timeout
+    while True:
+        seconds = max(0.0, min(end - time.monotonic(), _ASKED_SECONDS))
+        query = {"revision": revision, "all": allNodes, "seconds": f"{seconds:.3f}"}
+        answer = await client.ask("GET", "wait", query)
+        # One revision from the first answer on, however many come while it is waited for.
+        revision = answer["revision"]
+        if not answer["pending"] or time.monotonic() >= end:
+            return answer
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=False, dir_okay=False, allow_dash=True))
+@click.option("--dry-run", "dryRun", is_flag=True, help="Say what would change, and change nothing.")
+@click.option(
+    "--prune",
+    is_flag=True,
+    help="Remove what is absent from the sections that FILE has, but never nodes, certificates, host keys or the last "
+    "full administrator.",
+)
+@waitOption
+@jsonOption
+@passProgram
+def apply(program: Program, file: str, dryRun: bool, prune: bool, waitSeconds: float | None, asJSON: bool) -> None:
+    """Make the configuration agree with FILE (YAML or JSON; - is standard input).
+
+    One revision, all or nothing; all errors are told together. An object that FILE names is replaced whole, but an
+    absent password or private key stays as it is; settings are merged by key. What is so already is not changed.
+
+    \b
+    Examples:
+      cftpctl apply cluster.yaml --dry-run
+      cftpctl apply cluster.yaml --wait 30
+      cftpctl export | cftpctl apply -
+    """
+    try:
+        with click.open_file(file, "rb") as stream:
+            text = stream.read()
+    except OSError as error:
+        raise Failed(f"cannot read {file}: {error.strerror}") from None
+    query = {"dryRun": dryRun, "prune": prune, "wait": waitSeconds}
+    with working(f"applying {file}"):
+        answer = program.run(
+            lambda client: client.ask("POST", "apply", query, text, {"Content-Type": "application/octet-stream"})
+        )
+    if asJSON:
+        printJSON(answer)
+        return
+    for line in answer["changed"]:
+        click.echo(line)
+    if not answer["changed"]:
+        click.echo(f"nothing to change, revision {answer['revision']}")
+    elif dryRun:
+        click.echo("nothing was changed: a dry run")
+    else:
+        pending = f"; not yet live on {', '.join(answer['pending'])}" if answer["pending"] else ""
+        click.echo(f"revision {answer['revision']}{pending}")
+
+
+@click.command()
+@click.option("--secrets", is_flag=True, help="Also private keys and the hashes of passwords. Keep the result safe.")
+@jsonOption
+@passProgram
+def export(program: Program, secrets: bool, asJSON: bool) -> None:
+    """Print the configuration, in the form that apply takes.
+
+    As YAML, or with --json as JSON, which is much quicker where there are very many users.
+
+    \b
+    Examples:
+      cftpctl export > cluster.yaml
+      cftpctl export --secrets --json > everything.json
+    """
+    answer = program.run(lambda client: client.ask("GET", "export", {"secrets": secrets}))
+    if asJSON:
+        printJSON(answer)
+    else:
+        printYAML(answer)

@@ -1,0 +1,103 @@
+"""Verbs about the nodes of the cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .client import Client, escaped
+from .objects import Section, assigned, patchObject
+from .program import Program, jsonOption, passProgram, printJSON, printTable, printWritten, printYAML, waitOption
+
+_NODES = Section("node", "nodes", (), "nodes", {})
+
+
+@click.group("node", no_args_is_help=True)
+def node() -> None:
+    """Show the nodes of the cluster, let nodes in and put them out."""
+
+
+@node.command()
+@click.argument("name")
+@click.option("--expires", type=click.FloatRange(1), metavar="S", help="Good for so many seconds.  [default: one day]")
+@jsonOption
+@passProgram
+def token(program: Program, name: str, expires: float | None, asJSON: bool) -> None:
+    """Print a token that lets one new node join, under the name NAME.
+
+    \b
+    Example:
+      cftpctl node token node-b > token
+      twistd -n cftpcluster --role secondary --name node-b --join-file token
+    """
+    body: dict[str, Any] = {"name": name}
+    if expires is not None:
+        body["expiresSeconds"] = expires
+    answer = program.run(lambda client: client.ask("POST", "tokens/join", None, body))
+    if asJSON:
+        printJSON(answer)
+    else:
+        click.echo(answer["token"])
+
+
+@node.command("list")
+@jsonOption
+@passProgram
+def listNodes(program: Program, asJSON: bool) -> None:
+    """List the nodes, with what each says of itself."""
+    answer = program.run(lambda client: client.ask("GET", "status"))
+    if asJSON:
+        printJSON(answer["nodes"])
+        return
+    rows = [(one["name"], str(one["role"]), one["state"], str(one["address"] or "")) for one in answer["nodes"]]
+    printTable(("NAME", "ROLE", "STATE", "ADDRESS"), rows)
+
+
+@node.command()
+@click.argument("name")
+@jsonOption
+@passProgram
+def show(program: Program, name: str, asJSON: bool) -> None:
+    """Show one node: what the configuration says of it, and what it says of itself."""
+
+    async def work(client: Client) -> Any:
+        configured = await client.ask("GET", f"nodes/{escaped(name)}")
+        status = await client.ask("GET", "status")
+        return {**configured, "status": next((one for one in status["nodes"] if one["name"] == name), None)}
+
+    found = program.run(work)
+    if asJSON:
+        printJSON(found)
+    else:
+        printYAML(found)
+
+
+@node.command("set")
+@click.argument("name")
+@click.argument("assignments", nargs=-1, required=True, metavar="KEY=VALUE...")
+@waitOption
+@jsonOption
+@passProgram
+def setNode(program: Program, name: str, assignments: tuple[str, ...], waitSeconds: float | None, asJSON: bool) -> None:
+    """Change a node's address, or what its listeners have different from others.
+
+    \b
+    Examples:
+      cftpctl node set node-b address=192.0.2.2
+      cftpctl node set node-b listeners.ftp.port=21 listeners.ftp.passivePorts=50000-50199
+      cftpctl node set node-b listeners.ftp=null
+    """
+    patchObject(program, _NODES, name, assigned(assignments), waitSeconds, asJSON)
+
+
+@node.command()
+@click.argument("name")
+@waitOption
+@jsonOption
+@passProgram
+def remove(program: Program, name: str, waitSeconds: float | None, asJSON: bool) -> None:
+    """Put a node out of the cluster, at once."""
+    path = f"nodes/{escaped(name)}"
+    answer = program.run(lambda client: client.ask("DELETE", path, {"wait": waitSeconds}))
+    printWritten(answer, asJSON, f"node {name} removed")

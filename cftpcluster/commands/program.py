@@ -1,0 +1,153 @@
+"""What all verbs share: running something against a node, options that many have, and printing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
+
+import click
+from attrs import frozen
+
+from .client import Client, Failed, Where
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@frozen
+class Program:
+    """One call of ``cftpctl``; every verb gets it.
+
+    :ivar where: the node that is asked.
+    """
+
+    where: Where
+
+    def run(self, work: Callable[[Client], Awaitable[T]]) -> T:
+        """Run ``work`` under the reactor, until it is done; once for each process."""
+        from twisted.internet.task import react
+
+        results: list[T] = []
+        failures: list[click.ClickException] = []
+
+        async def main(reactor: Any) -> None:
+            try:
+                results.append(await work(Client(self.where, reactor)))
+            except click.ClickException as failure:
+                failures.append(failure)
+            except Exception as error:  # noqa: BLE001 - a traceback is no answer to an operator
+                failures.append(Failed(f"{type(error).__name__}: {error}"))
+
+        try:
+            react(main)
+        except SystemExit:
+            # How react always ends.
+            pass
+        if failures:
+            raise failures[0]
+        if not results:
+            raise Interrupted
+        return results[0]
+
+
+class Interrupted(click.ClickException):
+    """The operator ended it."""
+
+    exit_code = 130
+
+    def __init__(self) -> None:
+        super().__init__("interrupted")
+
+    def show(self, file: Any = None) -> None:
+        click.echo("cftpctl: interrupted", file=file, err=file is None)
+
+
+passProgram = click.make_pass_decorator(Program)
+
+
+def jsonOption(function: F) -> F:
+    """``--json``, which every verb has."""
+    return click.option("--json", "asJSON", is_flag=True, help="Print one JSON value.")(function)
+
+
+def waitOption(function: F) -> F:
+    """``--wait``, which every verb has that changes something."""
+    return click.option(
+        "--wait",
+        "waitSeconds",
+        type=click.FloatRange(0, 300),
+        metavar="S",
+        help="Wait at most S seconds until every connected node is live.",
+    )(function)
+
+
+# --- printing
+
+
+def printJSON(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def printTable(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table on a terminal; tab-separated lines for programs."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            click.echo("\t".join(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+def printYAML(value: Any) -> None:
+    from ..config.written import exportYaml
+
+    click.echo(exportYaml(value), nl=False)
+
+
+def working(text: str) -> AbstractContextManager[Any]:
+    """Shows on a terminal that something takes its time."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    progress.add_task(text, total=None)
+    return progress
+
+
+def printWritten(answer: Any, asJSON: bool, text: str) -> None:
+    """What a change came to: its answer, or a line for people."""
+    if asJSON:
+        printJSON(answer)
+        return
+    pending = answer.get("pending") or []
+    waiting = f"; not yet live on {', '.join(pending)}" if pending else ""
+    click.echo(f"{text}, revision {answer['revision']}{waiting}")
+
+
+__all__ = [
+    "Client",
+    "Failed",
+    "Program",
+    "jsonOption",
+    "passProgram",
+    "printJSON",
+    "printTable",
+    "printWritten",
+    "printYAML",
+    "waitOption",
+    "working",
+]

@@ -1,0 +1,142 @@
+"""What requests say: bodies in JSON, numbers in the query, conditions. What it is for is not known here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from attrs import frozen
+
+from ..servers.http import JSON_BYTES, HTTPProblem
+from ..vocabulary import Author
+
+OBJECT_BYTES = 256 * 1024
+"""How long an object in JSON may be; it is parsed in the reactor's thread."""
+
+_ETAG = re.compile(r'"(0|[1-9][0-9]{0,17})"')
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,256}")
+
+
+async def jsonBody(request: Any, mostBytes: int = OBJECT_BYTES) -> dict[str, Any]:
+    """The request's body, a JSON object; an absent body is an empty one."""
+    contentType = (request.getHeader("Content-Type") or "application/json").partition(";")[0].strip().lower()
+    if not (contentType == "application/json" or contentType.endswith("+json")):
+        raise HTTPProblem(415, "the body must be application/json")
+    body = await request.body(min(mostBytes, JSON_BYTES))
+    try:
+        plain = json.loads(body or b"{}", parse_constant=_refuse, object_pairs_hook=_withoutDuplicates)
+    except (ValueError, RecursionError) as error:
+        raise HTTPProblem(400, f"the body is not JSON: {error}") from None
+    if type(plain) is not dict:
+        raise HTTPProblem(400, "the body must be a JSON object")
+    return plain
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(f"{text} is not a number of JSON")
+
+
+def _withoutDuplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return made
+
+
+# --- the query
+
+
+def queryText(request: Any, name: str) -> str | None:
+    values = request.args.get(name.encode("ascii"), [])
+    if len(values) > 1:
+        raise HTTPProblem(400, f"{name} is given twice")
+    return values[0].decode("utf-8", "replace") if values else None
+
+
+def queryFlag(request: Any, name: str) -> bool:
+    """Whether a flag is given: ``?all``, ``?all=true`` or ``?all=1``."""
+    text = queryText(request, name)
+    if text not in (None, "", "true", "false", "1", "0"):
+        raise HTTPProblem(400, f"{name}: expected true or false")
+    return text in ("", "true", "1")
+
+
+def queryNumber(request: Any, name: str, default: float, most: float) -> float:
+    """A number from 0 on; more than ``most`` is ``most``."""
+    text = queryText(request, name)
+    if text is None:
+        return default
+    if not re.fullmatch(r"[0-9]{1,18}(\.[0-9]{1,6})?", text):
+        raise HTTPProblem(400, f"{name}: expected a number")
+    return min(float(text), most)
+
+
+def refuseOthers(request: Any, *known: str) -> None:
+    """A query that says more than the route understands is refused, not ignored."""
+    for name in request.args:
+        if name.decode("utf-8", "replace") not in known:
+            raise HTTPProblem(400, f"unknown parameter {name.decode('utf-8', 'replace')!r}")
+
+
+# --- conditions
+
+
+@frozen
+class Condition:
+    """What must be so for a write to take place.
+
+    :ivar revisions: the object has one of these revisions; ``None`` where it may have any.
+    :ivar exists: whether the object must (not) be there; ``None`` where it does not matter.
+    """
+
+    revisions: frozenset[int] | None = None
+    exists: bool | None = None
+
+    def holds(self, revision: int) -> bool:
+        """Whether it is so for an object of that revision; 0 where there is none."""
+        if self.exists is not None and self.exists != (revision > 0):
+            return False
+        return self.revisions is None or revision in self.revisions
+
+
+def condition(request: Any, body: dict[str, Any] | None = None) -> Condition:
+    """What ``If-Match``, ``If-None-Match: *`` and the ``revision`` that a body carries ask for.
+
+    The body's ``revision`` is taken out of it.
+    """
+    revisions, exists = None, None
+    match = request.getHeader("If-Match")
+    if match is not None:
+        exists = True
+        if match.strip() != "*":
+            # A weak tag, or one that is none of ours, matches nothing.
+            found = (_ETAG.fullmatch(each.strip()) for each in match.split(","))
+            revisions = frozenset(int(each[1]) for each in found if each)
+    noneMatch = request.getHeader("If-None-Match")
+    if noneMatch is not None:
+        if noneMatch.strip() != "*" or match is not None:
+            raise HTTPProblem(400, "of If-None-Match, a write understands * alone")
+        exists = False
+    if body is not None and "revision" in body:
+        revision = body.pop("revision")
+        if type(revision) is not int or revision < 0:
+            raise HTTPProblem(422, "revision: expected a whole number")
+        revisions = frozenset({revision}) if revisions is None else revisions & {revision}
+    return Condition(revisions, exists)
+
+
+def requestId(request: Any, author: Author, body: bytes = b"") -> str:
+    """The id under which a repeated request is known again; "" where it may not be.
+
+    It depends on all that was asked, so that a key used for something else asks for something else.
+    """
+    key = request.getHeader("Idempotency-Key")
+    if key is None:
+        return ""
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise HTTPProblem(400, "Idempotency-Key: expected 1 to 256 printable ASCII characters")
+    parts = [author.name.encode("utf-8", "replace"), request.method, request.uri, key.encode("ascii"), body]
+    digests = b"".join(hashlib.sha256(part).digest() for part in parts)
+    return hashlib.sha256(digests).hexdigest()

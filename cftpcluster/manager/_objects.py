@@ -1,0 +1,288 @@
+"""Routes of the document's objects: users, groups, backends and the rest, all alike.
+
+==========================  ==================================================================================
+``GET /SECTION``            a page of a section, by name: ``limit``, ``after``, ``search``
+``POST /SECTION``           a new object; 409 where it exists
+``GET /SECTION/NAME``       one object, its revision as ``ETag``
+``PUT /SECTION/NAME``       create or replace it, whole
+``PATCH /SECTION/NAME``     change some keys (RFC 7396)
+``DELETE /SECTION/NAME``    remove it
+==========================  ==================================================================================
+
+What is shown can be written back: a body's ``revision`` is a condition like ``If-Match``, and what is never shown
+(passwords, private keys) stays as it is when absent.
+"""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from attrs import define, field
+from klein import Klein
+from twisted.internet.threads import deferToThreadPool
+from twisted.web.iweb import IRequest
+
+from ..config.changes import Change, Put, Target, revisionOf
+from ..config.codec import canonical
+from ..config.document import Named
+from ..config.written import exportObject
+from ..errors import Conflict
+from ..interfaces import IAdministration
+from ..servers.http import HTTPProblem, jsonAnswer
+from ..vocabulary import Author
+from ._bodies import Condition, condition, jsonBody, queryNumber, queryText, refuseOthers, requestId
+from ._writes import Writes
+from .access import IsAccess, requireFull, requireWrite
+from .writing import Preparation, Prepared
+
+COLLECTIONS: Mapping[str, str] = {
+    "users": "users",
+    "groups": "groups",
+    "backends": "backends",
+    "listeners": "listeners",
+    "admins": "admins",
+    "certificates": "certificates",
+    "hostkeys": "hostKeys",
+    "checkers": "checkers",
+    "observers": "observers",
+    "nodes": "nodes",
+}
+"""What URLs call the sections."""
+
+MOST_WAIT_SECONDS = 300
+_DEFAULT_LIMIT = 100
+_MOST_LIMIT = 1000
+_SEARCHED_AT_ONCE = 20_000
+
+
+@define(eq=False)
+class ObjectRoutes:
+    """:ivar nodeRemoval: the change that removes a node."""
+
+    _administration: IAdministration
+    _access: IsAccess
+    _preparation: Preparation
+    _writes: Writes
+    _nodeRemoval: Callable[[str], Change]
+    _reactor: Any
+    _pool: Any
+    _names: dict[str, tuple[Any, list[str]]] = field(factory=dict, init=False, repr=False)
+
+    def add(self, app: Klein) -> None:
+        many = f"/api/v1/<any({','.join(COLLECTIONS)}):collection>"
+
+        @app.route(many, methods=["GET"])
+        async def page(request: IRequest, collection: str) -> bytes:
+            return await self._page(request, COLLECTIONS[collection])
+
+        @app.route(many, methods=["POST"])
+        async def create(request: IRequest, collection: str) -> bytes:
+            return await self._create(request, COLLECTIONS[collection])
+
+        @app.route(f"{many}/<name>", methods=["GET"])
+        async def show(request: IRequest, collection: str, name: str) -> bytes:
+            await self._access.author(request)
+            refuseOthers(request)
+            return self._shown(request, self._existing(COLLECTIONS[collection], name))
+
+        @app.route(f"{many}/<name>", methods=["PUT"])
+        async def put(request: IRequest, collection: str, name: str) -> bytes:
+            return await self._put(request, COLLECTIONS[collection], name)
+
+        @app.route(f"{many}/<name>", methods=["PATCH"])
+        async def patch(request: IRequest, collection: str, name: str) -> bytes:
+            return await self._patch(request, COLLECTIONS[collection], name)
+
+        @app.route(f"{many}/<name>", methods=["DELETE"])
+        async def delete(request: IRequest, collection: str, name: str) -> bytes:
+            return await self._delete(request, COLLECTIONS[collection], name)
+
+    # --- reading
+
+    async def _page(self, request: Any, section: str) -> bytes:
+        await self._access.author(request)
+        refuseOthers(request, "limit", "after", "search")
+        limit = max(1, int(queryNumber(request, "limit", _DEFAULT_LIMIT, _MOST_LIMIT)))
+        objects = self._administration.document().sections[section]
+        names = await self._sorted(section, objects)
+        following = itertools.islice(names, bisect_right(names, queryText(request, "after") or ""), None)
+        found, goOn = _search(following, queryText(request, "search") or "", limit)
+        answer = {"items": [shown(objects[name]) for name in found], "next": goOn, "total": len(names)}
+        return jsonAnswer(request, answer)
+
+    async def _sorted(self, section: str, objects: Any) -> list[str]:
+        """The names of a section in their order, made once for each version of it."""
+        known = self._names.get(section)
+        if known is None or known[0] is not objects:
+            names = await deferToThreadPool(self._reactor, self._pool, sorted, objects)
+            known = self._names[section] = (objects, names)
+        return known[1]
+
+    def _existing(self, section: str, name: str) -> Named:
+        existing: Named | None = self._administration.document().sections[section].get(name)
+        if existing is None:
+            raise HTTPProblem(404, f"there is no {name!r} among the {section}")
+        return existing
+
+    def _shown(self, request: Any, value: Named) -> bytes:
+        tag = etag(value)
+        request.setHeader(b"ETag", tag)
+        if tag in {each.strip() for each in (request.getHeader(b"If-None-Match") or b"").split(b",")}:
+            request.setResponseCode(304)
+            return b""
+        return jsonAnswer(request, shown(value))
+
+    # --- writing
+
+    async def _create(self, request: Any, section: str) -> bytes:
+        author = await self._mayWrite(request, section)
+        body = await jsonBody(request)
+        repeat = requestId(request, author, canonical(body))
+        name = body.get("name")
+        target = (section, name if isinstance(name, str) else "")
+        request.setHeader(b"Location", _location(request, target[1]))
+
+        async def prepare() -> Prepared:
+            document = self._administration.document()
+            existing = document.sections[section].get(target[1])
+            if existing is None:
+                return await self._preparation.put(section, body, None, document)
+            # Refused where it is appended, but for a repeated request, which is known there by its id.
+            return self._preparation.change(Put(section, existing), document)
+
+        return await self._write(request, prepare, author, repeat, {target: 0}, otherwise=409)
+
+    async def _put(self, request: Any, section: str, name: str) -> bytes:
+        author = await self._mayWrite(request, section)
+        body = await jsonBody(request)
+        repeat = requestId(request, author, canonical(body))
+        wanted = condition(request, body)
+        return await self._write(
+            request,
+            lambda: self._preparation.put(section, body, name, self._administration.document()),
+            author,
+            repeat,
+            self._expected(wanted, (section, name)),
+        )
+
+    async def _patch(self, request: Any, section: str, name: str) -> bytes:
+        author = await self._mayWrite(request, section)
+        patch = await jsonBody(request)
+        repeat = requestId(request, author, canonical(patch))
+        wanted = condition(request, patch)
+        expected = self._expected(wanted, (section, name))
+
+        def prepare() -> Any:
+            document = self._administration.document()
+            return self._preparation.patch(section, patch, self._existing(section, name), document)
+
+        return await self._write(request, prepare, author, repeat, expected)
+
+    async def _delete(self, request: Any, section: str, name: str) -> bytes:
+        author = await self._mayWrite(request, section)
+        repeat = requestId(request, author)
+        expected = self._expected(condition(request), (section, name))
+
+        async def prepare() -> Prepared:
+            document = self._administration.document()
+            if revisionOf(document, (section, name)) == 0 and not repeat:
+                self._existing(section, name)
+            if section == "nodes":
+                return self._preparation.change(self._nodeRemoval(name), document)
+            return self._preparation.remove(section, name, document)
+
+        if repeat and revisionOf(self._administration.document(), (section, name)) == 0:
+            # Gone already: only the very request that removed it may pass, which is known by its id.
+            return await self._write(request, prepare, author, repeat, {(section, name): -1}, otherwise=404)
+        return await self._write(request, prepare, author, repeat, expected)
+
+    async def _mayWrite(self, request: Any, section: str) -> Author:
+        refuseOthers(request, "wait")
+        author = await self._access.author(request)
+        requireWrite(author, [(section, "")])
+        if section in ("admins", "nodes"):
+            requireFull(author)
+        return author
+
+    def _expected(self, wanted: Condition, target: Target) -> dict[Target, int]:
+        """The revision that a condition insists on; the condition is checked on this node, and again where the change
+        is appended."""
+        document = self._administration.document()
+        revision = revisionOf(document, target)
+        if not wanted.holds(revision):
+            raise self._failedCondition(target)
+        return {target: revision} if wanted != Condition() else {}
+
+    def _failedCondition(self, target: Target) -> HTTPProblem:
+        """412 with the object as it is now."""
+        section, name = target
+        value = self._administration.document().sections[section].get(name)
+        if value is None:
+            return HTTPProblem(412, "it is not there", members={"current": None})
+        members, headers = {"current": shown(value)}, {"ETag": etag(value).decode("ascii")}
+        return HTTPProblem(412, f"it is at revision {value.revision}", members=members, headers=headers)
+
+    async def _write(
+        self,
+        request: Any,
+        prepare: Callable[[], Any],
+        author: Author,
+        repeat: str,
+        expected: Mapping[Target, int],
+        otherwise: int = 412,
+    ) -> bytes:
+        """Have it appended and answer.
+
+        :param expected: what the request insists on.
+        :param otherwise: the status where that is not so.
+        """
+        seconds = queryNumber(request, "wait", 0, MOST_WAIT_SECONDS)
+        try:
+            revision, prepared = await self._writes.propose(prepare, author, repeat, expected)
+        except Conflict as error:
+            target = next((each for each in expected if each in error.moved), None)
+            if target is None:
+                raise
+            if otherwise == 412:
+                raise self._failedCondition(target) from None
+            section, name = target
+            detail = f"{name} exists already" if otherwise == 409 else f"there is no {name!r} among the {section}"
+            raise HTTPProblem(otherwise, detail) from None
+        created = False
+        if isinstance(prepared.change, Put):
+            created = 0 in prepared.expected.values()
+            request.setHeader(b"ETag", b'"%d"' % revision)
+        return jsonAnswer(request, await self._writes.live(revision, seconds), 201 if created else 200)
+
+
+def shown(value: Named) -> dict[str, Any]:
+    """An object as it is read over the API: every key, no secret, and its revision."""
+    return {**exportObject(value, defaults=True), "revision": value.revision}
+
+
+def etag(value: Named) -> bytes:
+    return b'"%d"' % value.revision
+
+
+def _location(request: Any, name: str) -> bytes:
+    return request.path.rstrip(b"/") + b"/" + name.encode("ascii", "replace")
+
+
+def _search(names: Iterable[str], word: str, limit: int) -> tuple[list[str], str | None]:
+    """The first ``limit`` names with ``word`` in them, and the name to go on after, if there may be more.
+
+    Stops after a bounded number of names, so that one answer may hold fewer, or none, and still name a next one.
+    """
+    folded = word.casefold()
+    found: list[str] = []
+    last = None
+    for count, name in enumerate(names):
+        if len(found) == limit or count == _SEARCHED_AT_ONCE:
+            return found, last
+        last = name
+        if folded in name.casefold():
+            found.append(name)
+    return found, None

@@ -1,0 +1,124 @@
+"""The administration's REST API as one klein application.
+
+It is served over a node's administration socket and over HTTPS alike; only who asks is found out differently. Routes
+are in the modules beside this one, each with the things it is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+from klein import Klein
+from twisted.cred.error import UnauthorizedLogin
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+
+from ..auth.credentials import LoginBusy
+from ..config.changes import Change, Put
+from ..config.document import Secret
+from ..errors import (
+    ClusterError,
+    Conflict,
+    DiskFull,
+    Forbidden,
+    Invalid,
+    JournalReadOnly,
+    NotDurableEnough,
+    NotPrimary,
+    OutcomeUnknown,
+    PrimaryUnreachable,
+)
+from ..interfaces import IAdministration
+from ..servers.http import HTTPProblem, answerProblems
+from ._cluster import ClusterRoutes
+from ._objects import ObjectRoutes
+from ._writes import Writes
+from .access import IsAccess
+from .writing import Preparation
+
+
+@frozen
+class Administration:
+    """What the administration of a node is made of.
+
+    :ivar node: the node it runs on.
+    :ivar preparation: makes changes of what is written.
+    :ivar makeToken: from a node's name and seconds, a join token's text and the change that makes it known.
+    :ivar nodeRemoval: the change that removes a node.
+    :ivar openSecret: opens the document's secrets, for an export with them.
+    :ivar pool: for work that takes long.
+    """
+
+    node: IAdministration
+    preparation: Preparation
+    makeToken: Callable[[str, float], tuple[str, Put]]
+    nodeRemoval: Callable[[str], Change]
+    openSecret: Callable[[Secret], bytes]
+    reactor: Any
+    pool: Any
+
+
+def administrationResource(administration: Administration, access: IsAccess) -> Any:
+    """The whole API as a resource, for those whom ``access`` lets in."""
+    app = Klein()
+    answerProblems(app)
+    _answerClusterErrors(app)
+    writes = Writes(administration.node, administration.reactor)
+    access.addRoutes(app)
+    ClusterRoutes(
+        administration.node,
+        access,
+        administration.preparation,
+        writes,
+        administration.makeToken,
+        administration.openSecret,
+        administration.reactor,
+        administration.pool,
+    ).add(app)
+    ObjectRoutes(
+        administration.node,
+        access,
+        administration.preparation,
+        writes,
+        administration.nodeRemoval,
+        administration.reactor,
+        administration.pool,
+    ).add(app)
+    return app.resource()
+
+
+def _answerClusterErrors(app: Klein) -> None:
+    @app.handle_errors(ClusterError, UnauthorizedLogin)
+    def failed(request: IRequest, failure: Failure) -> bytes:
+        return problemFor(failure.value).answer(request)
+
+    # klein asks the error handlers in their order, and the one for everything was there first.
+    app._error_handlers.insert(0, app._error_handlers.pop())
+
+
+_STATUS: tuple[tuple[type[Exception], int], ...] = (
+    (Forbidden, 403),
+    (Conflict, 409),
+    (PrimaryUnreachable, 503),
+    (NotPrimary, 503),
+    (JournalReadOnly, 503),
+    (LoginBusy, 503),
+    (DiskFull, 507),
+    (ClusterError, 409),
+)
+
+
+def problemFor(error: BaseException | None) -> HTTPProblem:
+    """What the administration's errors are over HTTP."""
+    if isinstance(error, Invalid):
+        return HTTPProblem(422, "nothing was changed", problems=error.problems)
+    if isinstance(error, OutcomeUnknown):
+        return HTTPProblem(504, str(error), members={"requestId": error.requestId})
+    if isinstance(error, NotDurableEnough):
+        return HTTPProblem(504, str(error), members={"revision": error.revision, "durableOn": list(error.durableOn)})
+    for kind, status in _STATUS:
+        if isinstance(error, kind):
+            return HTTPProblem(status, str(error))
+    return HTTPProblem(401)

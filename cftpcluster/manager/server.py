@@ -1,0 +1,95 @@
+"""Where the administration is served: the listener kind ``manager``, and a node's administration socket."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IProtocol
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from ..config.document import Settings
+from ..interfaces import IPrivateServer, IServer, IServerFactory
+from ..servers.http import Sessions, Site, VerifiedLogins
+from ..vocabulary import Author
+from .access import AUDIENCE, COOKIE, AdministratorAccess, SocketAccess
+from .api import Administration, administrationResource
+
+
+@frozen(kw_only=True)
+class ManagerOptions:
+    """Options of a listener of kind ``manager``: there are none beside its port, networks and certificate."""
+
+
+@implementer(IServer, IPrivateServer)
+@define(eq=False)
+class ManagerServer:
+    """The administration over HTTPS."""
+
+    site: Site
+    implicitTLS = True
+
+    def buildProtocol(self, addr: IAddress) -> IProtocol | None:
+        return self.site.buildProtocol(addr)
+
+    def doStart(self) -> None:
+        self.site.doStart()
+
+    def doStop(self) -> None:
+        self.site.doStop()
+
+    def reconfigure(self, config: ManagerOptions) -> Deferred[None]:
+        return succeed(None)
+
+    def drain(self) -> Deferred[None]:
+        return self.site.drain()
+
+    def disconnect(self) -> None:
+        self.site.disconnect()
+
+
+@implementer(IPlugin, IServerFactory)
+@define(eq=False)
+class ManagerServerFactory:
+    """Made by the node itself, since it serves the node's own parts.
+
+    :ivar authenticate: as :meth:`cftpcluster.auth.administrators.AdminPasswords.authenticate`.
+    """
+
+    _administration: Administration
+    _authenticate: Callable[[str, bytes, str], Deferred[Author]]
+    _now: Callable[[], float] = time.time
+    _randomBytes: Callable[[int], bytes] = os.urandom
+    kind: str = field(default="manager", init=False)
+    summary: str = field(default="the administrators' REST API", init=False)
+    configClass: type = field(default=ManagerOptions, init=False)
+    needsTLS: bool = field(default=True, init=False)
+
+    def build(
+        self,
+        config: ManagerOptions,
+        *,
+        reactor: Any,
+        sessionKeys: Callable[[], Sequence[bytes]],
+        settings: Callable[[], Settings],
+        **others: Any,
+    ) -> ManagerServer:
+        sessions = Sessions(COOKIE, AUDIENCE, sessionKeys, settings, self._now, self._randomBytes)
+        access = AdministratorAccess(
+            self._administration.node.document,
+            self._authenticate,
+            sessions,
+            VerifiedLogins(self._randomBytes(32), reactor.seconds),
+        )
+        return ManagerServer(Site(administrationResource(self._administration, access), reactor))
+
+
+def socketSite(administration: Administration) -> Site:
+    """The factory to listen with on the administration socket."""
+    access = SocketAccess(administration.reactor, administration.pool)
+    return Site(administrationResource(administration, access), administration.reactor)
