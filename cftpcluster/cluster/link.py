@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from twisted.internet.defer import Deferred, DeferredSemaphore, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
@@ -29,6 +29,7 @@ from ..errors import Refused
 from .faults import LinkLost, NoAnswer, errorFromPlain, plainFromFailure
 from .messages import PROTOCOLS, Hello, expect, helloFromPlain, malformed, plainFromHello
 from .pieces import IncomingPieces, OutgoingPieces
+from .places import Places
 
 log = Logger()
 
@@ -122,8 +123,8 @@ class Link(Broker):
         self._builtIn: Mapping[str, Method] = {"hello": self._answerHello, "ping": self._answerPing}
         self._outgoing = OutgoingPieces(lambda *piece: self._ask("piece", piece, CALL_SECONDS * 2))
         self._incoming = IncomingPieces()
-        self._places = DeferredSemaphore(MOST_CALLS)
-        self._waiting = self._running = self._misses = self._messageBytes = 0
+        self._places = Places(MOST_CALLS)
+        self._running = self._misses = self._messageBytes = 0
         self._heard = self._pinging = self._over = self._aborted = False
         self._beat = LoopingCall(self._everyPing)
         self._beat.clock = clock
@@ -174,13 +175,9 @@ class Link(Broker):
     # --- calls to the other end
 
     async def _call(self, method: str, arguments: Sequence[Any], seconds: float) -> Any:
-        if self._waiting >= MOST_WAITING:
+        if self._places.waiting >= MOST_WAITING:
             raise LinkLost(f"too many calls wait for {self._expectedName}", sent=False)
-        self._waiting += 1
-        try:
-            await self._places.acquire()
-        finally:
-            self._waiting -= 1
+        await self._places.acquire()
         try:
             if self._methods is None:
                 raise self._lost(sent=False)
@@ -249,9 +246,8 @@ class Link(Broker):
             return maybeDeferred(self._incoming.received, *arguments)
         method = self._builtIn.get(name) or (self._methods or {}).get(name)
         if method is None:
-            raise Refused(
-                f"{self._hello().node} does not know the call {name[:64]!r}" if self._methods else "hello first"
-            )
+            node = self._hello().node
+            raise Refused("hello first" if self._methods is None else f"{node} does not know the call {name[:64]!r}")
         if self._running >= MOST_RUNNING:
             raise Refused("too many calls at once")
         self._running += 1
@@ -395,6 +391,8 @@ class Link(Broker):
                 call.cancel()
         if self._beat.running:
             self._beat.stop()
+        self._places.close(self._lost(sent=False))
+        self._outgoing.close(self._lost(sent=False))
         super().connectionLost(reason)
         self._methods = self._methods or {}
         self._notReady(Failure(self._lost(sent=False)))

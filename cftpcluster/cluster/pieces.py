@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from attrs import Factory, define, field
-from twisted.internet.defer import DeferredLock
 
 from ..errors import Refused
 from .messages import CHUNK_BYTES, expect, expectHash, malformed
+from .places import Places
 
 MOST_BYTES = 512 * 1024 * 1024
 """The most that one side keeps of what the other sent ahead."""
@@ -35,7 +35,7 @@ class OutgoingPieces:
 
     _send: Callable[[int, int, bytes], Awaitable[object]]
     _number: int = field(default=0, init=False)
-    _one: DeferredLock = field(factory=DeferredLock, init=False)
+    _one: Places = field(factory=lambda: Places(1), init=False)
 
     async def sendAhead(self, plain: Any) -> Any:
         """A copy of ``plain`` in which tickets stand for what had to be sent ahead."""
@@ -45,6 +45,10 @@ class OutgoingPieces:
             # A new list each: where one stands twice in a message, it is a reference there, and refused.
             return [await self.sendAhead(one) for one in plain]
         return plain
+
+    def close(self, error: Exception) -> None:
+        """The other side is gone: whoever waits fails with ``error``."""
+        self._one.close(error)
 
     async def _parcel(self, data: bytes) -> dict[str, Any]:
         if len(data) > MOST_BYTES:

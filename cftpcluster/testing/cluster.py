@@ -54,7 +54,9 @@ def numbered(number: int, size: int = 0) -> Change:
     return Put("groups", Group(name=f"group-{number}", extra={"text": "x" * size} if size else {}))
 
 
-def proposal(change: Change, requestId: str = "", node: str = "a", expected: Mapping[Any, int] | None = None) -> Proposal:
+def proposal(
+    change: Change, requestId: str = "", node: str = "a", expected: Mapping[Any, int] | None = None
+) -> Proposal:
     return Proposal(change, expected or {}, AUTHOR, node, requestId or f"request-{next(_REQUESTS)}", 1000.0)
 
 

@@ -494,7 +494,12 @@ class ScheduleTests(SynchronousTestCase):
             if name in lines:
                 lines.pop(name).cut()
             Line(node, a, clock, lambda: chance.uniform(0, 0.2)).join()
-        clock.pump([0.5] * 100)
+        # A chunk of a snapshot takes a question and an answer, each on its way for a while.
+        for _ in range(200):
+            clock.pump([0.1] * 10)
+            if all(node.follower.state == "following" for node in followers.values()):
+                break
+        clock.pump([0.1] * 20)
         want = soon(a.journal.journal.head())
         for node in followers.values():
             have = soon(node.journal.journal.head())
