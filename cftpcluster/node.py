@@ -124,7 +124,7 @@ class Node:
     _administration: Administration = field(init=False)
     _socket: Any = field(default=None, init=False)
     _live: int = field(default=0, init=False)
-    _converging: Deferred[None] | None = field(default=None, init=False)
+    _converging: bool = field(default=False, init=False)
     _waiters: Waiters = field(init=False)
     _missingStorage: Sequence[str] = field(default=(), init=False)
     _remarks: tuple[str, ...] = field(default=(), init=False)
@@ -428,28 +428,30 @@ class Node:
     # --- convergence: one at a time, a newer document replaces a waiting one
 
     def _converge(self) -> None:
-        if self._converging is None:
-            self._converging = Deferred.fromCoroutine(self._convergeUntilDone())
-            _ = self._converging.addErrback(lambda failure: log.failure("convergence failed", failure))
+        if not self._converging:
+            self._converging = True
+            converged = Deferred.fromCoroutine(self._convergeUntilDone())
+            _ = converged.addErrback(lambda failure: log.failure("convergence failed", failure))
 
     async def _convergeUntilDone(self) -> None:
         try:
-            while self._live != self.head.revision or self.services.document is not self._wanted():
-                head, document = self.head, self._wanted()
-                await self.services.converge(document)
+            while self.services.document is not self._wanted() or self._live != self.head.revision:
+                head = self.head
+                await self.services.converge(self._wanted())
                 self._live = head.revision
                 self.notify(ConfigurationChanged(revision=head.revision))
                 self._statusChanged()
         finally:
-            self._converging = None
+            self._converging = False
+
+    async def _converged(self) -> None:
+        """Converge for the first time."""
+        self._converge()
+        while self._converging:
+            await deferLater(self._reactor, 0)
 
     def _wanted(self) -> Document:
         return self.head.document if self.head.revision else self._boot
-
-    async def _converged(self) -> None:
-        self._converge()
-        while self._converging is not None:
-            await deferLater(self._reactor, 0)
 
     def _liveHere(self, revision: int, seconds: float) -> Deferred[bool]:
         return self._waiters.wait(lambda: self._live >= revision, seconds)

@@ -93,9 +93,7 @@ class Options(usage.Options):
             )
         name = self["name"] or socket.gethostname().partition(".")[0]
         if not NAME_PATTERN.fullmatch(name):
-            _leave(
-                f"{name!r} is no name for a node: letters, digits, '.', '_', '@' and '-', at most 64; give one with --name"
-            )
+            _leave(f"--name: {name!r} is no node's name: letters, digits, '.', '_', '@' and '-', at most 64")
         bind = _address(self["bind"], "--bind") if self["bind"] else ""
         directory = Path(self["state-dir"] or state.defaultStateDirectory()).absolute()
         try:
@@ -213,7 +211,7 @@ class NodeService(Service):
             log.failure("The node did not start", failure)
             line = f"the node did not start: {failure.getErrorMessage()}"
         log.critical("{line}", line=line)
-        print(f"cftpcluster: {line}", file=sys.stderr, flush=True)
+        print(f"cftpcluster: {line}", file=sys.__stderr__, flush=True)  # twistd turns sys.stderr into a log
         atexit.register(_exitWithFailure)
         self._stop()
 
