@@ -11,7 +11,7 @@ from twisted.logger import Logger, eventAsText, jsonFileLogObserver
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from cftpcluster.events import ConfigurationChanged, LoginFailed, Uploaded
+from cftpcluster.events import LoginFailed, NodeRefused, Uploaded
 from cftpcluster.interfaces import IObserver, IObserverFactory
 from cftpcluster.observers import LogObserver, LogObserverOptions, logObserver
 from cftpcluster.testing.auth import originOf
@@ -39,7 +39,7 @@ class LogObserverTests(SynchronousTestCase):
             " path='/a b' size=3 seconds=0.5",
         )
         self.assertEqual(
-            self.line(ConfigurationChanged(revision=7, author="root")), "ConfigurationChanged revision=7 author='root'"
+            self.line(NodeRefused(address="192.0.2.1", reason="x")), "NodeRefused address='192.0.2.1' reason='x'"
         )
 
     def test_namesCannotEndTheLineNorPassForKeys(self) -> None:
