@@ -3,9 +3,11 @@
 It serves no route of its own, and knows neither files nor administration.
 """
 
+from ._bodies import jsonBody, queryBytes, queryNumber, refuseOthers
 from ._channel import Patience, Site
 from ._problems import HTTPProblem, answerProblems, encodeJSON, jsonAnswer, problemOf
 from ._request import JSON_BYTES, BodyCutShort, Request
+from ._routing import RoutedResource, toTheEnd
 from ._sessions import (
     CSRF_HEADER,
     SAFE_METHODS,
@@ -24,6 +26,7 @@ __all__ = [
     "HTTPProblem",
     "Patience",
     "Request",
+    "RoutedResource",
     "Session",
     "Sessions",
     "Site",
@@ -33,5 +36,10 @@ __all__ = [
     "encodeJSON",
     "isForeign",
     "jsonAnswer",
+    "jsonBody",
     "problemOf",
+    "queryBytes",
+    "queryNumber",
+    "refuseOthers",
+    "toTheEnd",
 ]

@@ -107,4 +107,8 @@ def answerProblems(app: Klein) -> None:
         if failure.check(CancelledError):
             # The client has gone.
             return None
-        return problemOf(failure).answer(request)
+        problem = problemOf(failure)
+        if request.startedWriting:  # type: ignore[attr-defined]
+            request.breakOff()  # type: ignore[attr-defined]
+            return None
+        return problem.answer(request)

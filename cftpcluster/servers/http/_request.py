@@ -8,7 +8,7 @@ here.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -39,8 +39,11 @@ HARDENING: tuple[tuple[bytes, bytes], ...] = (
 STRICT_TRANSPORT = (b"Strict-Transport-Security", b"max-age=31536000")
 
 
-class BodyCutShort(Exception):
+class BodyCutShort(HTTPProblem):
     """The connection was lost, or the client broke the protocol, before the body's end."""
+
+    def __init__(self) -> None:
+        super().__init__(400, "the body was cut short")
 
 
 class Request(server.Request):
@@ -52,6 +55,8 @@ class Request(server.Request):
     :ivar length: the body's length; ``None`` when it comes in chunks.
     """
 
+    channel: Any = None
+    site: Any = None
     length: int | None = 0
     _started = False
     _bodyEnded = False
@@ -100,7 +105,9 @@ class Request(server.Request):
 
     def connectionLost(self, reason: Failure) -> None:
         self._early.clear()
-        self._endBody(Failure(BodyCutShort("the connection was lost")))
+        self._disconnected = True
+        # Before the route is cancelled, which could not tell then why.
+        self._endBody(Failure(BodyCutShort()))
         super().connectionLost(reason)
 
     # --- the body, for routes
@@ -127,7 +134,7 @@ class Request(server.Request):
         if self.length is not None and self.length > mostBytes:
             return fail(_tooLarge(mostBytes))
         if self._disconnected:
-            return fail(BodyCutShort("the connection was lost"))
+            return fail(BodyCutShort())
         self._mostBytes, self._deliver = mostBytes, deliver
         done = self._bodyDone = Deferred()
         early, self._early = self._early, []
@@ -157,6 +164,10 @@ class Request(server.Request):
         if self._paused and self.channel is not None:
             self._paused = False
             self.channel.resumeBody()
+
+    def refuseBody(self, reason: Failure) -> None:
+        """Hand over no more of the body: :meth:`receive` fails with ``reason``."""
+        self._endBody(reason)
 
     def _endBody(self, result: Any) -> None:
         done, self._bodyDone = self._bodyDone, None
@@ -203,18 +214,32 @@ class Request(server.Request):
         if self._disconnected:
             return reason
         if self.startedWriting:
-            # The answer is half out: only a broken connection tells the client that it is not whole.
-            self.channel.abort()
+            self.breakOff()
             return reason
         self.write(problem.answer(self))
         self.finish()
         return reason
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether nobody is there any more to be answered."""
+        return bool(self._disconnected)
+
+    def breakOff(self) -> None:
+        """The answer is half out and cannot be completed: only a broken connection tells the client so."""
+        if self.channel is not None:
+            self.channel.abort()
 
     def write(self, data: bytes) -> None:
         if not self.startedWriting and self.channel is not None and (not self._bodyEnded or self.site.draining):
             self.channel.endAfterAnswer()
             self.setHeader(b"Connection", b"close")
         super().write(data)
+
+    def finish(self) -> None:
+        # A route that was at work when the connection was lost ends like any other.
+        if not self._disconnected:
+            super().finish()
 
 
 def _ignore(data: bytes) -> None:

@@ -225,5 +225,6 @@ class VerifiedLogins:
         return revision if since is not None and 0 <= self._seconds() - since < VERIFIED_SECONDS else None
 
     def _mac(self, name: str, password: bytes) -> bytes:
-        encoded = name.encode("utf-8", "surrogateescape")
+        # Names in JSON may hold any surrogate.
+        encoded = name.encode("utf-8", "surrogatepass")
         return hmac.digest(self._key, b"%d\0%s%s" % (len(encoded), encoded, password), hashlib.sha256)
