@@ -22,7 +22,7 @@ _keyOption = click.option(
 )
 
 
-class MountType(click.ParamType):
+class MountType(click.ParamType[dict[str, Any]]):
     """``PATH=BACKEND:FOLDER[:permissions]``."""
 
     name = "PATH=BACKEND:FOLDER[:PERMISSIONS]"

@@ -87,7 +87,7 @@ class Client:
         given = {key: _text(value) for key, value in (query or {}).items() if value not in (None, False)}
         base = self._where.url.rstrip("/") if self._where.url else "http://cftpcluster"
         url = f"{base}/api/v1/{path}" + (f"?{urlencode(given)}" if given else "")
-        sent = {"Accept": "application/json", **(headers or {})}
+        sent: dict[Any, Any] = {"Accept": "application/json", **(headers or {})}
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         if data is not None:
             sent.setdefault("Content-Type", "application/json")
@@ -112,7 +112,10 @@ class Client:
             policy = httpsPolicy(self._where.caFile, self._where.fingerprint)
             return Agent(self._reactor, policy, connectTimeout=_CONNECT_SECONDS)
         path = socketAddress(self._where.socket)
-        return Agent.usingEndpointFactory(self._reactor, SocketEndpoints(self._reactor, path, _CONNECT_SECONDS))
+        agent: IAgent = Agent.usingEndpointFactory(
+            self._reactor, SocketEndpoints(self._reactor, path, _CONNECT_SECONDS)
+        )
+        return agent
 
     def _unreachable(self, error: BaseException | None) -> str:
         text = " ".join(str(error).split()) or type(error).__name__

@@ -254,6 +254,6 @@ def readText(path: str) -> str:
     """The text of a file, or of standard input for ``-``."""
     try:
         with click.open_file(path, "r", encoding="utf-8") as file:
-            return file.read()
+            return str(file.read())
     except (OSError, UnicodeDecodeError) as error:
         raise Failed(f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from None

@@ -268,7 +268,8 @@ def etag(value: Named) -> bytes:
 
 
 def _location(request: Any, name: str) -> bytes:
-    return request.path.rstrip(b"/") + b"/" + name.encode("ascii", "replace")
+    path: bytes = request.path
+    return path.rstrip(b"/") + b"/" + name.encode("ascii", "replace")
 
 
 def _search(names: Iterable[str], word: str, limit: int) -> tuple[list[str], str | None]:

@@ -78,5 +78,5 @@ class Writes:
 def shielded(deferred: Deferred[Any]) -> Deferred[Any]:
     """As ``deferred``, but a client that goes away does not cancel what may have been done by then."""
     outer: Deferred[Any] = Deferred()
-    deferred.chainDeferred(outer)
+    _ = deferred.chainDeferred(outer)
     return outer

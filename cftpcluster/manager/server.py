@@ -35,7 +35,8 @@ class ManagerServer:
     implicitTLS = True
 
     def buildProtocol(self, addr: IAddress) -> IProtocol | None:
-        return self.site.buildProtocol(addr)
+        protocol: IProtocol | None = self.site.buildProtocol(addr)
+        return protocol
 
     def doStart(self) -> None:
         self.site.doStart()

@@ -118,7 +118,8 @@ class Preparation:
         present = document()
         # A password that was changed meanwhile has no hash yet.
         await self._hash(written.objects, present, hashes)
-        return await self._inThread(self._change, written, prune, present, hashes)
+        prepared: Prepared = await self._inThread(self._change, written, prune, present, hashes)
+        return prepared
 
     def _read(self, text: bytes, prune: bool, document: Document) -> Written:
         plain = parseText(text)
@@ -272,7 +273,7 @@ def _located(before: Sequence[Problem], more: Iterable[Problem], plain: Any) -> 
     places: dict[str, str] = {}
     for section, objects in remaining.items():
         kept = [one["name"] for one in objects]
-        written = {}
+        written: dict[str, int] = {}
         for index, one in enumerate(plain[section]):
             if type(one) is dict and isinstance(one.get("name"), str):
                 written.setdefault(one["name"], index)

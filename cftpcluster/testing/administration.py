@@ -63,7 +63,7 @@ class MemoryAdministration:
 
     def document(self) -> Document:
         head: list[Any] = []
-        self.journal.head().addCallback(head.append)
+        _ = self.journal.head().addCallback(head.append)
         document: Document = head[0].document
         return document
 
@@ -83,10 +83,10 @@ class MemoryAdministration:
         name = requestId or f"request {next(self._numbers)}"
         proposal = Proposal(change, expected, author, "node-a", name, 0.0)
         results: list[Any] = []
-        self.journal.append(proposal).addBoth(results.append)
+        _ = self.journal.append(proposal).addBoth(results.append)
         if not hasattr(results[0], "document"):
             results[0].raiseException()
-        self.journal.find(name).addCallback(results.append)
+        _ = self.journal.find(name).addCallback(results.append)
         revision: int = results[1].revision
         return revision
 

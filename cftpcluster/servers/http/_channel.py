@@ -19,9 +19,9 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
-from twisted.web.iweb import IRequest
 from twisted.web.server import Site as TwistedSite
 
 from ._request import Request
@@ -56,6 +56,8 @@ class Channel(HTTPChannel):
     """One connection."""
 
     site: Any
+    transport: Any
+    timeOut: Any
     patience: Patience = Patience()
     _deaf = False
     _thrownAway = 0
@@ -72,7 +74,7 @@ class Channel(HTTPChannel):
         super().connectionMade()
         self.site.connected(self)
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._deaf = True
         self._setDeadline(None)
         self._cancelAnswerDeadline()
@@ -152,14 +154,14 @@ class Channel(HTTPChannel):
 
     def headerReceived(self, line: bytes) -> bool:
         # The superclass goes on with the next line after a bad one.
-        return not self._deaf and super().headerReceived(line)
+        return not self._deaf and bool(super().headerReceived(line))
 
     def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
         if header == b"Content-Length" and not _LENGTH.fullmatch(data):
             return self._failChooseTransferDecoder()
         if header == b"Transfer-Encoding" and (data.lower() != b"chunked" or self._version != b"HTTP/1.1"):
             return self._failChooseTransferDecoder()
-        return super()._maybeChooseTransferDecoder(header, data)
+        return bool(super()._maybeChooseTransferDecoder(header, data))
 
     def allHeadersReceived(self) -> None:
         self._setDeadline(None)
@@ -295,8 +297,8 @@ class Site(TwistedSite):
         self._channels: set[Channel] = set()
         self._gone: list[Deferred[None]] = []
 
-    def buildProtocol(self, address: Any) -> Channel:
-        channel = Channel()
+    def buildProtocol(self, addr: Any) -> Any:
+        channel: Any = Channel()
         channel.factory = self
         channel.site = self
         channel.requestFactory = Request
@@ -312,7 +314,7 @@ class Site(TwistedSite):
     def stopFactory(self) -> None:
         pass
 
-    def log(self, request: IRequest) -> None:
+    def log(self, request: Any) -> None:
         pass
 
     def connected(self, channel: Channel) -> None:
