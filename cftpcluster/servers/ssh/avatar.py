@@ -24,6 +24,7 @@ class SSHAvatar(ConchUser):
 
     def __init__(self, account: IAccount) -> None:
         super().__init__()
+        self.conn = None
         self.account = account
         self.channelLookup[b"session"] = partial(SessionChannel, makeProgram=self._makeProgram)
 
