@@ -214,7 +214,8 @@ class Network:
         """Carry everything that is under way, and let what is due happen."""
         while True:
             self.clock.advance(0)
-            if not any([cable.move() for cable in self.cables]):
+            moved = [cable.move() for cable in self.cables]
+            if not any(moved):
                 break
         self.cables = [cable for cable in self.cables if not cable.gone]
 

@@ -35,7 +35,7 @@ def soon(deferred: Deferred[Any]) -> Any:
     """What a Deferred has fired with; fails where it has not, or with its error."""
     outcome: list[Any] = []
     failures: list[Any] = []
-    deferred.addCallbacks(outcome.append, failures.append)
+    _ = deferred.addCallbacks(outcome.append, failures.append)
     if failures:
         failures[0].raiseException()
     if not outcome:
@@ -115,8 +115,8 @@ class LateJournal:
         self._last = max(self._last, self._clock.seconds() + self.delay())
 
         def run() -> None:
-            result = fail(self.broken) if writes and self.broken is not None else work(*arguments)
-            result.chainDeferred(done)
+            result: Deferred[Any] = fail(self.broken) if writes and self.broken is not None else work(*arguments)
+            _ = result.addCallbacks(done.callback, done.errback)
 
         self._clock.callLater(self._last - self._clock.seconds(), run)
         return done
@@ -189,7 +189,7 @@ class ClusterNode:
 
     @property
     def document(self) -> Document:
-        return self.follower.head.document
+        return self.publisher.head.document
 
     def _applied(self, head: Head) -> None:
         self.applied.append(head.revision)
@@ -241,7 +241,7 @@ class Line:
     def join(self) -> Line:
         self._avatar = self.publisher.publisher.attach(self.follower.name, _FarFollower(self))
         self.session = self.follower.follower.session(_FarPublisher(self), self.publisher.name)
-        self.session.addBoth(self.outcome.append)
+        _ = self.session.addBoth(self.outcome.append)
         return self
 
     def cut(self) -> None:
@@ -262,15 +262,19 @@ class Line:
             return fail(LinkLost("cut", sent=False))
         answer: Deferred[Any] = Deferred()
         self._pending.add(answer)
-        answer.addBoth(self._settled, answer)
+        _ = answer.addBoth(self._settled, answer)
 
         def arrive() -> None:
             if not self._cut:
-                maybeDeferred(work, *arguments).addBoth(reply)
+                _ = maybeDeferred(work, *arguments).addBoth(reply)
 
         def reply(result: Any) -> None:
             if not self._cut:
-                self._after("down" if way == "up" else "up", lambda: answer.called or answer.callback(result))
+                self._after("down" if way == "up" else "up", lambda: settle(result))
+
+        def settle(result: Any) -> None:
+            if not answer.called:
+                answer.callback(result)
 
         self._after(way, arrive)
         return answer
