@@ -59,6 +59,14 @@ UPGRADES: Sequence[Sequence[str]] = (
 """The statements from each version of the schema to the next; ``user_version`` is how many were applied."""
 
 _APPLICATION_ID = 0x43465450
+# Errors of the disk or of permissions, which say nothing about what is stored.
+_UNUSABLE = {
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+}
 _SNAPSHOT_ENTRIES = 5000
 _SNAPSHOT_BYTES = 1024 * 1024
 _LOG_BYTES = 8 * 1024 * 1024
@@ -376,7 +384,9 @@ def _connect(path: str) -> sqlite3.Connection:
             if application != _APPLICATION_ID:
                 raise JournalDamaged(f"{path} is not a journal: its header is damaged or of something else")
             # Exclusive already, so that the log's index is private memory and a second process is refused at once.
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=0"):
+            if connection.execute("PRAGMA journal_mode=WAL").fetchone() != (b"wal",):
+                raise ClusterError(f"cannot use the journal {path}: it cannot be written")
+            for pragma in ("synchronous=FULL", "wal_autocheckpoint=0"):
                 connection.execute(f"PRAGMA {pragma}")
             connection.execute("BEGIN EXCLUSIVE")
             connection.execute("COMMIT")
@@ -407,7 +417,7 @@ def _readable(path: str) -> Iterator[None]:
         code = error.sqlite_errorcode & 0xFF
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             raise JournalLocked(f"the journal {path} is in use by another process") from None
-        if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL}:
+        if code in _UNUSABLE and error.sqlite_errorcode != sqlite3.SQLITE_IOERR_SHORT_READ:
             raise ClusterError(f"cannot use the journal {path}: {error}") from None
         raise JournalDamaged(f"{path}: {error}") from None
     except sqlite3.Error as error:
