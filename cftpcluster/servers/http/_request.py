@@ -53,11 +53,13 @@ class Request(server.Request):
     answer. While nobody has asked for the body, no more of it than one read of the socket is held.
 
     :ivar length: the body's length; ``None`` when it comes in chunks.
+    :ivar rest: what follows the route's own path, percent-decoded segment by segment, where the route wants it raw.
     """
 
     channel: Any = None
     site: Any = None
     length: int | None = 0
+    rest: Sequence[bytes] = ()
     _started = False
     _bodyEnded = False
     _taken = False

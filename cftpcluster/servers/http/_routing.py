@@ -27,8 +27,8 @@ class RoutedResource(Resource):
     """The routes of a klein application.
 
     :ivar app: what routes.
-    :ivar prefixes: paths such as ``/api/v1/files``; whatever comes after one is left in ``request.rest``, percent-decoded
-        segment by segment, and the route is that of the prefix.
+    :ivar prefixes: paths such as ``/api/v1/files``; whatever comes after one is left in ``request.rest``,
+        percent-decoded segment by segment, and the route is that of the prefix.
     """
 
     isLeaf = True

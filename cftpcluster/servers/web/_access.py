@@ -1,0 +1,221 @@
+"""Who asks: sessions in cookies for browsers, Basic authentication for scripts.
+
+RFC 9110 section 11 (authentication), RFC 7617 (Basic). A session or a password only says who it is; what they may comes
+with the account that the portal gives for it, from the document as it is now. Nothing here knows a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, evolve, field
+from klein import Klein
+from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.web.iweb import IRequest
+
+from ...auth.credentials import LoginBusy, PasswordLogin, SessionLogin
+from ...events import LoggedOut, Notify
+from ...interfaces import IAccount, ILogin
+from ...networks import parseAddress
+from ...vocabulary import Origin
+from ..http import (
+    SAFE_METHODS,
+    HTTPProblem,
+    Session,
+    Sessions,
+    VerifiedLogins,
+    basicCredentials,
+    isForeign,
+    jsonAnswer,
+    jsonBody,
+    toTheEnd,
+)
+
+COOKIE = "__Host-cftpcluster-user"
+AUDIENCE = "files"
+PROTOCOL = "https"
+LOGIN_BYTES = 4096
+
+
+@define(eq=False)
+class Visit:
+    """A user while one request of theirs is served.
+
+    :ivar session: what the request came by; ``None`` for Basic authentication.
+    """
+
+    account: IAccount
+    session: Session | None
+    _logout: Callable[[], Any]
+
+    def end(self) -> Deferred[Any]:
+        """The request was served."""
+        return maybeDeferred(self._logout)
+
+
+@define(eq=False)
+class UserAccess:
+    """:ivar listener: the name of the listener that is served."""
+
+    _portal: Portal
+    _listener: str
+    _sessions: Sessions
+    _ended: EndedSessions
+    _verified: VerifiedLogins
+    _notify: Notify
+    _randomBytes: Callable[[int], bytes] = field(repr=False)
+
+    def csrfToken(self, session: Session | None) -> str:
+        """What unsafe requests must carry; "" for those that need not."""
+        return "" if session is None else self._sessions.csrfToken(session)
+
+    async def visit(self, request: Any) -> Visit:
+        """Whose request it is. Fails with an ``HTTPProblem`` where nobody's, or where another site may have made it."""
+        if request.requestHeaders.hasHeader(b"Authorization"):
+            basic = basicCredentials(request)
+            if basic is None:
+                raise unauthorized(request)
+            if request.method not in SAFE_METHODS and isForeign(request):
+                raise HTTPProblem(403, "another site made this request")
+            return await self._byPassword(request, *basic)
+        return await self._bySession(request)
+
+    # --- sessions
+
+    async def _bySession(self, request: Any) -> Visit:
+        session = self._sessions.read(request)
+        if session is None or self._ended.has(session):
+            raise unauthorized(request)
+        if self._sessions.isForged(request, session):
+            raise HTTPProblem(403, "the X-CSRF-Token is missing or wrong, or another site made this request")
+        origin = self._origin(request, session.sessionId)
+        try:
+            account, logout = await self._login(SessionLogin(session.name, session.credentialsRevision, origin))
+        except UnauthorizedLogin:
+            raise unauthorized(request) from None
+        renewed = self._sessions.renewed(session)
+        if renewed is not None:
+            self._sessions.setCookie(request, renewed)
+        return Visit(account, session, logout)
+
+    async def _login(self, login: ILogin) -> tuple[IAccount, Callable[[], Any]]:
+        account: Any
+        try:
+            _, account, logout = await self._portal.login(login, login.origin, IAccount)
+        except LoginBusy:
+            raise HTTPProblem(503, "too many log-ins at once", headers={"Retry-After": "2"}) from None
+        return account, logout
+
+    # --- passwords
+
+    async def _byPassword(self, request: Any, name: str, password: bytes) -> Visit:
+        origin = self._origin(request, self._randomBytes(16).hex())
+        revision = self._verified.revision(name, password)
+        try:
+            if revision is not None:
+                # As a session: what made the password invalid since, or the user, is found out all the same.
+                return Visit(*await self._again(SessionLogin(name, revision, origin)))
+        except UnauthorizedLogin:
+            pass
+        try:
+            account, logout = await self._login(PasswordLogin(name, password, origin))
+        except UnauthorizedLogin:
+            raise unauthorized(request) from None
+        self._verified.remember(name, password, account.revision)
+        return Visit(account, None, logout)
+
+    async def _again(self, login: SessionLogin) -> tuple[IAccount, None, Callable[[], Any]]:
+        account, logout = await self._login(login)
+        return account, None, logout
+
+    def _origin(self, request: Any, session: str) -> Origin:
+        return Origin(PROTOCOL, _address(request), self._listener, session)
+
+    # --- routes
+
+    def addRoutes(self, app: Klein) -> None:
+        @app.route("/api/v1/login", methods=["POST"])
+        def login(request: IRequest) -> Deferred[bytes]:
+            return toTheEnd(self._logIn(request))
+
+        @app.route("/api/v1/logout", methods=["POST"])
+        def logout(request: IRequest) -> Deferred[bytes]:
+            return toTheEnd(self._logOut(request))
+
+        @app.route("/api/v1/session", methods=["GET"])
+        def session(request: IRequest) -> Deferred[bytes]:
+            return toTheEnd(self._describe(request))
+
+    async def _logIn(self, request: Any) -> bytes:
+        if isForeign(request):
+            raise HTTPProblem(403, "another site made this request")
+        body = await jsonBody(request, LOGIN_BYTES)
+        name, password = body.get("name"), body.get("password")
+        if not isinstance(name, str) or not isinstance(password, str) or body.keys() != {"name", "password"}:
+            raise HTTPProblem(422, "expected name and password")
+        session = self._sessions.start(name, 0)
+        secret = password.encode("utf-8", "surrogatepass")
+        try:
+            account, _ = await self._login(PasswordLogin(name, secret, self._origin(request, session.sessionId)))
+        except UnauthorizedLogin:
+            raise unauthorized(request) from None
+        # Not the portal's farewell: the session goes on.
+        await account.logout()
+        session = evolve(session, name=account.name, credentialsRevision=account.revision)
+        self._sessions.setCookie(request, session)
+        return jsonAnswer(request, {"csrfToken": self._sessions.csrfToken(session)})
+
+    async def _logOut(self, request: Any) -> bytes:
+        visit = await self.visit(request)
+        await visit.end()
+        if visit.session is not None:
+            self._ended.add(visit.session)
+            self._notify(LoggedOut(user=visit.account.name, origin=visit.account.origin))
+        self._sessions.clearCookie(request)
+        return jsonAnswer(request, {})
+
+    async def _describe(self, request: Any) -> bytes:
+        visit = await self.visit(request)
+        await visit.end()
+        return jsonAnswer(request, {"name": visit.account.name, "csrfToken": self.csrfToken(visit.session)})
+
+
+@define(eq=False)
+class EndedSessions:
+    """Sessions that their users ended before their time, until nobody would take them any more."""
+
+    _seconds: Callable[[], float]
+    _lifeSeconds: Callable[[], float]
+    _ended: dict[str, float] = field(factory=dict, init=False)
+
+    def add(self, session: Session) -> None:
+        now = self._seconds()
+        # In the order of their insertion, which is about that of their ends: the oldest ones are first.
+        for sessionId in [each for each, end in self._ended.items() if end < now]:
+            del self._ended[sessionId]
+        self._ended[session.sessionId] = now + self._lifeSeconds()
+
+    def has(self, session: Session) -> bool:
+        return session.sessionId in self._ended
+
+
+def _address(request: Any) -> str:
+    host = str(getattr(request.getClientAddress(), "host", ""))
+    try:
+        return str(parseAddress(host))
+    except ValueError:
+        return host
+
+
+def unauthorized(request: Any) -> HTTPProblem:
+    """The answer to whoever did not prove who they are: the same whatever was wrong."""
+    # A browser that is told of Basic asks for a password by itself, in a window of its own.
+    byScript = request.requestHeaders.hasHeader(b"Sec-Fetch-Mode") or request.requestHeaders.hasHeader(b"Cookie")
+    if byScript or "html" in (request.getHeader("Accept") or "") or request.path == b"/api/v1/login":
+        challenge = 'Session realm="cftpcluster"'
+    else:
+        challenge = 'Basic realm="cftpcluster", charset="UTF-8"'
+    return HTTPProblem(401, "log in first, or the name or password is wrong", headers={"WWW-Authenticate": challenge})

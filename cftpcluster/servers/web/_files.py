@@ -1,0 +1,229 @@
+"""The file API, as scripts and the page use it: ``/api/v1/files/PATH``.
+
+RFC 9110 section 9 (methods). One request is one session of the file system: nothing of it is open when the answer is
+complete. Who asks is found out by ``_access``; bytes are moved by ``_transfers``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from attrs import define
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.web.iweb import IRequest
+
+from ...errors import (
+    AlreadyExists,
+    Busy,
+    Closed,
+    CrossesMounts,
+    FileSystemError,
+    FolderNotEmpty,
+    InvalidName,
+    IsAFolder,
+    NotAFolder,
+    NotFound,
+    OutOfSpace,
+    PermissionDenied,
+    StorageMissing,
+    Unsupported,
+)
+from ...interfaces import IServerSideCopy
+from ...vocabulary import Kind, OpenMode, Stat, VirtualPath
+from ..http import HTTPProblem, jsonAnswer, jsonBody, queryBytes, queryNumber, refuseOthers, toTheEnd
+from ._access import UserAccess, Visit
+from ._conditions import isConditional, isNotModified
+from ._folders import DEFAULT_LIMIT, MOST_LIMIT, pageOf
+from ._names import FILES, filePathOf, pathOf, targetOf, urlOf
+from ._transfers import (
+    committed,
+    download,
+    notModified,
+    setHeadersOfFile,
+    setValidatorsOfUpload,
+    upload,
+)
+
+R = TypeVar("R")
+
+_COPY_BYTES = 1024 * 1024
+_MOVE_BYTES = 16 * 1024
+
+_STATUS: tuple[tuple[type[FileSystemError], int], ...] = (
+    (NotFound, 404),
+    (PermissionDenied, 403),
+    (InvalidName, 400),
+    (AlreadyExists, 409),
+    (NotAFolder, 409),
+    (IsAFolder, 409),
+    (FolderNotEmpty, 409),
+    (CrossesMounts, 409),
+    (Busy, 409),
+    (OutOfSpace, 507),
+    (Unsupported, 501),
+    (StorageMissing, 503),
+    (Closed, 503),
+)
+
+
+def problemFor(error: FileSystemError) -> HTTPProblem:
+    """What an error of a file system is over HTTP."""
+    return HTTPProblem(next((status for kind, status in _STATUS if isinstance(error, kind)), 500), str(error))
+
+
+@define(eq=False)
+class FileRoutes:
+    """:ivar mostBytes: how long an upload may be now.
+    :ivar now: seconds since the epoch.
+    """
+
+    _access: UserAccess
+    _mostBytes: Callable[[], int]
+    _now: Callable[[], float]
+
+    def add(self, app: Klein) -> None:
+        def route(method: str, serve: Callable[[Any, Visit], Awaitable[bytes | None]]) -> None:
+            def served(request: IRequest) -> Deferred[bytes | None]:
+                return toTheEnd(self.served(request, serve))
+
+            app.route(FILES, methods=[method], endpoint=f"files {method}")(served)
+
+        route("GET", self._get)
+        route("PUT", self._put)
+        route("DELETE", self._delete)
+        route("POST", self._post)
+
+    async def served(self, request: Any, serve: Callable[[Any, Visit], Awaitable[R]]) -> R:
+        """What ``serve`` answers to the user whose request it is."""
+        visit = await self._access.visit(request)
+        try:
+            return await serve(request, visit)
+        except FileSystemError as error:
+            raise problemFor(error) from None
+        finally:
+            await visit.end()
+
+    # --- looking
+
+    async def _get(self, request: Any, visit: Visit) -> bytes | None:
+        path, files = pathOf(request), visit.account.files
+        try:
+            stat: Stat | None = await files.stat(path)
+        except PermissionDenied:
+            # Who may not look may still fetch what they know to be there.
+            stat = None
+        except NotAFolder:
+            raise NotFound from None
+        if stat is not None and stat.kind is Kind.folder:
+            return await self._list(request, visit, path)
+        refuseOthers(request)
+        if stat is None and request.method == b"HEAD":
+            raise PermissionDenied
+        if stat is not None and isNotModified(request, stat):
+            notModified(request, stat)
+        elif stat is not None and request.method == b"HEAD":
+            setHeadersOfFile(request, path, stat, stat.size)
+        else:
+            await download(request, files, path, self._now())
+        return None
+
+    async def _list(self, request: Any, visit: Visit, path: VirtualPath) -> bytes:
+        refuseOthers(request, "limit", "after")
+        limit = queryNumber(request, "limit", DEFAULT_LIMIT, MOST_LIMIT)
+        page = await pageOf(visit.account.files, path, limit, queryBytes(request, "after") or b"")
+        return jsonAnswer(request, page.plain())
+
+    # --- changing
+
+    async def _put(self, request: Any, visit: Visit) -> None:
+        refuseOthers(request)
+        path, files = filePathOf(request), visit.account.files
+
+        async def lookAnew() -> Stat | None:
+            other = await self._access.visit(request)
+            try:
+                return await committed(other.account.files, path)
+            finally:
+                await other.end()
+
+        isNew = await upload(request, files, path, self._mostBytes(), lookAnew)
+        await setValidatorsOfUpload(request, files, path)
+        request.setResponseCode(201 if isNew else 204)
+        if isNew:
+            request.setHeader(b"Location", urlOf(path).encode("ascii"))
+            request.setHeader(b"Content-Length", b"0")
+
+    async def _delete(self, request: Any, visit: Visit) -> None:
+        refuseOthers(request)
+        path, files = pathOf(request), visit.account.files
+        if isConditional(request):
+            isNotModified(request, await committed(files, path))
+        try:
+            await files.remove(path)
+        except IsAFolder:
+            await files.removeDirectory(path)
+        request.setResponseCode(204)
+
+    async def _post(self, request: Any, visit: Visit) -> None:
+        refuseOthers(request, "op")
+        verbs = {b"mkdir": self._makeFolder, b"move": self._move, b"copy": self._copy}
+        verb = verbs.get(queryBytes(request, "op") or b"")
+        if verb is None:
+            raise HTTPProblem(400, "op: expected mkdir, move or copy")
+        await verb(request, visit)
+
+    async def _makeFolder(self, request: Any, visit: Visit) -> None:
+        path = pathOf(request)
+        if await jsonBody(request, _MOVE_BYTES):
+            raise HTTPProblem(422, "mkdir takes no body")
+        try:
+            await visit.account.files.makeDirectory(path)
+        except NotFound:
+            raise HTTPProblem(409, "there is no folder to make this in") from None
+        request.setResponseCode(201)
+        request.setHeader(b"Location", urlOf(path, isFolder=True).encode("ascii"))
+        request.setHeader(b"Content-Length", b"0")
+
+    async def _move(self, request: Any, visit: Visit) -> None:
+        old = pathOf(request)
+        new, overwrite = await _target(request)
+        await visit.account.files.rename(old, new, overwrite)
+        request.setResponseCode(204)
+
+    async def _copy(self, request: Any, visit: Visit) -> None:
+        old, files = pathOf(request), visit.account.files
+        new, overwrite = await _target(request)
+        try:
+            await IServerSideCopy(files).copy(old, new, overwrite)
+        except (TypeError, Unsupported, CrossesMounts):
+            await _copyBytes(files, old, new, overwrite)
+        request.setResponseCode(204)
+
+
+async def _target(request: Any) -> tuple[VirtualPath, bool]:
+    body = await jsonBody(request, _MOVE_BYTES)
+    overwrite = body.get("overwrite", False)
+    unknown = body.keys() - {"to", "toBytes", "overwrite"}
+    if unknown or not isinstance(overwrite, bool):
+        raise HTTPProblem(422, "expected to, and overwrite: true or false")
+    return targetOf(body), overwrite
+
+
+async def _copyBytes(files: Any, old: VirtualPath, new: VirtualPath, overwrite: bool) -> None:
+    """Between storages, where none can copy by itself."""
+    source = await files.open(old, OpenMode.read)
+    try:
+        target = await files.open(new, OpenMode.replace if overwrite else OpenMode.create)
+        try:
+            offset = 0
+            while data := await source.read(offset, _COPY_BYTES):
+                await target.write(offset, data)
+                offset += len(data)
+        except BaseException:
+            await target.abort(keep=False)
+            raise
+        await target.commit()
+    finally:
+        await source.abort(keep=False)

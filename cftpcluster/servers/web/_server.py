@@ -1,0 +1,152 @@
+"""The server of one listener of kind ``web``."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import define, frozen
+from klein import Klein
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress
+from twisted.plugin import IPlugin
+from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
+
+from ...config.document import Listener, Settings
+from ...events import Notify
+from ...interfaces import IServer, IServerFactory, IValidator
+from ...vocabulary import Problem
+from ..http import RoutedResource, Sessions, Site, VerifiedLogins, answerProblems
+from ._access import AUDIENCE, COOKIE, EndedSessions, UserAccess
+from ._files import FileRoutes
+from ._names import FILES, FOLDERS
+
+UNLIMITED_BYTES = 2**62
+
+
+@implementer(IValidator)
+@frozen(kw_only=True)
+class WebOptions:
+    """Options of a listener of kind ``web``.
+
+    :ivar uploadLimitBytes: how long a file may be that is uploaded here; 0 for no limit.
+    """
+
+    uploadLimitBytes: int = 0
+
+    def problems(self) -> Sequence[Problem]:
+        if self.uploadLimitBytes < 0:
+            return [Problem("uploadLimitBytes", f"{self.uploadLimitBytes} is negative")]
+        return []
+
+
+@implementer(IServer)
+@define(eq=False)
+class WebServer:
+    """Serves users over HTTPS.
+
+    :ivar options: those of requests to come.
+    """
+
+    options: WebOptions
+    site: Site
+    implicitTLS = True
+
+    def buildProtocol(self, addr: IAddress) -> Any:
+        return self.site.buildProtocol(addr)
+
+    def doStart(self) -> None:
+        self.site.doStart()
+
+    def doStop(self) -> None:
+        self.site.doStop()
+
+    def reconfigure(self, config: WebOptions) -> Deferred[None]:
+        self.options = config
+        return succeed(None)
+
+    def drain(self) -> Deferred[None]:
+        return self.site.drain()
+
+    def disconnect(self) -> None:
+        self.site.disconnect()
+
+    def uploadLimit(self) -> int:
+        """How long an upload may be now."""
+        return self.options.uploadLimitBytes or UNLIMITED_BYTES
+
+
+def webServer(
+    options: WebOptions,
+    *,
+    listener: str,
+    reactor: Any,
+    portal: Portal,
+    sessionKeys: Callable[[], Sequence[bytes]],
+    settings: Callable[[], Settings],
+    notify: Notify,
+    now: Callable[[], float],
+    randomBytes: Callable[[int], bytes],
+) -> WebServer:
+    """A server made of its parts.
+
+    :param now: seconds since the epoch.
+    """
+    app = Klein()
+    answerProblems(app)
+    access = UserAccess(
+        portal,
+        listener,
+        Sessions(COOKIE, AUDIENCE, sessionKeys, settings, now, randomBytes),
+        EndedSessions(now, lambda: settings().sessionAbsoluteSeconds),
+        VerifiedLogins(randomBytes(32), reactor.seconds),
+        notify,
+        randomBytes,
+    )
+    access.addRoutes(app)
+    site = Site(RoutedResource(app, FILES.encode("ascii"), FOLDERS.encode("ascii")), reactor)
+    server = WebServer(options, site)
+    FileRoutes(access, server.uploadLimit, now).add(app)
+    return server
+
+
+@implementer(IServerFactory, IPlugin)
+class WebServerFactory:
+    kind = "web"
+    summary = "files over HTTPS: the file manager, and an API for scripts"
+    configClass = WebOptions
+    needsTLS = True
+
+    def build(
+        self,
+        config: WebOptions,
+        *,
+        listener: Listener,
+        reactor: Any,
+        portal: Portal,
+        tls: Any,
+        hostKeys: Callable[[], Sequence[bytes]],
+        sessionKeys: Callable[[], Sequence[bytes]],
+        settings: Callable[[], Settings],
+        notify: Notify,
+        bindAddress: str,
+        pool: ThreadPool,
+    ) -> IServer:
+        return webServer(
+            config,
+            listener=listener.name,
+            reactor=reactor,
+            portal=portal,
+            sessionKeys=sessionKeys,
+            settings=settings,
+            notify=notify,
+            now=time.time,
+            randomBytes=os.urandom,
+        )
+
+
+webServerFactory = WebServerFactory()
