@@ -153,7 +153,7 @@ class ObjectRoutes:
             # Refused where it is appended, but for a repeated request, which is known there by its id.
             return self._preparation.change(Put(section, existing), document)
 
-        return await self._write(request, prepare, author, repeat, {target: 0}, otherwise=409)
+        return await self._write(request, prepare, author, repeat, {target: 0}, otherwise=409, creating=True)
 
     async def _put(self, request: Any, section: str, name: str) -> bytes:
         author = await self._mayWrite(request, section)
@@ -233,11 +233,13 @@ class ObjectRoutes:
         repeat: str,
         expected: Mapping[Target, int],
         otherwise: int = 412,
+        creating: bool = False,
     ) -> bytes:
         """Have it appended and answer.
 
         :param expected: what the request insists on.
         :param otherwise: the status where that is not so.
+        :param creating: whether the object cannot have been there before.
         """
         seconds = queryNumber(request, "wait", 0, MOST_WAIT_SECONDS)
         try:
@@ -251,9 +253,9 @@ class ObjectRoutes:
             section, name = target
             detail = f"{name} exists already" if otherwise == 409 else f"there is no {name!r} among the {section}"
             raise HTTPProblem(otherwise, detail) from None
-        created = False
+        created = creating
         if isinstance(prepared.change, Put):
-            created = 0 in prepared.expected.values()
+            created = created or 0 in prepared.expected.values()
             request.setHeader(b"ETag", b'"%d"' % revision)
         return jsonAnswer(request, await self._writes.live(revision, seconds), 201 if created else 200)
 

@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 
 from ..config.changes import Target
 from ..config.validation import located
-from ..errors import Conflict, Invalid
+from ..errors import ClusterError, Conflict, Invalid
 from ..interfaces import IAdministration
 from ..vocabulary import Author
 from .access import requireWrite
@@ -71,7 +71,11 @@ class Writes:
 
         :param seconds: how long to wait until every connected node is live.
         """
-        nodes = await self._administration.wait(revision, False, seconds)
+        try:
+            nodes = await self._administration.wait(revision, False, seconds)
+        except ClusterError:
+            # The change stands, even where nobody can say just now who has it.
+            nodes = {"live": [], "pending": []}
         return {"revision": revision, "live": list(nodes["live"]), "pending": list(nodes["pending"])}
 
 

@@ -31,7 +31,7 @@ from ..errors import (
     PrimaryUnreachable,
 )
 from ..interfaces import IAdministration
-from ..servers.http import HTTPProblem, answerProblems
+from ..servers.http import HTTPProblem, RoutedResource, answerProblems
 from ._cluster import ClusterRoutes
 from ._objects import ObjectRoutes
 from ._writes import Writes
@@ -86,7 +86,7 @@ def administrationResource(administration: Administration, access: IsAccess) -> 
         administration.reactor,
         administration.pool,
     ).add(app)
-    return app.resource()
+    return RoutedResource(app)
 
 
 def _answerClusterErrors(app: Klein) -> None:

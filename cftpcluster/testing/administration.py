@@ -30,6 +30,7 @@ class MemoryAdministration:
 
     :ivar proposals: what was proposed, as it came.
     :ivar refusal: what the next proposals fail with.
+    :ivar answer: what the next proposals fire with, instead of being appended.
     :ivar beforeAppend: called before each append, such as to have another change come first.
     :ivar pending: names of nodes that are never live.
     :ivar problems: what is wrong with ``node-a``.
@@ -38,6 +39,7 @@ class MemoryAdministration:
     kinds: Mapping[str, Mapping[str, type]] = field(factory=dict)
     proposals: list[tuple[Change, Mapping[tuple[str, str], int], Author, str]] = field(factory=list, init=False)
     refusal: Exception | None = field(default=None, init=False)
+    answer: Deferred[int] | None = field(default=None, init=False)
     beforeAppend: Callable[[], object] = field(default=lambda: None, init=False)
     pending: Sequence[str] = field(default=(), init=False)
     problems: Sequence[str] = field(default=(), init=False)
@@ -73,6 +75,8 @@ class MemoryAdministration:
         self.proposals.append((change, expected, author, requestId))
         if self.refusal is not None:
             return fail(self.refusal)
+        if self.answer is not None:
+            return self.answer
         self.beforeAppend()
         try:
             return succeed(self._append(change, expected, author, requestId))

@@ -79,10 +79,12 @@ class Conversation:
     """One connection to a site.
 
     :ivar transport: the server's end.
+    :ivar ended: whether the server said that it answers nothing more.
     """
 
     transport: Any
     protocol: Any
+    ended: bool = field(default=False, init=False)
     _methods: list[str] = field(factory=list, init=False)
 
     @classmethod
@@ -142,6 +144,7 @@ class Conversation:
         while stream.tell() < len(stream.getvalue()):
             method = self._methods.pop(0) if self._methods else None
             answers.append(_answer(stream, method))
+            self.ended = self.ended or answers[-1].headers.get("Connection") == "close"
         return answers
 
 

@@ -1,0 +1,164 @@
+"""An administration in memory, asked over HTTPS or over its socket, byte by byte."""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+import struct
+import time
+from typing import Any
+
+from attrs import define, field
+from twisted.trial.unittest import SynchronousTestCase
+
+from cftpcluster.auth.administrators import AdminPasswords
+from cftpcluster.auth.delay import FailureDelay
+from cftpcluster.auth.passwords import Passwords
+from cftpcluster.cluster.authority import makeHostKeys, makeServiceCertificate
+from cftpcluster.cluster.sealing import Sealer, newClusterKey
+from cftpcluster.cluster.tokens import newToken
+from cftpcluster.config.changes import Batch, Put, Remove
+from cftpcluster.config.defaults import defaultChanges
+from cftpcluster.config.document import Admin, Certificate, HostKey, Role, Settings
+from cftpcluster.manager import Administration, ManagerOptions, ManagerServerFactory, Preparation, socketSite
+from cftpcluster.testing.administration import MemoryAdministration
+from cftpcluster.testing.auth import CHEAP
+from cftpcluster.testing.http import Answer, Conversation
+from cftpcluster.testing.threads import InlinePool, InlineReactor
+
+PASSWORD = "correct horse"
+CHAIN, KEY = makeServiceCertificate(["localhost"], time.time())
+HOST_KEY = makeHostKeys()["ed25519"]
+
+
+class Clock(InlineReactor):
+    """Starts at a time that is not 0."""
+
+    rightNow = 1_000_000.0
+
+
+@define(eq=False)
+class Cluster:
+    """A node with the default document, and what its administration is made of.
+
+    :ivar hashed: the passwords that were hashed, for what was written.
+    """
+
+    kinds: dict[str, dict[str, type]] = field(factory=dict)
+    clock: Clock = field(factory=Clock, init=False)
+    pool: InlinePool = field(factory=InlinePool, init=False)
+    hashed: list[bytes] = field(factory=list, init=False)
+    node: MemoryAdministration = field(init=False)
+    sealer: Sealer = field(factory=lambda: Sealer(newClusterKey()), init=False)
+    settings: Settings = field(factory=Settings, init=False)
+    sessionKeys: list[bytes] = field(factory=lambda: [b"k" * 32], init=False)
+    events: list[Any] = field(factory=list, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.node = MemoryAdministration(self.kinds)
+        self.passwords = Passwords(self.clock, self.pool, os.urandom, 2, CHEAP)
+        certificate = Certificate(name="default", chain=CHAIN.decode(), key=self.sealer.seal(KEY))
+        hostKey = HostKey(name="ed25519", key=self.sealer.seal(HOST_KEY))
+        admins = [Admin(name=role.value, role=role, passwordHash=self.hashOf(PASSWORD)) for role in Role]
+        puts = [Put("certificates", certificate), Put("hostKeys", hostKey), *(Put("admins", one) for one in admins)]
+        self.node.change(Batch((*puts, *defaultChanges())))
+
+    passwords: Passwords = field(init=False)
+
+    def hashOf(self, password: str) -> str:
+        hashes: list[str] = []
+        self.passwords.hash(password.encode()).addCallback(hashes.append)
+        return hashes[0]
+
+    # As Passwords, for the preparation.
+
+    def hash(self, password: bytes, source: str) -> Any:
+        self.hashed.append(password)
+        return self.passwords.hash(password, source)
+
+    def verify(self, encoded: str, password: bytes, source: str) -> Any:
+        return self.passwords.verify(encoded, password, source)
+
+    @property
+    def document(self) -> Any:
+        return self.node.document()
+
+    @property
+    def preparation(self) -> Preparation:
+        return Preparation(self.clock, self.pool, self, lambda: self.sealer, self.kinds)
+
+    @property
+    def administration(self) -> Administration:
+        return Administration(
+            node=self.node,
+            preparation=self.preparation,
+            makeToken=self._makeToken,
+            nodeRemoval=lambda name: Remove("nodes", name),
+            openSecret=self.sealer.open,
+            reactor=self.clock,
+            pool=self.pool,
+        )
+
+    def _makeToken(self, name: str, seconds: float) -> tuple[str, Put]:
+        text, record = newToken(name, "127.0.0.2", 8789, "00" * 32, self.clock.seconds(), seconds)
+        return text, Put("tokens", record)
+
+    def server(self) -> Any:
+        """The listener kind ``manager``."""
+        delay = FailureDelay(self.clock, lambda: 0.0, seconds=0)
+        admins = AdminPasswords(self.node.document, self.passwords, self.events.append, delay)
+        factory = ManagerServerFactory(self.administration, admins.authenticate, self.clock.seconds, os.urandom)
+        return factory.build(
+            ManagerOptions(),
+            reactor=self.clock,
+            sessionKeys=lambda: self.sessionKeys,
+            settings=lambda: self.settings,
+        )
+
+    def connect(self, address: str = "127.0.0.1") -> Conversation:
+        """A connection over HTTPS."""
+        return Conversation.with_(self.server(), address)
+
+    def connectSocket(self, user: int | None = None) -> Conversation:
+        """A connection over the administration socket, by a process of that user."""
+        conversation = Conversation.with_(socketSite(self.administration), secure=False)
+        conversation.transport.socket = PeerSocket(os.geteuid() if user is None else user)
+        return conversation
+
+
+@define(eq=False)
+class PeerSocket:
+    """A UNIX socket whose other end belongs to a user."""
+
+    user: int
+
+    def getsockopt(self, level: int, option: int, length: int) -> bytes:
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_PEERCRED)
+        return struct.pack("3i", 1, self.user, self.user)
+
+
+def basic(name: str, password: str = PASSWORD) -> str:
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+
+class AdministrationTestCase(SynchronousTestCase):
+    """Asks over the socket, where everything is allowed, unless a test says otherwise."""
+
+    kinds: dict[str, dict[str, type]] = {}
+
+    def setUp(self) -> None:
+        self.cluster = Cluster(self.kinds)
+        self.client = self.cluster.connectSocket()
+
+    def ask(self, method: str, path: str, json: Any = None, status: int = 200, **more: Any) -> Answer:
+        """Ask, insist on a status, and return the answer."""
+        if self.client.ended:
+            self.client = self.cluster.connectSocket()
+        answer = self.client.ask(method, f"/api/v1/{path}", json, **more)
+        self.assertEqual(answer.status, status, answer.body)
+        return answer
+
+    @property
+    def revision(self) -> int:
+        return int(self.cluster.document.revision)
