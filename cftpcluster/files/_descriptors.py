@@ -148,6 +148,15 @@ def unlock(file: Descriptor) -> None:
         fcntl.flock(file.number, fcntl.LOCK_UN)
 
 
+def syncFolder(folder: Descriptor) -> None:
+    """Put a folder's names on the disk, where the storage knows how."""
+    try:
+        os.fsync(folder.number)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:
+            raise
+
+
 def checkRegular(file: Descriptor) -> Descriptor:
     """Refuse what is not a regular file, before a byte of it is touched."""
     mode = file.stat().st_mode
@@ -155,6 +164,8 @@ def checkRegular(file: Descriptor) -> Descriptor:
         raise IsAFolder
     if not modes.S_ISREG(mode):
         raise PermissionDenied("not a regular file")
+    # it was opened so that a FIFO could not hold the thread up; storages in user space may take that for more
+    os.set_blocking(file.number, True)
     return file
 
 

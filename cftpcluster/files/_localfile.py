@@ -167,7 +167,8 @@ class LocalFile:
     async def _commit(self) -> None:
         self._close()
         if self.ending is not None:
-            await self.ending.commit()
+            ending, self.ending = self.ending, None
+            await ending.commit()
             return
         await self.drained()
         await self._worker.run(closeFile, self.file, self._written and self._sync)
@@ -180,7 +181,8 @@ class LocalFile:
     async def _abort(self, keep: bool) -> bool:
         self._close()
         if self.ending is not None:
-            return await self.ending.abort(keep)
+            ending, self.ending = self.ending, None
+            return await ending.abort(keep)
         await self.drained()
         await self._worker.run(closeFile, self.file, False)
         return False

@@ -22,7 +22,7 @@ from attrs import define
 from ..errors import AlreadyExists, Busy, CrossesMounts, IsAFolder, NotFound, PermissionDenied
 from ..vocabulary import OpenMode, VirtualPath
 from ._beneath import renameNew
-from ._descriptors import Descriptor, checkRegular, isNamed, lock, statIn, unlock
+from ._descriptors import Descriptor, checkRegular, isNamed, lock, statIn, syncFolder, unlock
 from ._names import partialName
 from ._tree import QUICK, Tree
 
@@ -63,7 +63,7 @@ class Partial:
             self._unlink()
             raise
         if sync:
-            os.fsync(self.folder.number)
+            syncFolder(self.folder)
 
     def abandon(self, keep: bool, validBytes: int | None) -> bool:
         """End without a commit; tells whether the partial is kept.
@@ -116,9 +116,7 @@ def startUpload(tree: Tree, path: VirtualPath, mode: OpenMode, newName: Callable
         if file is not None:
             _prepare(file, tree)
             return Partial(tree, folder, name, file, partial, True, mayReplace)
-    temporary = newName()
-    file = Descriptor(os.open(temporary, NEW | os.O_EXCL, 0o600, dir_fd=folder.number))
-    lock(file)
+    file, temporary = _made(folder, newName)
     _prepare(file, tree)
     return Partial(tree, folder, name, file, temporary, False, mayReplace)
 
@@ -136,7 +134,7 @@ def openDirectly(tree: Tree, path: VirtualPath, mode: OpenMode) -> Descriptor:
         if isNew:
             _prepare(file, tree)
             if tree.rules.sync:
-                os.fsync(folder.number)
+                syncFolder(folder)
         else:
             os.ftruncate(file.number, 0)
     return file
@@ -203,6 +201,18 @@ def _place(tree: Tree, path: VirtualPath, mode: OpenMode) -> tuple[Descriptor, b
     return tree.folder(path) if mode is OpenMode.create else tree.target(path)
 
 
+def _made(folder: Descriptor, newName: Callable[[], bytes]) -> tuple[Descriptor, bytes]:
+    """A file of a new name, with this writer's lock."""
+    for _ in range(RETRIES):
+        name = newName()
+        file = Descriptor(os.open(name, NEW | os.O_EXCL, 0o600, dir_fd=folder.number))
+        # before the lock a sweep may take it for a leftover
+        if lock(file) is not False and isNamed(file, folder, name):
+            return file, name
+        file.close()
+    raise Busy
+
+
 def _claimed(folder: Descriptor, name: bytes) -> Descriptor | None:
     """The owner's partial, made or emptied, with this writer's lock; ``None`` where another writer has it."""
     for _ in range(RETRIES):
@@ -228,5 +238,6 @@ def _continued(folder: Descriptor, name: bytes) -> Descriptor:
 
 
 def _prepare(file: Descriptor, tree: Tree) -> None:
-    # whatever the process's umask is
-    os.fchmod(file.number, tree.rules.fileMode)
+    # whatever the process's umask is; a storage without modes of its own refuses
+    with contextlib.suppress(PermissionError):
+        os.fchmod(file.number, tree.rules.fileMode)

@@ -34,12 +34,14 @@ class Sweeper:
 
     :ivar openRoot: opens the storage, or fails while it is missing.
     :ivar partialSeconds: the age, now, at which others' leftovers go.
+    :ivar retrySeconds: how long to wait for a storage that is missing at the start.
     """
 
     _node: str
     _openRoot: Callable[[], Descriptor]
     _opener: Opener
     _partialSeconds: Callable[[], float]
+    _retrySeconds: float = RETRY_SECONDS
     _stop: threading.Event = field(factory=threading.Event, init=False)
     _thread: threading.Thread = field(init=False)
     _seen: int = field(default=0, init=False)
@@ -61,12 +63,15 @@ class Sweeper:
 
     def _run(self) -> None:
         isStart = True
+        told = ""
         while not self._stop.is_set():
             try:
                 removed = self.sweep(isStart, time.time())
             except (OSError, FileSystemError) as error:
-                log.warn("Leftovers of uploads could not be swept: {error!s}", error=error)
-                self._stop.wait(RETRY_SECONDS if isStart else SWEEP_SECONDS)
+                if str(error) != told:
+                    told = str(error)
+                    log.warn("Leftovers of uploads could not be swept: {told}", told=told)
+                self._stop.wait(self._retrySeconds if isStart else SWEEP_SECONDS)
                 continue
             if removed:
                 log.info("Removed {removed} leftovers of uploads", removed=removed)

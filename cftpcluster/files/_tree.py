@@ -11,6 +11,7 @@ import os
 import stat as modes
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from attrs import define, field, frozen
 
@@ -238,8 +239,9 @@ def makeFolder(folder: Descriptor, name: bytes, mode: int) -> None:
     with Descriptor(os.open(name, ANY | FOLDER | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.number)) as made:
         found = made.stat().st_mode
         if modes.S_IMODE(found) & 0o777 != mode:
-            # a group that folders inherit stays inherited
-            os.chmod(f"/proc/self/fd/{made.number}", mode | found & modes.S_ISGID)
+            # a group that folders inherit stays inherited; a storage without modes of its own refuses
+            with suppress(PermissionError):
+                os.chmod(f"/proc/self/fd/{made.number}", mode | found & modes.S_ISGID)
 
 
 def setModeAndTimes(file: int | str, found: os.stat_result, attributes: Attributes) -> None:

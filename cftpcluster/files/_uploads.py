@@ -69,14 +69,12 @@ class Uploads(Generic[U]):
             waiting.callback(None)
 
     async def settled(self, *paths: VirtualPath) -> None:
-        """Wait until nothing ends at, above or beneath any of these paths: what a client closed, it finds there."""
-        while True:
-            running = next((upload for upload in self._ending if _isRelated(upload.path, paths)), None)
-            if running is None:
-                return
-            ended: Deferred[None] = Deferred()
-            self._ending[running].append(ended)
-            await ended
+        """Wait for what is ending now at, above or beneath any of these paths: what a client closed, it finds there."""
+        for upload in [upload for upload in self._ending if _isRelated(upload.path, paths)]:
+            if upload in self._ending:
+                ended: Deferred[None] = Deferred()
+                self._ending[upload].append(ended)
+                await ended
 
 
 def _isRelated(path: VirtualPath, others: Sequence[VirtualPath]) -> bool:

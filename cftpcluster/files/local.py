@@ -112,9 +112,13 @@ class LocalBackend:
     def startSweeping(self) -> None:
         self._sweeper.start()
 
-    def close(self) -> Deferred[None]:
+    def startClosing(self) -> None:
+        """Take nothing new, and do not wait for what runs."""
         self._closed = True
         self._sweeper.stop()
+
+    def close(self) -> Deferred[None]:
+        self.startClosing()
         return self._worker.run(self._sweeper.join)
 
 

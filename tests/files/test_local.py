@@ -1,49 +1,647 @@
-"""Tests of :mod:`cftpcluster.files.local` and what it is made of."""
+"""Tests of :mod:`cftpcluster.files.local`: the contract, and what only a disk has."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
+import socket
+import stat as modes
+import threading
+import time
+from typing import Any
 
-from twisted.trial.unittest import TestCase
+from twisted.internet.defer import Deferred
+from twisted.python.threadpool import ThreadPool
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
+from zope.interface.verify import verifyObject
 
 from cftpcluster.config.document import Backend, Settings
+from cftpcluster.errors import (
+    AlreadyExists,
+    Closed,
+    ClusterError,
+    FileSystemError,
+    NotFound,
+    OutOfSpace,
+    PathEscapes,
+    PermissionDenied,
+    StorageMissing,
+)
 from cftpcluster.files._beneath import KernelOpener, WalkingOpener, chooseOpener
-from cftpcluster.files.local import LocalBackendFactory, LocalConfig
-from cftpcluster.interfaces import IFileSystem
-from cftpcluster.testing.files import FileSystemContract
-from cftpcluster.testing.threads import InlinePool, InlineReactor
+from cftpcluster.files.local import LocalBackend, LocalBackendFactory, LocalConfig, localBackendFactory, makeMarker
+from cftpcluster.interfaces import IBackend, IBackendFactory, IFile, IFileSystem, IHasDescriptor, ILinks, ISessionFiles
+from cftpcluster.testing.files import FileSystemContract, read, stats, write
+from cftpcluster.testing.threads import HeldPool, InlinePool, InlineReactor
+from cftpcluster.vocabulary import Attributes, Kind, OpenMode
 
 
-def tokens():
+def newToken() -> str:
     return os.urandom(6).hex()
 
 
-class LocalContract(FileSystemContract):
-    """Everything runs at once, on the disk."""
+class LocalMixin:
+    """A backend in a state folder of its own."""
 
     chooseOpener = staticmethod(chooseOpener)
 
-    def setUp(self) -> None:
+    def makeBackend(self, pool: Any = None, reactor: Any = None, **options: Any) -> LocalBackend:
         self.state = self.mktemp()
         os.mkdir(self.state)
-        self.backend = LocalBackendFactory(tokens, self.chooseOpener).build(
-            LocalConfig(root="files"),
+        return self.build(pool, reactor, **{"root": "files", **options})
+
+    def build(self, pool: Any = None, reactor: Any = None, **options: Any) -> LocalBackend:
+        backend = LocalBackendFactory(newToken, self.chooseOpener).build(
+            LocalConfig(**options),
             backend=Backend(name="files", kind="local"),
             node="node-a",
             stateDirectory=self.state,
-            reactor=InlineReactor(),
-            pool=InlinePool(),
+            reactor=reactor or InlineReactor(),
+            pool=pool or InlinePool(),
             settings=Settings,
         )
-        self.addCleanup(self.backend.close)
+        self.addCleanup(backend.startClosing)
+        return backend
+
+    def disk(self, *names: str) -> str:
+        return os.path.join(self.state, "files", *names)
+
+    def result(self, awaitable: Any) -> Any:
+        """What an operation gives that needs no waiting."""
+        made = awaitable if isinstance(awaitable, Deferred) else Deferred.fromCoroutine(awaitable)
+        return self.successResultOf(made)
+
+
+class KernelContractTests(LocalMixin, FileSystemContract, TestCase):
+    chooseOpener = KernelOpener
+
+    def setUp(self) -> None:
+        self.backend = self.makeBackend()
 
     def makeSession(self, owner: str = "alice", atomicUploads: bool = True) -> IFileSystem:
         return self.backend.fileSystem("users/shared", owner, atomicUploads)
 
 
-class KernelContractTests(LocalContract, TestCase):
-    chooseOpener = KernelOpener
-
-
-class WalkingContractTests(LocalContract, TestCase):
+class WalkingContractTests(KernelContractTests):
     chooseOpener = WalkingOpener
+
+
+class ThreadedContractTests(KernelContractTests):
+    """With real threads, without waiting for the disk."""
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        pool = ThreadPool(2, 4)
+        pool.start()
+        self.addCleanup(pool.stop)
+        self.backend = self.makeBackend(pool, reactor, fsync=False)
+
+
+class LinksTests(LocalMixin, SynchronousTestCase):
+    """Links on the disk that no client made."""
+
+    def setUp(self) -> None:
+        self.backend = self.makeBackend()
+        self.files = self.backend.fileSystem("alice", "alice", True)
+        self.result(write(self.files, "/f", b"1"))
+        os.mkdir(self.disk("alice-evil"))
+        with open(self.disk("alice-evil", "secret"), "w") as file:
+            file.write("secret")
+        absolute = os.path.abspath(self.disk("alice-evil"))
+        self.targets = ["../alice-evil", absolute, "/", "/proc/self/root", "../alice/f", "../../../.."]
+        for number, target in enumerate(self.targets):
+            os.symlink(target, self.disk("alice", f"out{number}"))
+
+    def test_linksOutAreRefusedByEveryOperation(self):
+        for number in range(len(self.targets)):
+            path = (f"out{number}",)
+            below = (*path, "secret")
+            for result in (
+                self.files.stat(path),
+                self.files.stat(below),
+                self.files.list(path),
+                self.files.open(path, OpenMode.read),
+                self.files.open(below, OpenMode.read),
+                self.files.open(below, OpenMode.inPlace),
+                self.files.open(below, OpenMode.create),
+                self.files.open(below, OpenMode.replace),
+                self.files.open(path, OpenMode.replace),
+                self.files.open(below, OpenMode.resume),
+                self.files.makeDirectory(below),
+                self.files.remove(below),
+                self.files.removeDirectory(below),
+                self.files.rename(below, ("x",), True),
+                self.files.rename(("f",), below, True),
+                self.files.setAttributes(path, Attributes(mode=0o777)),
+                self.files.setAttributes(path, Attributes(size=0)),
+                self.files.readLink(path),
+                self.files.makeSymbolicLink(below, "x"),
+                self.files.makeHardLink(("x",), below),
+                self.files.makeHardLink(below, ("f",)),
+                self.files.space(path),
+                self.files.copy(below, ("x",), True),
+                self.files.copy(("f",), below, True),
+            ):
+                self.failureResultOf(result, PathEscapes)
+        self.assertEqual(os.listdir(self.disk("alice-evil")), ["secret"])
+
+    def test_linksOutAreListedAsLinks(self):
+        found = self.result(stats(self.files))
+        self.assertEqual({found[f"out{number}"].kind for number in range(len(self.targets))}, {Kind.link})
+        self.assertIs(self.result(self.files.stat(("out0",), follow=False)).kind, Kind.link)
+
+    def test_linksOutAreRemovedThemselves(self):
+        self.result(self.files.rename(("out0",), ("gone",), False))
+        self.result(self.files.remove(("gone",)))
+        self.assertEqual(os.listdir(self.disk("alice-evil")), ["secret"])
+
+    def test_errorsNameNoPathOfTheDisk(self):
+        for path in (("out1",), ("none", "x"), ("f", "x")):
+            failure = self.failureResultOf(self.files.stat(path), FileSystemError)
+            self.assertNotIn(self.state, str(failure.value))
+
+    def test_operationsNeverEscapeWhileLinksAreSwapped(self):
+        inside, aside = self.disk("alice", "d"), self.disk("alice", "aside")
+        os.mkdir(inside)
+        os.symlink("../alice-evil", aside)
+        done = threading.Event()
+
+        def swap() -> None:
+            while not done.is_set():
+                with contextlib.suppress(OSError):
+                    os.rename(inside, inside + "-away")
+                    os.rename(aside, inside)
+                    os.rename(inside, aside)
+                    os.rename(inside + "-away", inside)
+
+        async def once(number: int) -> None:
+            path = ("d", f"n{number}")
+            for perform in (
+                lambda: write(self.files, "/".join(path), b"mine"),
+                lambda: self.files.makeDirectory(("d", f"m{number}")),
+                lambda: self.files.makeSymbolicLink(("d", f"l{number}"), "../f"),
+                lambda: self.files.rename(path, ("d", "renamed"), True),
+                lambda: self.files.setAttributes(("d", "secret"), Attributes(mode=0o600)),
+                lambda: self.files.remove(("d", "secret")),
+                lambda: self.files.open(("d", "secret"), OpenMode.read),
+            ):
+                try:
+                    opened = await perform()
+                except FileSystemError:
+                    continue
+                if IFile.providedBy(opened):
+                    seen.append(await opened.read(0, 10))
+
+        seen: list[bytes] = []
+        before = os.stat(self.disk("alice-evil", "secret"))
+        thread = threading.Thread(target=swap)
+        thread.start()
+        try:
+            for number in range(300):
+                self.result(once(number))
+        finally:
+            done.set()
+            thread.join()
+        self.assertNotIn(b"secret", seen)
+        self.assertEqual(os.listdir(self.disk("alice-evil")), ["secret"])
+        self.assertEqual(os.stat(self.disk("alice-evil", "secret")).st_ctime_ns, before.st_ctime_ns)
+
+
+class WalkingLinksTests(LinksTests):
+    chooseOpener = WalkingOpener
+
+
+class DiskTests(LocalMixin, SynchronousTestCase):
+    """What is on the disk in the end."""
+
+    def setUp(self) -> None:
+        self.backend = self.makeBackend(fileMode="0604", directoryMode="0705")
+        self.files = self.backend.fileSystem("alice", "alice", True)
+
+    def open(self, name: str, mode: OpenMode = OpenMode.replace, data: bytes = b"") -> Any:
+        opened = self.result(self.files.open((name,), mode))
+        if data:
+            self.result(opened.write(0, data))
+        return opened
+
+    def test_modesAreThoseOfTheBackend(self):
+        before = os.umask(0o077)
+        try:
+            self.result(write(self.files, "/a", b""))
+            self.result(self.files.makeDirectory(("d",)))
+            self.result(write(self.backend.fileSystem("bob/in", "bob", False), "/b", b""))
+        finally:
+            os.umask(before)
+        folders = ("alice/d", "bob", "bob/in")
+        for name in (*folders, "alice/a", "bob/in/b"):
+            mode = 0o705 if name in folders else 0o604
+            self.assertEqual(os.stat(self.disk(name)).st_mode & 0o777, mode, name)
+
+    def test_groupsOfFoldersAreInherited(self):
+        self.result(self.files.stat(()))
+        os.chmod(self.disk("alice"), 0o2755)
+        self.result(self.files.makeDirectory(("d",)))
+        self.assertTrue(os.stat(self.disk("alice", "d")).st_mode & modes.S_ISGID)
+        self.result(self.files.setAttributes(("d",), Attributes(mode=0o700)))
+        self.assertTrue(os.stat(self.disk("alice", "d")).st_mode & modes.S_ISGID)
+
+    def test_uploadLiesBesideItsTarget(self):
+        opened = self.open("a", data=b"1")
+        self.assertEqual(len(os.listdir(self.disk("alice"))), 1)
+        self.assertTrue(os.listdir(self.disk("alice"))[0].startswith(".cftpcluster-part-r-"))
+        self.result(opened.commit())
+        self.assertEqual(os.listdir(self.disk("alice")), ["a"])
+        opened = self.open("a", data=b"2")
+        self.assertIn(".cftpcluster-part-t-node-a-", max(os.listdir(self.disk("alice")), key=len))
+        self.result(opened.abort(keep=True))
+        self.assertEqual(os.listdir(self.disk("alice")), ["a"])
+
+    def test_nothingIsLeftOfWhatEnded(self):
+        self.result(write(self.files, "/old", b"1"))
+        for end in ("commit", "abort", "remove", "rename", "close"):
+            opened, replacing = self.open("a", data=b"1"), self.open("old", data=b"2")
+            if end == "remove":
+                self.result(self.files.remove(("a",)))
+            if end == "rename":
+                self.result(self.files.rename(("a",), ("b",), False))
+            if end == "close":
+                self.result(ISessionFiles(self.files).close())
+                self.files = self.backend.fileSystem("alice", "alice", True)
+                self.result(self.files.remove(("a",)))
+            else:
+                self.result(replacing.abort(keep=False))
+                self.result(opened.abort(keep=False) if end in {"abort", "rename"} else opened.commit())
+            self.assertEqual(set(os.listdir(self.disk("alice"))), {"old", "a"} if end == "commit" else {"old"}, end)
+            if end == "commit":
+                self.result(self.files.remove(("a",)))
+
+    def test_descriptorsAreClosed(self):
+        self.result(self.files.stat(()))
+        before = len(os.listdir("/proc/self/fd"))
+        self.test_nothingIsLeftOfWhatEnded()
+        self.result(self.files.makeDirectory(("d",)))
+        self.result(stats(self.files))
+        listing = self.result(self.files.list(()))
+        listing.close()
+        self.result(ISessionFiles(self.files).close())
+        self.files = None
+        self.assertLessEqual(len(os.listdir("/proc/self/fd")), before)
+
+    def test_specialFilesAreRefusedAtOnce(self):
+        self.result(self.files.stat(()))
+        os.mkfifo(self.disk("alice", "fifo"))
+        with socket.socket(socket.AF_UNIX) as listening:
+            # a path of the test is longer than an address may be
+            folder = os.open(self.disk("alice"), os.O_PATH)
+            listening.bind(f"/proc/self/fd/{folder}/socket")
+            os.close(folder)
+        names = ["fifo", "socket"]
+        with contextlib.suppress(PermissionError):
+            os.mknod(self.disk("alice", "device"), 0o666 | modes.S_IFCHR, os.makedev(1, 3))
+            names.append("device")
+        found = self.result(stats(self.files))
+        for name in names:
+            self.assertIs(found[name].kind, Kind.other)
+            for mode in (OpenMode.read, OpenMode.inPlace, OpenMode.replace):
+                self.failureResultOf(self.files.open((name,), mode), PermissionDenied)
+            self.failureResultOf(self.files.open((name,), OpenMode.create), AlreadyExists)
+            for attributes in (Attributes(mode=0o777), Attributes(size=0)):
+                self.failureResultOf(self.files.setAttributes((name,), attributes), PermissionDenied)
+            self.failureResultOf(self.files.copy((name,), ("x",), False), PermissionDenied)
+            self.result(self.files.remove((name,)))
+
+    def test_failedWriteIsNeverCommitted(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+        try:
+            opened = self.open("a", data=b"12345")
+            self.failureResultOf(opened.write(20, b"beyond"), OutOfSpace)
+            self.failureResultOf(opened.write(7, b"89012345"), OutOfSpace)
+            self.failureResultOf(opened.commit(), OutOfSpace)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        self.assertEqual(self.result(stats(self.files)), {})
+        # only what is known to be whole is continued
+        self.assertEqual(self.result(self.files.stat(("a",))).size, 7)
+
+    def test_partialIsFoundByAnotherNode(self):
+        self.result(self.open("a", data=b"half").abort(keep=True))
+        other = self.build(root="files").fileSystem("alice", "alice", True)
+        self.assertEqual(self.result(other.stat(("a",))).size, 4)
+        self.result(self.result(other.open(("a",), OpenMode.resume)).commit())
+        self.assertEqual(self.result(read(self.files, "/a")), b"half")
+
+    def test_reservedNamesAreNotListed(self):
+        self.result(self.files.stat(()))
+        for name in (".cftpcluster-storage", ".cftpcluster-part-x", ".CFTPCLUSTER-Part-y", ".other"):
+            with open(self.disk("alice", name), "w"):
+                pass
+        self.assertEqual(list(self.result(stats(self.files))), [".other"])
+
+    def test_namesOfTheDiskAreBytes(self):
+        self.result(self.files.stat(()))
+        with open(os.path.join(os.fsencode(self.disk("alice")), b"caf\xe9"), "w"):
+            pass
+        self.assertEqual(list(self.result(stats(self.files))), ["caf\udce9"])
+        self.result(self.files.remove(("caf\udce9",)))
+
+    def test_descriptorIsOfTheFile(self):
+        self.result(write(self.files, "/a", b"12345"))
+        opened = self.open("a", OpenMode.read)
+        verifyObject(IHasDescriptor, opened)
+        self.assertEqual(os.pread(opened.descriptor(), 9, 0), b"12345")
+        self.result(opened.commit())
+        self.assertRaises(Closed, opened.descriptor)
+
+    def test_anyOffsetIsAnswered(self):
+        self.result(write(self.files, "/a", b"12345"))
+        opened = self.open("a", OpenMode.inPlace)
+        for offset in (2**63 - 1, 2**63, 2**64 - 1):
+            self.assertEqual(self.result(opened.read(offset, 10)), b"")
+            self.failureResultOf(opened.write(offset, b"x"), FileSystemError)
+            self.failureResultOf(opened.truncate(offset), FileSystemError)
+        self.assertEqual(self.result(opened.read(0, 0)), b"")
+        self.assertEqual(self.result(opened.read(0, 2**22)), b"12345")
+        self.failureResultOf(self.files.setAttributes(("a",), Attributes(modified=1e300)), FileSystemError)
+
+    def test_readsFromEveryKindOfStorage(self):
+        # a storage in memory does not know reads that do not wait
+        if not os.path.isdir("/dev/shm"):
+            raise SkipTest("no /dev/shm")
+        root = f"/dev/shm/cftpcluster-test-{os.getpid()}-{newToken()}"
+        os.mkdir(root)
+        try:
+            files = self.build(root=root).fileSystem("", "alice", True)
+            self.result(write(files, "/a", b"12345"))
+            self.assertEqual(self.result(read(files, "/a")), b"12345")
+            self.result(files.remove(("a",)))
+        finally:
+            os.rmdir(root)
+
+    def test_copyFallsBackToReadingAndWriting(self):
+        # what the kernel makes up has no length it could copy
+        self.result(write(self.files, "/a", bytes(3_000_000)))
+        self.result(self.files.copy(("a",), ("b",), False))
+        self.assertEqual(self.result(self.files.stat(("b",))).size, 3_000_000)
+
+
+class OrderTests(LocalMixin, SynchronousTestCase):
+    """What overlaps, piece by piece."""
+
+    def setUp(self) -> None:
+        self.pool = HeldPool()
+        self.backend = self.makeBackend(self.pool)
+        self.files = self.backend.fileSystem("alice", "alice", True)
+
+    def ran(self, result: Any) -> Any:
+        self.pool.runAll()
+        return self.successResultOf(result)
+
+    def upload(self, name: str, data: bytes) -> Any:
+        opened = self.ran(self.files.open((name,), OpenMode.replace))
+        self.ran(opened.write(0, data))
+        return opened
+
+    def test_operationsWaitForACommitOfTheirPath(self):
+        committed = self.upload("a", b"1").commit()
+        renamed = self.files.rename(("a",), ("b",), False)
+        opened = self.files.open(("a",), OpenMode.read)
+        other = self.files.makeDirectory(("d",))
+        self.assertEqual(len(self.pool.held), 2)
+        self.pool.runNext()
+        self.successResultOf(committed)
+        self.pool.runAll()
+        self.successResultOf(renamed)
+        self.successResultOf(other)
+        self.failureResultOf(opened, NotFound)
+
+    def test_uploadRenamedWhileItsWritesRunLandsUnderItsNewName(self):
+        opened = self.upload("a", b"1")
+        written = opened.write(1, b"2")
+        renamed = self.files.rename(("a",), ("b",), False)
+        committed = opened.commit()
+        self.pool.runAll()
+        for result in (written, renamed, committed):
+            self.successResultOf(result)
+        self.assertEqual(os.listdir(self.disk("alice")), ["b"])
+
+    def test_commitWaitsForWrites(self):
+        opened = self.upload("a", b"1")
+        written = opened.write(1, b"2")
+        committed = opened.commit()
+        self.assertEqual(len(self.pool.held), 1)
+        self.failureResultOf(opened.write(2, b"3"), Closed)
+        self.pool.runNext()
+        self.successResultOf(written)
+        self.assertNoResult(committed)
+        self.pool.runAll()
+        self.successResultOf(committed)
+        with open(self.disk("alice", "a")) as file:
+            self.assertEqual(file.read(), "12")
+
+    def test_descriptorStaysWhileAReadRuns(self):
+        self.ran(self.upload("a", bytes(3_000_000)).commit())
+        opened = self.ran(self.files.open(("a",), OpenMode.read))
+        # more than is read at once from the kernel's cache
+        reading = opened.read(0, 2_000_000)
+        closed = opened.commit()
+        self.assertEqual(len(self.pool.held), 1)
+        self.pool.runNext()
+        self.assertEqual(len(self.successResultOf(reading)), 2_000_000)
+        self.ran(closed)
+
+    def test_cachedBytesNeedNoThread(self):
+        self.ran(self.upload("a", b"12345").commit())
+        opened = self.ran(self.files.open(("a",), OpenMode.read))
+        first = opened.read(1, 2)
+        if not opened._inlineReads:
+            raise SkipTest("this storage does not know reads that do not wait")
+        self.assertEqual(self.successResultOf(first), b"23")
+        self.assertEqual(self.successResultOf(opened.read(3, 100)), b"45")
+        self.assertEqual(self.successResultOf(opened.read(5, 100)), b"")
+
+    def test_uploadOpenedAtTheEndOfTheSessionIsKept(self):
+        opening = self.files.open(("a",), OpenMode.create)
+        closing = ISessionFiles(self.files).close()
+        self.pool.runAll()
+        self.failureResultOf(opening, Closed)
+        self.successResultOf(closing)
+        again = self.backend.fileSystem("alice", "alice", True)
+        self.ran(self.ran(again.open(("a",), OpenMode.resume)).commit())
+
+    def test_endOfTheSessionWaitsForWrites(self):
+        opened = self.upload("a", b"1")
+        written = opened.write(1, b"2")
+        closed = ISessionFiles(self.files).close()
+        self.assertNoResult(closed)
+        self.pool.runAll()
+        self.successResultOf(written)
+        self.successResultOf(closed)
+        self.assertEqual(self.ran(self.backend.fileSystem("alice", "alice", True).stat(("a",))).size, 2)
+
+    def test_closedListingLetsGo(self):
+        self.ran(self.files.makeDirectory(("d",)))
+        before = len(os.listdir("/proc/self/fd"))
+        listing = self.ran(self.files.list(()))
+        batch = listing.next()
+        listing.close()
+        self.pool.runAll()
+        self.assertEqual(self.successResultOf(batch), [])
+        self.assertEqual(self.ran(listing.next()), [])
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+
+
+class StorageTests(LocalMixin, SynchronousTestCase):
+    """Whether the storage is there."""
+
+    def problems(self, backend: LocalBackend) -> list[str]:
+        return list(self.result(backend.problems()))
+
+    def test_factoryIsWhole(self):
+        verifyObject(IBackendFactory, localBackendFactory)
+        backend = self.makeBackend()
+        verifyObject(IBackend, backend)
+        self.assertEqual(self.problems(backend), [])
+        self.assertEqual(localBackendFactory.kind, "local")
+
+    def test_relativeRootIsMade(self):
+        self.result(self.makeBackend().fileSystem("a/b", "alice", True).stat(()))
+        self.assertTrue(os.path.isdir(self.disk("a", "b")))
+
+    def test_absoluteRootMustExist(self):
+        missing = os.path.abspath(self.mktemp())
+        backend = self.makeBackend(root=missing)
+        files = backend.fileSystem("a", "alice", True)
+        failure = self.failureResultOf(files.stat(()), StorageMissing)
+        self.assertNotIn(missing, str(failure.value))
+        self.assertEqual(self.problems(backend), [f"there is no folder {missing}"])
+        os.mkdir(missing)
+        self.assertEqual(self.problems(backend), [])
+        self.result(files.stat(()))
+        self.assertEqual(os.listdir(missing), ["a"])
+
+    def test_rootNeverHoldsTheState(self):
+        backend = self.makeBackend()
+        for root in (os.path.abspath(self.state), os.path.dirname(os.path.abspath(self.state)), "/"):
+            backend = self.build(root=root)
+            self.failureResultOf(backend.fileSystem("", "alice", True).stat(()), StorageMissing)
+            self.assertIn("holds the state folder", self.problems(backend)[0])
+
+    def test_nothingHappensWithoutTheMarker(self):
+        backend = self.makeBackend(requireMarker=True)
+        root = self.disk()
+        files = backend.fileSystem("alice", "alice", True)
+        self.failureResultOf(files.stat(()), StorageMissing)
+        self.assertFalse(os.path.exists(root))
+        os.mkdir(root)
+        for result in (
+            files.stat(()),
+            files.list(()),
+            files.open(("a",), OpenMode.create),
+            files.makeDirectory(("d",)),
+            files.remove(("a",)),
+            files.rename(("a",), ("b",), True),
+            ILinks(files).makeSymbolicLink(("a",), "b"),
+        ):
+            self.failureResultOf(result, StorageMissing)
+        self.assertEqual(os.listdir(root), [])
+        self.assertEqual(self.problems(backend), [f"the marker .cftpcluster-storage is missing in {root}"])
+
+    def test_markerLetsItGoOn(self):
+        backend = self.makeBackend(requireMarker=True)
+        os.mkdir(self.disk())
+        files = backend.fileSystem("alice", "alice", True)
+        first = self.result(backend.mark())
+        self.assertEqual(makeMarker(self.disk(), newToken), first)
+        with open(self.disk(".cftpcluster-storage")) as file:
+            self.assertEqual(file.read(), first + "\n")
+        self.assertEqual(self.problems(backend), [])
+        self.result(write(files, "/a", b"1"))
+        self.assertEqual(sorted(os.listdir(self.disk())), [".cftpcluster-storage", "alice"])
+
+    def test_markerThatGoesEndsUploads(self):
+        backend = self.makeBackend(requireMarker=True)
+        os.mkdir(self.disk())
+        self.result(backend.mark())
+        for atomic in (True, False):
+            files = backend.fileSystem("alice", "alice", atomic)
+            self.result(write(files, "/a", b"1"))
+            os.rename(self.disk(".cftpcluster-storage"), self.disk("moved"))
+            self.failureResultOf(files.open(("b",), OpenMode.create), StorageMissing)
+            self.failureResultOf(files.makeDirectory(("d",)), StorageMissing)
+            os.rename(self.disk("moved"), self.disk(".cftpcluster-storage"))
+            self.result(files.makeDirectory((f"d{atomic}",)))
+
+    def test_emptyMarkerIsNone(self):
+        backend = self.makeBackend(requireMarker=True)
+        os.mkdir(self.disk())
+        with open(self.disk(".cftpcluster-storage"), "w"):
+            pass
+        self.assertEqual(len(self.problems(backend)), 1)
+        self.assertNotEqual(self.result(backend.mark()), "")
+        self.assertEqual(self.problems(backend), [])
+
+    def test_missingRootCannotBeMarked(self):
+        backend = self.makeBackend(root=os.path.abspath(self.mktemp()))
+        self.failureResultOf(backend.mark(), ClusterError)
+
+    def test_closedBackendIsMissing(self):
+        backend = self.makeBackend()
+        files = backend.fileSystem("alice", "alice", True)
+        self.result(files.stat(()))
+        self.result(backend.close())
+        self.failureResultOf(files.stat(()), StorageMissing)
+
+    def test_wrongOptionsAreProblems(self):
+        for options, path in (
+            ({"root": ""}, "root"),
+            ({"root": "."}, "root"),
+            ({"root": "x/.."}, "root"),
+            ({"root": "../x"}, "root"),
+            ({"root": "x\0"}, "root"),
+            ({"root": "x", "fileMode": "640x"}, "fileMode"),
+            ({"root": "x", "fileMode": "0440"}, "fileMode"),
+            ({"root": "x", "fileMode": "4644"}, "fileMode"),
+            ({"root": "x", "fileMode": "٦٤٤"}, "fileMode"),
+            ({"root": "x", "directoryMode": "0600"}, "directoryMode"),
+        ):
+            self.assertEqual([problem.path for problem in LocalConfig(**options).problems()], [path], options)
+        for options in ({"root": "files"}, {"root": "/mnt/share", "fileMode": "640", "directoryMode": "0777"}):
+            self.assertEqual(LocalConfig(**options).problems(), [])
+
+
+class ReactorTests(LocalMixin, TestCase):
+    """Nothing holds the reactor up."""
+
+    async def test_hugeFolderHoldsNobodyUp(self):
+        from twisted.internet import reactor
+
+        pool = ThreadPool(1, 2)
+        pool.start()
+        self.addCleanup(pool.stop)
+        backend = self.makeBackend(pool, reactor)
+        files = backend.fileSystem("alice", "alice", True)
+        await files.stat(())
+        for number in range(20_000):
+            os.close(os.open(self.disk("alice", f"n{number}"), os.O_WRONLY | os.O_CREAT))
+        gaps: list[float] = []
+        last = [time.monotonic()]
+
+        def tick() -> None:
+            now = time.monotonic()
+            gaps.append(now - last[0])
+            last[0] = now
+            ticking[0] = reactor.callLater(0.001, tick)
+
+        ticking = [reactor.callLater(0, tick)]
+        listing = await files.list(())
+        begin, count = time.monotonic(), 0
+        while entries := await listing.next():
+            count += len(entries)
+            if count == len(entries):
+                self.assertLess(time.monotonic() - begin, 0.5)
+        ticking[0].cancel()
+        self.assertEqual(count, 20_000)
+        # 50 ms on a machine that does nothing else
+        self.assertLess(max(gaps), 0.2)
