@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -36,23 +36,38 @@ class Difference:
         return "\n    ".join((head, *self.details))
 
 
-def difference(before: Document, after: Document) -> Sequence[Difference]:
-    """What differs, in the order in which documents are written; quick where little does."""
+def difference(
+    before: Document, after: Document, targets: Iterable[tuple[str, str]] | None = None
+) -> Sequence[Difference]:
+    """What differs, in the order in which documents are written.
+
+    :param targets: where to look, by section and name, when it is known; everywhere otherwise.
+    """
+    names = None if targets is None else _bySection(targets)
     found = []
     if before.settings is not after.settings:
         pair = [export(Document(settings=one.settings))["settings"] for one in (before, after)]
         details = tuple(_details(*pair))
         found += [Difference("changed", "settings", "", details)] if details else []
     for section in (*SECTION_ORDER, *(name for name, table in SECTIONS.items() if not table.written)):
-        found += _sectionDifferences(section, before, after)
+        found += _sectionDifferences(section, before, after, names)
     return found
 
 
-def _sectionDifferences(section: str, before: Document, after: Document) -> Iterator[Difference]:
+def _bySection(targets: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    names: dict[str, set[str]] = {}
+    for section, name in targets:
+        names.setdefault(section, set()).add(name)
+    return names
+
+
+def _sectionDifferences(
+    section: str, before: Document, after: Document, names: dict[str, set[str]] | None
+) -> Iterator[Difference]:
     old, new = before.sections[section], after.sections[section]
     if old is new:
         return
-    for name in sorted(set(old) | set(new)):
+    for name in sorted(set(old) | set(new) if names is None else names.get(section, ())):
         one, other = old.get(name), new.get(name)
         if one is other:
             continue

@@ -215,7 +215,7 @@ class Preparation:
         if change is None:
             return Prepared(None)
         expected = {target: revisionOf(document, target) for target in change.targets() if target[0] in SECTIONS}
-        changed = _told(difference(document, apply(document, change)))
+        changed = _told(difference(document, apply(document, change), change.targets()))
         return Prepared(change, expected, changed, places)
 
     def _inThread(self, work: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
