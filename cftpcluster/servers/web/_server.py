@@ -24,6 +24,7 @@ from ..http import RoutedResource, Sessions, Site, VerifiedLogins, answerProblem
 from ._access import AUDIENCE, COOKIE, EndedSessions, UserAccess
 from ._files import FileRoutes
 from ._names import FILES, FOLDERS
+from ._pages import PageRoutes
 
 UNLIMITED_BYTES = 2**62
 
@@ -111,6 +112,7 @@ def webServer(
     site = Site(RoutedResource(app, FILES.encode("ascii"), FOLDERS.encode("ascii")), reactor)
     server = WebServer(options, site)
     FileRoutes(access, server.uploadLimit, now).add(app)
+    PageRoutes(access).add(app)
     return server
 
 
