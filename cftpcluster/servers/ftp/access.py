@@ -86,15 +86,13 @@ def _needTLS(session: Session) -> None:
 async def auth(session: Session, argument: str) -> Reply:
     if session.options.tls == "off":
         return Reply.of(502, "TLS is not offered here")
-    if argument.upper() not in {"TLS", "SSL", "TLS-C", "TLS-P"}:
+    if argument.upper() not in {"TLS", "SSL"}:
         return Reply.of(504, "Only AUTH TLS is understood")
     if session.control.secured:
         return Reply.of(503, "This connection speaks TLS already")
     if session.account is not None:
         return Reply.of(503, "AUTH comes before the log-in")
     session.name = None
-    # RFC 4217, section 17: these two imply that data is protected, the others that it is not.
-    session.private = session.sized = argument.upper() in {"SSL", "TLS-P"}
     session.control.secureAfterReply()
     return Reply.of(234, "Start the handshake")
 

@@ -25,7 +25,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import directlyProvides, implementer, providedBy
 
 RECEIVE_BYTES = 256 * 1024
 """How much is read from a socket at once."""
@@ -38,10 +38,55 @@ class DataLost(Exception):
     """A data connection ended before its transfer did."""
 
 
+class _Holding:
+    """A TCP transport that can keep for later what it is to send."""
+
+    def __init__(self, tcp: Any) -> None:
+        self.tcp = tcp
+        self._held: list[bytes] | None = None
+
+    def hold(self) -> None:
+        """Keep what is written from now on, until :meth:`release` or the end in order."""
+        self._held = []
+
+    def release(self) -> None:
+        held, self._held = self._held, None
+        if held:
+            self.tcp.write(b"".join(held))
+
+    def write(self, data: bytes) -> None:
+        if self._held is None:
+            self.tcp.write(data)
+        else:
+            self._held.append(data)
+
+    def loseConnection(self) -> None:
+        self.release()
+        self.tcp.loseConnection()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tcp, name)
+
+
 class _TLS(BufferingTLSTransport):
-    """Remembers how the TCP connection beneath ended, which TLS hides."""
+    """TLS beneath a data connection. Remembers how the TCP connection ended, which Twisted's hides."""
 
     tcpReason: Failure | None = None
+
+    def makeConnection(self, transport: Any) -> None:
+        holding = _Holding(transport)
+        directlyProvides(holding, *providedBy(transport))
+        super().makeConnection(holding)
+
+    def holdTickets(self) -> None:
+        """Keep the session tickets of TLS 1.3, which come behind the handshake, until there is more to say.
+
+        A client that only sends does not read them; when it closes, its kernel sends a reset because of them, and
+        forgets what of the upload it still had to send.
+        """
+        if self.getHandle().get_protocol_version_name() == "TLSv1.3":
+            holding: Any = self.transport
+            holding.hold()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.tcpReason = reason
@@ -66,6 +111,7 @@ class DataConnection(Protocol):
 
     :ivar received: bytes that came in.
     :ivar sent: bytes that were written.
+    :ivar isEnding: whether it was ended in order on this side.
     """
 
     def __init__(
@@ -79,6 +125,7 @@ class DataConnection(Protocol):
         self.secured = secured
         self.received = 0
         self.sent = 0
+        self.isEnding = False
         self._requireCloseNotify = requireCloseNotify
         self._opened = opened
         self._lost = lost
@@ -93,7 +140,7 @@ class DataConnection(Protocol):
     @property
     def _tcp(self) -> Any:
         transport: Any = self.transport
-        return transport.transport if self.secured else transport
+        return transport.transport.tcp if self.secured else transport
 
     # --- the connection
 
@@ -103,6 +150,8 @@ class DataConnection(Protocol):
             self._opened(self)
 
     def handshakeCompleted(self) -> None:
+        transport: Any = self.transport
+        transport.holdTickets()
         self._opened(self)
 
     def readConnectionLost(self) -> None:
@@ -148,11 +197,12 @@ class DataConnection(Protocol):
         """End in order; nobody waits for it."""
         if self._gone:
             return
+        self.isEnding = True
         transport: Any = self.transport
         transport.loseConnection()
         if self.secured:
             # Not every client answers a close_notify.
-            self._tcp.loseConnection()
+            transport.transport.loseConnection()
 
     def progress(self) -> tuple[int, ...]:
         """Numbers of which one changes as long as bytes move, however slow the other side is."""
@@ -214,8 +264,10 @@ class DataConnection(Protocol):
     # --- going out
 
     def write(self, data: bytes) -> None:
-        self.sent += len(data)
         transport: Any = self.transport
+        if self.secured and not self.sent:
+            transport.transport.release()
+        self.sent += len(data)
         transport.write(data)
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:

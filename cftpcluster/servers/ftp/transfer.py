@@ -28,6 +28,9 @@ from .underway import Transfer, conduct
 
 log = Logger()
 
+KILLED_SECONDS = 0.01
+"""How long after an upload's end the control connection has to stand for it to count, where TLS does not tell."""
+
 COMPLETE = Reply.of(226, "Transfer complete")
 
 
@@ -192,8 +195,9 @@ async def _receive(session: Session, transfer: Transfer, target: _Target) -> Non
     await receiver.finish()
     if lost:
         raise DataLost
-    # The end of a client's process ends both connections at once. One turn of the reactor tells.
-    await deferLater(session.reactor, 0)
+    # A client's kernel ends all connections of a killed process in order, as if it had said everything. TLS tells the
+    # difference; without it the end of the control connection does, which follows at once.
+    await deferLater(session.reactor, 0 if connection.secured else KILLED_SECONDS)
     transfer.check()
 
 

@@ -91,7 +91,7 @@ class Transfer:
         """It is over."""
         self.stopWatching()
         self._channel.close()
-        if self.connection is not None:
+        if self.connection is not None and not self.connection.isEnding:
             self.connection.abort()
 
 

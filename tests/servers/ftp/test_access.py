@@ -179,10 +179,10 @@ class TLSTests(SynchronousTestCase):
         self.assertEqual(client.codes("AUTH TLS", "PBSZ 0", "PROT P", "PROT C"), [234, 200, 200, 200])
         self.assertFalse(client.session.private)
 
-    def test_theOldNameImpliesProtectedData(self) -> None:
+    def test_theOldNameMeansTheSame(self) -> None:
         client = self.client("required")
         self.assertEqual(client.codes("AUTH SSL"), [234])
-        self.assertTrue(client.session.private)
+        self.assertFalse(client.session.private)
 
     def test_anImplicitListenerTrustsTheTransportOnly(self) -> None:
         client = self.client("required", implicit=True)
