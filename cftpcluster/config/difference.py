@@ -75,10 +75,8 @@ def _sectionDifferences(
             yield Difference("removed", section, name)
         elif one is None:
             yield Difference("added", section, name, tuple(_details({}, _shownKeys(section, other))))
-        else:
-            details = (*_details(_shownKeys(section, one), _shownKeys(section, other)), *_secretDetails(one, other))
-            if details:
-                yield Difference("changed", section, name, details)
+        elif details := (*_details(_shownKeys(section, one), _shownKeys(section, other)), *_secretDetails(one, other)):
+            yield Difference("changed", section, name, details)
 
 
 def _shownKeys(section: str, value: Named) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from cftpcluster.files.memory import memoryBackendFactory
 from cftpcluster.observers import logObserver
 from cftpcluster.servers.ftp import ftpServerFactory
 from cftpcluster.servers.ssh import sftpServerFactory
+from cftpcluster.servers.web import webServerFactory
 
 serviceMaker = ServiceMaker(
     "cftpcluster",
@@ -24,4 +25,5 @@ __all__ = [
     "serviceMaker",
     "sftpServerFactory",
     "usersChecker",
+    "webServerFactory",
 ]
