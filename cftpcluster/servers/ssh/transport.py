@@ -428,8 +428,8 @@ class SSHTransport(SSHServerTransport):
         lists = (exchanges, hostKeys, ciphers, ciphers, macs, macs, none, none, names(()), names(()))
         payload = os.urandom(16) + b"".join(lists) + boolean(False) + uint32(0)
         self.ourKexInitPayload = bytes((MSG_KEXINIT,)) + payload
-        self.sendPacket(MSG_KEXINIT, payload)
         self._exchangeBlocks = True
+        self.sendPacket(MSG_KEXINIT, payload)
         if self._keyed:
             self._startTimer(EXCHANGE_SECONDS, self._exchangeOver)
 
