@@ -61,7 +61,8 @@ def cftpctl(
     """
     if context.resilient_parsing:
         return
-    context.obj = Program(whereFrom(stateDirectory, url, user, passwordFile, caFile, fingerprint))
+    make = context.obj or Program
+    context.obj = make(whereFrom(stateDirectory, url, user, passwordFile, caFile, fingerprint))
 
 
 _OWN_VERBS = {

@@ -1,26 +1,19 @@
-"""A client of a node's REST API, over its administration socket or over HTTPS.
-
-Twisted is imported when something is asked, not before: help and completion are to come at once.
-"""
+"""A client of a node's REST API: what is asked, and what the answers mean. How they travel is not known here."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode, urlsplit
 
 import click
 from attrs import field, frozen
 
-from ..state import ADMIN_SOCKET, defaultStateDirectory, socketAddress
+from ..state import ADMIN_SOCKET, defaultStateDirectory
 
-if TYPE_CHECKING:
-    from twisted.web.iweb import IAgent
-
-_CONNECT_SECONDS = 10
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
@@ -60,71 +53,29 @@ class Where:
         return Path(self.stateDirectory or defaultStateDirectory()) / ADMIN_SOCKET
 
 
+Exchange: TypeAlias = Callable[[str, str, Mapping[str, str], bytes | None], Awaitable[tuple[int, bytes]]]
+"""Makes one request of method, path, headers and body; gives status and body of the answer."""
+
+
 @frozen
 class Client:
     """Asks one node."""
 
-    _where: Where
-    _reactor: Any
+    _exchange: Exchange
 
-    async def ask(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, Any] | None = None,
-        body: Any = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Any:
+    async def ask(self, method: str, path: str, query: Mapping[str, Any] | None = None, body: Any = None) -> Any:
         """Make one request to ``/api/v1`` and return the value that was answered; ``Failed`` where it was refused.
 
         :param query: ``None`` and ``False`` are left out.
         :param body: plain values, or bytes as they are.
         """
-        import treq
-        from treq.client import HTTPClient
-        from twisted.web.client import ResponseFailed, ResponseNeverReceived
-
-        given = {key: _text(value) for key, value in (query or {}).items() if value not in (None, False)}
-        base = self._where.url.rstrip("/") if self._where.url else "http://cftpcluster"
-        url = f"{base}/api/v1/{path}" + (f"?{urlencode(given)}" if given else "")
-        sent: dict[Any, Any] = {"Accept": "application/json", **(headers or {})}
-        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        given = {key: _text(value) for key, value in (query or {}).items() if value is not None and value is not False}
+        target = f"/api/v1/{path}" + (f"?{urlencode(given)}" if given else "")
+        headers = {"Accept": "application/json"}
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode("ascii")
         if data is not None:
-            sent.setdefault("Content-Type", "application/json")
-        auth = (self._where.user, self._where.password) if self._where.user else None
-        try:
-            response = await HTTPClient(self._agent()).request(
-                method, url, headers=sent, data=data, auth=auth, browser_like_redirects=False, unbuffered=True
-            )
-            content = await treq.content(response)
-        except (ResponseFailed, ResponseNeverReceived) as error:
-            raise Failed(self._unreachable(error.reasons[0].value if error.reasons else error)) from None
-        except Exception as error:  # noqa: BLE001 - whatever kept the node from being asked is one line for the operator
-            raise Failed(self._unreachable(error)) from None
-        return _value(response.code, content)
-
-    def _agent(self) -> IAgent:
-        from twisted.web.client import Agent
-
-        from ._transport import SocketEndpoints, httpsPolicy
-
-        if self._where.url:
-            policy = httpsPolicy(self._where.caFile, self._where.fingerprint)
-            return Agent(self._reactor, policy, connectTimeout=_CONNECT_SECONDS)
-        path = socketAddress(self._where.socket)
-        agent: IAgent = Agent.usingEndpointFactory(
-            self._reactor, SocketEndpoints(self._reactor, path, _CONNECT_SECONDS)
-        )
-        return agent
-
-    def _unreachable(self, error: BaseException | None) -> str:
-        text = " ".join(str(error).split()) or type(error).__name__
-        if self._where.url:
-            return f"cannot reach {self._where.url}: {text}"
-        if not self._where.socket.exists():
-            folder = self._where.socket.parent
-            return f"no node is running in {folder}: there is no {ADMIN_SOCKET} (--state-dir says where)"
-        return f"cannot reach the node at {self._where.socket}: {text}"
+            headers["Content-Type"] = "application/octet-stream" if data is body else "application/json"
+        return _value(*await self._exchange(method, target, headers, data))
 
 
 def escaped(text: str) -> str:

@@ -129,9 +129,7 @@ def apply(program: Program, file: str, dryRun: bool, prune: bool, waitSeconds: f
         raise Failed(f"cannot read {file}: {error.strerror}") from None
     query = {"dryRun": dryRun, "prune": prune, "wait": waitSeconds}
     with working(f"applying {file}"):
-        answer = program.run(
-            lambda client: client.ask("POST", "apply", query, text, {"Content-Type": "application/octet-stream"})
-        )
+        answer = program.run(lambda client: client.ask("POST", "apply", query, text))
     if asJSON:
         printJSON(answer)
         return

@@ -30,12 +30,14 @@ class Program:
         """Run ``work`` under the reactor, until it is done; once for each process."""
         from twisted.internet.task import react
 
+        from ._transport import exchangeWith
+
         results: list[T] = []
         failures: list[click.ClickException] = []
 
         async def main(reactor: Any) -> None:
             try:
-                results.append(await work(Client(self.where, reactor)))
+                results.append(await work(Client(exchangeWith(self.where, reactor))))
             except click.ClickException as failure:
                 failures.append(failure)
             except Exception as error:  # noqa: BLE001 - a traceback is no answer to an operator
@@ -65,7 +67,8 @@ class Interrupted(click.ClickException):
         click.echo("cftpctl: interrupted", file=file, err=file is None)
 
 
-passProgram = click.make_pass_decorator(Program)
+passProgram = click.pass_obj
+"""Gives a verb its :class:`Program`, or what a test has in its place."""
 
 
 def jsonOption(function: F) -> F:
