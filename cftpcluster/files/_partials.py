@@ -12,14 +12,13 @@ The commit is a rename in an open folder, after the file and before the folder a
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat as modes
 from collections.abc import Callable, Sequence
 
 from attrs import define
 
-from ..errors import AlreadyExists, Busy, CrossesMounts, IsAFolder, NotFound, PermissionDenied
+from ..errors import AlreadyExists, Busy, CrossesMounts, FileSystemError, IsAFolder, NotFound, PermissionDenied
 from ..vocabulary import OpenMode, VirtualPath
 from ._beneath import renameNew
 from ._descriptors import Descriptor, checkRegular, isNamed, lock, statIn, syncFolder, unlock
@@ -106,6 +105,14 @@ def startUpload(tree: Tree, path: VirtualPath, mode: OpenMode, newName: Callable
     """Begin or continue an upload; see :class:`~cftpcluster.vocabulary.OpenMode`."""
     tree.checkPresent()
     folder, name = _place(tree, path, mode)
+    try:
+        return _start(tree, folder, name, mode, newName)
+    except (OSError, FileSystemError):
+        folder.close()
+        raise
+
+
+def _start(tree: Tree, folder: Descriptor, name: bytes, mode: OpenMode, newName: Callable[[], bytes]) -> Partial:
     found = checkTarget(statIn(folder, name), mode)
     partial = partialName(tree.owner, name)
     if mode is OpenMode.resume:
@@ -231,9 +238,11 @@ def _continued(folder: Descriptor, name: bytes) -> Descriptor:
     file = Descriptor(os.open(name, NEW & ~os.O_CREAT, dir_fd=folder.number))
     checkRegular(file)
     if lock(file) is False:
+        file.close()
         raise Busy
     if not isNamed(file, folder, name):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        file.close()
+        raise NotFound
     return file
 
 

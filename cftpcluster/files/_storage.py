@@ -82,7 +82,7 @@ class Storage:
                 pass
             for depth in range(len(names)):
                 with self.opener.open(root, names[:depth], FOLDER) as folder, suppress(FileExistsError):
-                    makeFolder(folder, names[depth], self.rules.directoryMode)
+                    makeFolder(folder, names[depth], self.rules)
             return self.opener.open(root, names, FOLDER)
 
     def problems(self) -> Sequence[str]:

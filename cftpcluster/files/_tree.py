@@ -19,7 +19,7 @@ from ..errors import FolderNotEmpty, IsAFolder, PermissionDenied, Unsupported
 from ..vocabulary import Attributes, Entry, Kind, Space, Stat, VirtualPath
 from . import paths
 from ._beneath import FOLDER, Opener, WalkingOpener, renameNew
-from ._descriptors import Descriptor, checkRegular, describe, isNamed, lock, statIn
+from ._descriptors import Descriptor, checkRegular, describe, isNamed, lock, statIn, syncFolder
 from ._names import isPartial, partialName
 
 ANY = os.O_PATH
@@ -123,7 +123,7 @@ class Tree:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         folder, name = self.folder(path)
         with folder:
-            makeFolder(folder, name, self.rules.directoryMode)
+            makeFolder(folder, name, self.rules)
 
     def remove(self, path: VirtualPath) -> None:
         """Remove a file or link, or the owner's kept partial."""
@@ -234,7 +234,8 @@ class FolderScan:
         self._folder.close()
 
 
-def makeFolder(folder: Descriptor, name: bytes, mode: int) -> None:
+def makeFolder(folder: Descriptor, name: bytes, rules: Rules) -> None:
+    mode = rules.directoryMode
     os.mkdir(name, mode, dir_fd=folder.number)
     with Descriptor(os.open(name, ANY | FOLDER | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.number)) as made:
         found = made.stat().st_mode
@@ -242,6 +243,9 @@ def makeFolder(folder: Descriptor, name: bytes, mode: int) -> None:
             # a group that folders inherit stays inherited; a storage without modes of its own refuses
             with suppress(PermissionError):
                 os.chmod(f"/proc/self/fd/{made.number}", mode | found & modes.S_ISGID)
+    if rules.sync:
+        # or what is committed in the new folder could be lost with it
+        syncFolder(folder)
 
 
 def setModeAndTimes(file: int | str, found: os.stat_result, attributes: Attributes) -> None:

@@ -251,6 +251,8 @@ class Mounts:
 
     @answering
     def space(self, path: VirtualPath) -> Deferred[Space]:
+        if self._isFixed(path) and self._find(path)[1] is None:
+            raise Unsupported
         files, inner = self._served(path)
         return _able(ISpaceReport, files).space(inner)
 

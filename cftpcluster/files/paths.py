@@ -104,7 +104,9 @@ def relative(target: VirtualPath, folder: VirtualPath) -> str:
 
 def linkText(path: VirtualPath, target: str) -> str:
     """What a symbolic link at ``path`` holds so that it leads to ``target`` (absolute, or relative to the link's
-    folder); ``PathEscapes`` where that lies outside, ``InvalidName`` where it is reserved."""
+    folder); ``PathEscapes`` where that lies outside, ``InvalidName`` where it is empty or reserved."""
+    if not target:
+        raise InvalidName
     if target.startswith("/"):
         return relative(parse(target), path[:-1])
     checkInside(path, target)

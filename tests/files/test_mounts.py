@@ -71,6 +71,7 @@ class MountsTests(SynchronousTestCase):
             self.failureResultOf(self.bare.rename(("a", "b", "g"), path, False), PermissionDenied)
         self.failureResultOf(self.bare.open(("none", "c"), OpenMode.replace), NotFound)
         self.failureResultOf(self.bare.setAttributes(("a",), Attributes(mode=0o700)), PermissionDenied)
+        self.failureResultOf(self.bare.space(()), Unsupported)
 
     def test_mountPointsStay(self):
         for tree, path in ((self.tree, ("in", "deep")), (self.tree, ("in",)), (self.bare, ("a",)), (self.bare, ())):
