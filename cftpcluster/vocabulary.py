@@ -50,7 +50,27 @@ class OpenMode(enum.Enum):
 
 
 class Permission(enum.Enum):
-    """What a mount lets its user do; the meaning of each stands in the reference of the document."""
+    """What a mount lets its user do. Copying a file needs ``download`` and ``upload``.
+
+    ``list``
+        List folders, and see size, times and mode of what has a name.
+    ``download``
+        Read files.
+    ``upload``
+        Create files, and continue one's own broken uploads.
+    ``overwrite``
+        With ``upload``: replace existing files, append to them or write into them.
+    ``delete``
+        Remove files and folders.
+    ``rename``
+        Rename and move within a mount; onto an existing file with ``overwrite``.
+    ``mkdir``
+        Make folders.
+    ``attributes``
+        Set times and modes; of a file that the session uploaded itself, ``upload`` is enough.
+    ``links``
+        Make symbolic and hard links, which never lead beyond the mount.
+    """
 
     list = "list"
     download = "download"

@@ -54,8 +54,15 @@ class Protocol(enum.Enum):
 
 @frozen(kw_only=True)
 class Settings:
-    """Settings of the whole cluster; the reference of the document explains each.
+    """Settings of the whole cluster.
 
+    :ivar synchronousFollowers: a change is acknowledged when it is durable on the primary and on so many other nodes; 0
+        does not wait for others.
+    :ivar drainSeconds: how long a node that is stopped waits for transfers to finish.
+    :ivar sessionIdleSeconds: a web session ends when it was not used for so long.
+    :ivar sessionAbsoluteSeconds: a web session ends so long after its log-in, however much it is used.
+    :ivar partialSeconds: how long the beginning of a broken upload is kept.
+    :ivar historyRevisions: so many revisions stay in the journal; what is older is known only as part of its result.
     :ivar revision: the revision of their last change.
     :ivar extra: settings that this version does not know, kept as they came.
     """
@@ -74,6 +81,7 @@ class Settings:
 class Named:
     """What every object of a section has.
 
+    :ivar name: names the object within its section.
     :ivar revision: the revision of its last change; never part of what an administrator writes.
     :ivar extra: keys that this version does not know, kept as they came.
     """
@@ -85,7 +93,11 @@ class Named:
 
 @frozen(kw_only=True)
 class Component(Named):
-    """An object that a plug-in's factory of the same ``kind`` builds from ``options``."""
+    """An object that a plug-in's factory of the same ``kind`` builds from ``options``.
+
+    :ivar kind: what it is; decides which options it has.
+    :ivar options: those of its kind, written beside its other keys.
+    """
 
     kind: str
     options: Options = Factory(dict)
@@ -93,7 +105,10 @@ class Component(Named):
 
 @frozen(kw_only=True)
 class Backend(Component):
-    """Storage for users' files. ``shared``: every node sees the same files there."""
+    """Storage for users' files.
+
+    :ivar shared: every node sees the same files there.
+    """
 
     shared: bool = False
 
@@ -110,7 +125,15 @@ class Observer(Component):
 
 @frozen(kw_only=True)
 class Mount:
-    """A folder of a backend, seen at ``path`` of a user's tree."""
+    """A folder of a backend, seen at ``path`` of a user's tree.
+
+    :ivar path: where the user sees it, such as ``/`` or ``/in/box``.
+    :ivar backend: the name of the backend.
+    :ivar folder: the folder of the backend, made when it is missing; "" is all of it.
+    :ivar permissions: what the user may do there.
+    :ivar atomicUploads: others see an upload only when it is complete.
+    :ivar extra: keys that this version does not know, kept as they came.
+    """
 
     path: str
     backend: str
@@ -122,7 +145,10 @@ class Mount:
 
 @frozen(kw_only=True)
 class Group(Named):
-    """Mounts that several users share."""
+    """Mounts that several users share.
+
+    :ivar mounts: folders of backends that its users see; a user's own mount at the same path comes before.
+    """
 
     mounts: tuple[Mount, ...] = ()
 
@@ -133,9 +159,12 @@ class User(Named):
 
     :ivar passwordHash: argon2id, bcrypt or ``$6$`` in their usual text forms; "" when there is no password.
     :ivar publicKeys: lines as in ``authorized_keys``, without options.
+    :ivar enabled: whether it may log in.
     :ivar expires: log-ins are refused from then on.
+    :ivar protocols: what it may log in over; ``ftp`` with TLS and without.
     :ivar allow: client networks (CIDR) that log-ins may come from; empty means any.
     :ivar groups: names of groups, the first one's mounts first.
+    :ivar mounts: the folders that make up its tree.
     :ivar credentialsRevision: sessions that logged in before this revision have ended; set by ``apply`` alone.
     """
 
@@ -152,7 +181,13 @@ class User(Named):
 
 @frozen(kw_only=True)
 class Admin(Named):
-    """An administrator."""
+    """An administrator.
+
+    :ivar passwordHash: as a user's; "" when there is no password.
+    :ivar role: ``full`` may do everything, ``users`` may change users and groups, ``auditor`` may look only.
+    :ivar enabled: whether it may log in.
+    :ivar credentialsRevision: as a user's.
+    """
 
     passwordHash: str = field(default="", repr=False)
     role: Role = Role.auditor
@@ -164,7 +199,9 @@ class Admin(Named):
 class Listener(Component):
     """A port that every node serves; ``options`` are those of its kind.
 
-    :ivar allow: client networks (CIDR) that may connect; empty means any.
+    :ivar port: the TCP port, on every node that has none of its own for this listener.
+    :ivar allow: client networks (CIDR) that may connect; empty means any, but for the kinds ``manager`` and ``health``
+        loopback and private networks.
     :ivar deny: client networks that may not; stronger than ``allow``.
     :ivar certificate: name of the certificate for TLS.
     """
@@ -177,7 +214,11 @@ class Listener(Component):
 
 @frozen(kw_only=True)
 class Certificate(Named):
-    """:ivar chain: PEM certificates, the server's own first. ``key``: its private key (PEM)."""
+    """A certificate for TLS.
+
+    :ivar chain: PEM certificates, the server's own first.
+    :ivar key: its private key, in PEM.
+    """
 
     chain: str
     key: Secret
@@ -185,14 +226,17 @@ class Certificate(Named):
 
 @frozen(kw_only=True)
 class HostKey(Named):
-    """An SSH host key; the secret is an OpenSSH or PKCS#8 private key in PEM."""
+    """An SSH host key, the same on every node.
+
+    :ivar key: the private key, OpenSSH's or PKCS#8, in PEM.
+    """
 
     key: Secret
 
 
 @frozen(kw_only=True)
 class Node(Named):
-    """A member of the cluster.
+    """A member of the cluster. It comes by a join, never by being written.
 
     :ivar number: given once, never reused.
     :ivar address: where other nodes reach it.
