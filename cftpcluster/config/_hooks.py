@@ -168,8 +168,10 @@ def _mappingFactory(cls: Any, converter: cattrs.Converter) -> Hook:
     hook: Hook = plainHook if item is Any else converter.get_structure_hook(item)
 
     def structureMapping(value: Any, _: Any) -> Any:
-        if type(value) is not dict or not all(type(key) is str for key in value):
+        if type(value) is not dict:
             raise Wrong("a mapping", value)
+        if not all(type(key) is str for key in value):
+            raise ValueError("every key must be text")
         return dict(zip(value, _each(value.items(), item, hook, cls), strict=True))
 
     return structureMapping

@@ -22,19 +22,16 @@ T = TypeVar("T")
 
 
 def _lenientClassFactory(cls: Any, converter: cattrs.Converter) -> Hook:
-    if not hasattr(attrs.fields(cls), "extra"):
-        return make_dict_structure_fn(cls, converter, _cattrs_detailed_validation=False)
-    structureFields = make_dict_structure_fn(
-        cls, converter, _cattrs_detailed_validation=False, extra=override(omit=True)
-    )
+    keepsExtra = hasattr(attrs.fields(cls), "extra")
+    overrides: Any = {"extra": override(omit=True)} if keepsExtra else {}
+    structureFields = make_dict_structure_fn(cls, converter, _cattrs_detailed_validation=False, **overrides)
     known = frozenset(attrs.fields_dict(cls)) - {"extra"}
 
     def structureClass(value: Any, _: Any) -> Any:
         if type(value) is not dict:
             raise Wrong("a mapping", value)
         instance = structureFields(value, cls)
-        unknown = value.keys() - known
-        if unknown:
+        if keepsExtra and (unknown := value.keys() - known):
             instance = attrs.evolve(instance, extra={key: value[key] for key in unknown})
         return instance
 
