@@ -31,7 +31,7 @@ log = Logger()
 
 REPORT_SECONDS = 5.0
 FIRST_DELAY_SECONDS = 0.2
-MOST_DELAY_SECONDS = 10.0
+MOST_DELAY_SECONDS = 4.0
 MOST_HELD_BYTES = 64 * 1024 * 1024
 """How much may come before the record that names the publisher primary."""
 
@@ -44,6 +44,7 @@ class Follower:
     :ivar node: this node's name.
     :ivar head: the journal's head, as far as it is known here.
     :ivar state: see :mod:`._states`.
+    :ivar wasAccepted: whether the last publisher, whose time is over, let this node follow.
     :ivar problem: why it does not follow, or does not get on; "" when all is well.
     :ivar _applied: told of every new head at once, to make it live.
     :ivar _diverging: told before a snapshot takes the place of what only this node has, so that it can be kept.
@@ -67,6 +68,7 @@ class Follower:
     _changed: Callable[[], None]
     _inThread: Callable[..., Deferred[Any]]
     state: str = field(default="disconnected", init=False)
+    wasAccepted: bool = field(default=False, init=False)
     problem: str = field(default="", init=False)
     _session: Session | None = field(default=None, init=False)
     _resync: bool = field(default=False, init=False)
@@ -318,6 +320,7 @@ class Follower:
         session, self._session = self._session, None
         self._announcer.stop()
         if session is not None:
+            self.wasAccepted = session.accepted
             if session.delay is not None:
                 session.delay.cancel()
             if error is None:

@@ -160,10 +160,10 @@ class Link(Broker):
         return Deferred.fromCoroutine(self._call(method, arguments, seconds))
 
     def close(self) -> None:
-        """End the link when what was written is out; the other end is given little time to take it."""
+        """End the link when what is being answered now is out; the other end is given little time to take it."""
         if not self._over:
             self._over = True
-            self.transport.loseConnection()
+            self._late.append(self._clock.callLater(0, self.transport.loseConnection))
             self._late.append(self._clock.callLater(PING_SECONDS, self.abort))
 
     def abort(self) -> None:

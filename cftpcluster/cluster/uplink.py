@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import Any, cast
 
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -21,6 +22,7 @@ from ..errors import ClusterError, NotPrimary, OutcomeUnknown, PrimaryUnreachabl
 from ..events import NodeRefused, Notify
 from ..interfaces import IPublisher
 from ..journal.entry import Proposal
+from .faults import LinkLost
 from .follower import Follower
 from .link import Link
 from .links import Links
@@ -30,11 +32,11 @@ from .peers import InThread, RemotePublisher
 log = Logger()
 
 FIRST_DELAY_SECONDS = 0.2
-MOST_DELAY_SECONDS = 10.0
-REFUSED_DELAY_SECONDS = 30.0
-STEADY_SECONDS = 5.0
-"""A link that lived this long was a good one: the next delay is short again."""
+MOST_DELAY_SECONDS = 4.0
+"""With the time that a dead line takes to be noticed, nodes are equal again within 5 s after a partition has ended."""
 
+DIAL_SECONDS = 4.0
+REFUSED_DELAY_SECONDS = 30.0
 ASK_AGAIN_SECONDS = 10.0
 """How long a proposal whose outcome is unknown waits for a link to ask again."""
 
@@ -65,7 +67,7 @@ async def survey(
     answers: dict[str, Hello] = {}
 
     async def ask(peer: Peer) -> None:
-        link: Link = await dial(peer, lambda name: links.dialled(name, None))  # type: ignore[assignment]
+        link = cast(Link, await dial(peer, lambda name: links.dialled(name, None)))
         try:
             await link.whenReady()
             answers[peer.name] = link.peer
@@ -153,17 +155,19 @@ class Uplink:
         fruitless = 0
         while True:
             tried = _Round()
-            await self._try(tried)
-            fruitless = 0 if tried.steady else fruitless + 1
+            await self._round(tried)
+            fruitless = 0 if tried.accepted else fruitless + 1
             seconds = min(MOST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(fruitless, 10))
             if tried.refusals:
                 self._follower.refused("; ".join(tried.refusals))
                 if not tried.unreachable:
                     seconds = REFUSED_DELAY_SECONDS
+            elif tried.unreachable:
+                self._follower.showProblem("; ".join(tried.unreachable))
             # Nodes that lost the same primary at the same moment do not come back at the same moment.
             await deferLater(self._clock, seconds * (0.5 + self._random.random() / 2))
 
-    async def _try(self, tried: _Round) -> None:
+    async def _round(self, tried: _Round) -> None:
         """Dial one node after the other, until one has accepted this node and is lost again."""
         waiting = list(self._peers())
         while waiting:
@@ -171,42 +175,63 @@ class Uplink:
             if peer.name in tried.names:
                 continue
             tried.names.add(peer.name)
-            began = self._clock.seconds()
-            try:
-                await self._followThrough(peer)
-                tried.steady = self._clock.seconds() - began >= STEADY_SECONDS
+            sentTo = await self._try(peer, tried)
+            if tried.followed:
                 return
-            except NotPrimary as error:
-                if self._clock.seconds() - began >= STEADY_SECONDS:
-                    # It was primary until now: whoever was asked before may be it by now.
-                    tried.names = {peer.name}
-                self._show(peer, str(error))
-                waiting = [*self._redirected(error), *waiting]
-            except Refused as error:
-                self._show(peer, str(error))
-                tried.refusals.append(str(error))
-                self._notify(NodeRefused(address=peer.address, reason=str(error)))
-            except ClusterError as error:
-                self._show(peer, str(error))
-                tried.unreachable = True
+            if sentTo is not None and (tried.accepted or sentTo.name not in tried.sentTo):
+                # Whoever could not be reached before, or was not primary then, may be it by now; but only once.
+                tried.names.discard(sentTo.name)
+                tried.sentTo.add(sentTo.name)
+                waiting.insert(0, sentTo)
 
-    def _redirected(self, error: NotPrimary) -> list[Peer]:
-        known = {peer.name: peer for peer in self._peers()}
+    async def _try(self, peer: Peer, tried: _Round) -> Peer | None:
+        """Follow ``peer`` for as long as it can be done; answers with whom it sent us to."""
+        tried.accepted = False
+        try:
+            await self._followThrough(peer, tried)
+            tried.followed = True
+        except CancelledError:
+            if self._running is None:
+                raise
+            tried.unreachable.append(f"dialling {peer.name} was broken off")
+        except NotPrimary as error:
+            self._show(peer, str(error))
+            return self._primaryOf(error)
+        except Refused as error:
+            self._show(peer, str(error))
+            tried.refusals.append(str(error))
+            self._notify(NodeRefused(address=peer.address, reason=str(error)))
+        except ClusterError as error:
+            self._show(peer, str(error))
+            tried.unreachable.append(str(error))
+        except Exception:  # noqa: BLE001 - whatever it is, the others are still to be tried
+            log.failure("dialling {node} failed", node=peer.name)
+            tried.unreachable.append(f"dialling {peer.name} failed; the log has the details")
+        return None
+
+    def _primaryOf(self, error: NotPrimary) -> Peer | None:
         if error.address and error.name and error.name != self._follower.node:
-            return [Peer(error.name, error.address)]
-        return [known[error.name]] if error.name in known else []
+            return Peer(error.name, error.address)
+        return next((peer for peer in self._peers() if peer.name == error.name), None)
 
-    async def _followThrough(self, peer: Peer) -> None:
+    async def _followThrough(self, peer: Peer, tried: _Round) -> None:
         """Link to ``peer`` and follow it; done when an accepted link is lost."""
+
+        def tooLate(_: object, seconds: float) -> Any:
+            raise LinkLost(f"{peer.name} at {peer.address} did not answer in {seconds:g} s", sent=False)
+
         dialling = self._dial(peer, lambda name: self._links.dialled(name, self._follower))
-        link: Link = await dialling  # type: ignore[assignment]
+        link = cast(Link, await dialling.addTimeout(DIAL_SECONDS, self._clock, tooLate))
         self._link = link
         try:
             await link.whenReady()
             session = self._follower.session(RemotePublisher(link, self._inThread), peer.name)
             _ = link.whenLost().addCallback(lambda _: self._lost(link))
             self._shown.pop(peer.name, None)
-            await session
+            try:
+                await session
+            finally:
+                tried.accepted = self._follower.wasAccepted
         finally:
             self._link = None
             link.close()
@@ -232,6 +257,8 @@ class _Round:
     """What came of dialling everybody once."""
 
     names: set[str] = field(factory=set)
+    sentTo: set[str] = field(factory=set)
     refusals: list[str] = field(factory=list)
-    unreachable: bool = False
-    steady: bool = False
+    unreachable: list[str] = field(factory=list)
+    followed: bool = False
+    accepted: bool = False

@@ -136,6 +136,7 @@ class ClusterNode:
     name: str
     journal: IJournal
     clock: Clock
+    inThread: Callable[..., Deferred[Any]] = maybeDeferred
     applied: list[int] = field(factory=list, init=False)
     diverged: list[tuple[Head, SnapshotOffer]] = field(factory=list, init=False)
     actions: list[tuple[str, Mapping[str, Any]]] = field(factory=list, init=False)
@@ -170,7 +171,7 @@ class ClusterNode:
             report=lambda: {"live": self.applied[-1] if self.applied else 0, "problems": [], "version": "0"},
             clusterStatus=self._clusterStatus,
             changed=lambda: None,
-            inThread=maybeDeferred,
+            inThread=self.inThread,
         )
 
     def propose(self, proposal: Proposal) -> Deferred[int]:

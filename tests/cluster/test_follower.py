@@ -160,7 +160,7 @@ class StateTests(FollowerCase):
         self.begin()
         self.clock.pump([0.1] * 600)
         self.assertGreater(len(self.publisher.follows), 8)
-        self.assertLess(len(self.publisher.follows), 20)
+        self.assertLess(len(self.publisher.follows), 25)
 
     def test_endWhileWaiting(self) -> None:
         self.publisher.answers = [ClusterError("no")]

@@ -267,6 +267,7 @@ class CallTests(LinkCase):
         self.plug(server={"hear": heard.append})
         self.client.call("hear", b"last words").addErrback(lambda _: None)
         self.client.close()
+        self.clock.advance(0)
         self.cable.flush()
         self.assertEqual(heard, [b"last words"])
         self.assertTrue(self.cable.gone)

@@ -70,8 +70,9 @@ class DiallingTests(NetworkCase):
     def test_othersAreTriedInTurn(self) -> None:
         self.network.unreachable.add("a")
         self.start(self.c)
-        self.assertEqual(self.network.dialled, [("c", "a"), ("c", "b")])
+        self.assertEqual(self.network.dialled, [("c", "a"), ("c", "b"), ("c", "a")])
         self.assertEqual(self.c.node.follower.state, "disconnected")
+        self.assertIn("a.test: connection refused", self.c.node.follower.problem)
 
     def test_nodeThatIsNotPrimarySendsOn(self) -> None:
         d = self.network.add(makeNode("d", self.clock), (Peer("b", "b.test"),))
@@ -92,8 +93,8 @@ class DiallingTests(NetworkCase):
             self.clock.advance(0.1)
         gaps = [later - earlier for earlier, later in pairwise(times)]
         self.assertLess(gaps[0], 0.6)
-        self.assertLess(max(gaps), 10.2)
-        self.assertGreater(min(gaps[-3:]), 4.8)
+        self.assertLess(max(gaps), 4.2)
+        self.assertGreater(min(gaps[-3:]), 1.8)
         self.assertGreater(len({round(gap, 1) for gap in gaps[-8:]}), 3, "not all at the same moments")
 
     def test_comesBackSoonAfterACut(self) -> None:
@@ -108,12 +109,12 @@ class DiallingTests(NetworkCase):
 
     def test_flappingLineIsNotDialledWithoutPause(self) -> None:
         self.start(self.b)
-        for _ in range(30):
-            self.network.advance(1)
+        for _ in range(300):
+            self.network.advance(0.1)
             for cable in self.network.cables:
                 cable.cut()
-        self.assertLess(len(self.network.dialled), 25)
-        self.network.advance(10)
+        self.assertLess(len(self.network.dialled), 120)
+        self.network.advance(1)
         self.assertFollowing(self.b)
 
     def test_deadLineIsNoticedAndReplaced(self) -> None:
