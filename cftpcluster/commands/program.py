@@ -36,6 +36,8 @@ class Program:
         failures: list[click.ClickException] = []
 
         async def main(reactor: Any) -> None:
+            # A signal ends the reactor, and with it every connection: that is no failure of the node.
+            reactor.addSystemEventTrigger("before", "shutdown", lambda: failures.append(Interrupted()))
             try:
                 results.append(await work(Client(exchangeWith(self.where, reactor))))
             except click.ClickException as failure:
@@ -48,11 +50,9 @@ class Program:
         except SystemExit:
             # How react always ends.
             pass
-        if failures:
-            raise failures[0]
-        if not results:
-            raise Interrupted
-        return results[0]
+        if results:
+            return results[0]
+        raise failures[0]
 
 
 class Interrupted(click.ClickException):
