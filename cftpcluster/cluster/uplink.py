@@ -156,7 +156,7 @@ class Uplink:
         while True:
             tried = _Round()
             await self._round(tried)
-            fruitless = 0 if tried.accepted else fruitless + 1
+            fruitless = 1 if tried.accepted else fruitless + 1
             seconds = min(MOST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(fruitless, 10))
             if tried.refusals:
                 self._follower.refused("; ".join(tried.refusals))
