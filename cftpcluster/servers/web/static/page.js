@@ -163,15 +163,17 @@ async function upload(file) {
   bar.setAttribute("aria-label", file.name);
   item.append(name, state, bar);
   document.getElementById("uploads").append(item);
-  let answer = await put(file, bar, state, false);
-  if (answer.status === 412) {
+  // Asked for first: an answer that comes before a long body was sent may be lost.
+  let mayReplace = false;
+  if ((await ask("HEAD", inFolder(file.name))).ok) {
     const text = `“${file.name}” is there already. Replace it?`;
     if ((await question("Replace", text, null, "Replace")) === null) {
       item.remove();
       return true;
     }
-    answer = await put(file, bar, state, true);
+    mayReplace = true;
   }
+  const answer = await put(file, bar, state, mayReplace);
   const done = answer.status === 201 || answer.status === 204;
   state.textContent = done ? "done" : answer.detail;
   state.className = done ? "" : "failed";
