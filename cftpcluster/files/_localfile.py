@@ -269,10 +269,14 @@ def closeFile(file: Descriptor, sync: bool) -> None:
 
 def copyRange(source: int, target: int, offset: int) -> int:
     try:
-        return os.copy_file_range(source, target, KERNEL_COPY_BYTES, offset, offset)
+        copied = os.copy_file_range(source, target, KERNEL_COPY_BYTES, offset, offset)
     except OSError as error:
         if error.errno not in NO_KERNEL_COPIES:
             raise
+        copied = 0
+    if copied:
+        return copied
+    # some storages answer 0 instead of refusing; only a read tells the end
     data = os.pread(source, INLINE_BYTES, offset)
     writeFully(target, offset, data)
     return len(data)

@@ -226,6 +226,15 @@ class UploadContract(Contract):
         await (await files.open(("b",), OpenMode.resume)).commit()
         self.assertEqual(await read(files, "/b"), b"half")
 
+    async def test_renamedUploadLeavesThePartialThatIsKeptThere(self) -> None:
+        files = self.makeSession()
+        await self.broken(files, "/b", b"half")
+        opened = await self.open(files, "/a", data=b"whole file")
+        await files.rename(("a",), ("b",), False)
+        self.assertEqual((await files.stat(("b",))).size, 10)
+        self.assertFalse(await opened.abort(keep=True))
+        self.assertEqual((await files.stat(("b",))).size, 4)
+
     async def test_renamedUploadReplacesOnlyWhenAsked(self) -> None:
         files = self.makeSession()
         await write(files, "/b", b"old")
