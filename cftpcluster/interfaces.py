@@ -375,13 +375,14 @@ class ICheckerFactory(IComponentFactory):
         reactor: Any,
         pool: ThreadPool,
         document: Callable[[], Document],
-        upgrade: Callable[[str, str], None],
+        upgrade: Callable[[str, str, str], None],
     ) -> Any:
         """An :class:`~twisted.cred.checkers.ICredentialsChecker` for :class:`ILogin` credentials: answers with the
         user's name, or fails with :class:`~twisted.cred.error.UnauthorizedLogin`.
 
         :param pool: for hashing, nothing else; its number of threads bounds how much runs at once.
-        :param upgrade: called with a user's name and a better hash of the password it has in ``document()`` now.
+        :param upgrade: called with a user's name, the hash it has in ``document()`` now, and a better one of the same
+            password.
         """
 
 

@@ -29,7 +29,7 @@ from .auth.passwords import Passwords
 from .cluster.members import Waiters
 from .cluster.membership import removal
 from .components import Components
-from .config.changes import Put, apply
+from .config.changes import Put, Rehash, apply
 from .config.defaults import DEFAULT_LISTENERS
 from .config.document import Document, Secret
 from .errors import ClusterError
@@ -412,13 +412,11 @@ class Node:
             compacted = self._journal.compact(keep)
             _ = compacted.addErrback(lambda failure: log.failure("the journal was not compacted", failure))
 
-    def _upgradeHash(self, name: str, encoded: str) -> None:
+    def _upgradeHash(self, name: str, before: str, after: str) -> None:
         """A user's password was verified by a hash that is weaker than today's: store the better one."""
-        user = self.document().users.get(name)
-        if user is None or not (self.peering.publisher.isPrimary or self.peering.follower.publisher):
+        if not (self.peering.publisher.isPrimary or self.peering.follower.publisher):
             return
-        change = Put("users", evolve(user, passwordHash=encoded))
-        proposed = self._administration.propose(change, {("users", name): user.revision}, founding.SYSTEM)
+        proposed = self._administration.propose(Rehash(name, before, after), {}, founding.SYSTEM)
 
         def refused(failure: Failure) -> None:
             log.info("{user}: hash not upgraded: {why}", user=name, why=failure.getErrorMessage())

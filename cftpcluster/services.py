@@ -68,7 +68,7 @@ class Services:
     _sealer: Callable[[], Sealer]
     _avatars: Mapping[Any, Callable[..., Any]]
     _delay: FailureDelay
-    _upgradeHash: Callable[[str, str], None]
+    _upgradeHash: Callable[[str, str, str], None]
     document: Document = field(factory=Document, init=False)
     problems: dict[str, str] = field(factory=dict, init=False)
     _backends: dict[str, Running] = field(factory=dict, init=False)

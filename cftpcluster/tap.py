@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import re
+import resource
 import signal
 import socket
 import sys
@@ -174,6 +175,13 @@ def _defaultRouteAddress() -> str:
     return "127.0.0.1"
 
 
+def _raiseDescriptorLimit() -> None:
+    """Every connection and every open file takes a descriptor; the soft limit is there for programs that use select."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def _exitWithFailure() -> None:
     """twistd always ends with 0 when its reactor was stopped; this is the last thing to run, after it tidied up."""
     sys.stdout.flush()
@@ -200,6 +208,7 @@ class NodeService(Service):
         self._reactor.callWhenRunning(self._run)
 
     def _run(self) -> None:
+        _raiseDescriptorLimit()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
         _ = self._node.start().addErrback(self._failed)

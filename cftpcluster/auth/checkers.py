@@ -51,7 +51,7 @@ class UsersChecker:
 
     _document: Callable[[], Document]
     _passwords: Passwords
-    _upgrade: Callable[[str, str], None]
+    _upgrade: Callable[[str, str, str], None]
     _upgrading: set[str] = field(factory=set, init=False)
     _log = Logger()
 
@@ -100,7 +100,7 @@ class UsersChecker:
                 self._upgrading.discard(login.name)
             # A password set meanwhile must not be undone by a hash of the old one.
             if self._isHashOf(login.name, encoded):
-                self._upgrade(login.name, better)
+                self._upgrade(login.name, encoded, better)
 
         _ = Deferred.fromCoroutine(upgrade()).addErrback(
             lambda failure: self._log.failure("could not upgrade a password hash", failure)
@@ -139,7 +139,7 @@ class UsersCheckerFactory:
         reactor: Any,
         pool: Any,
         document: Callable[[], Document],
-        upgrade: Callable[[str, str], None],
+        upgrade: Callable[[str, str, str], None],
     ) -> UsersChecker:
         return UsersChecker(document, Passwords(reactor, pool, os.urandom, pool.max, config), upgrade)
 

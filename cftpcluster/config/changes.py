@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias, Union
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 from rpds import HashTrieMap
 
 from ._stored import structureLeniently, unstructure
@@ -107,6 +107,26 @@ class MergeSettings:
 
 
 @frozen
+class Rehash:
+    """A user's password is hashed anew: the same password, so sessions go on. Nothing happens where the user has
+    another hash by now."""
+
+    name: str
+    before: str = field(repr=False)
+    after: str = field(repr=False)
+
+    def targets(self) -> Iterator[Target]:
+        yield "users", self.name
+
+    def _applyTo(self, draft: _Draft) -> None:
+        users = draft.sections["users"]
+        user = users.get(self.name)
+        if user is not None and user.passwordHash == self.before:
+            rehashed = evolve(user, passwordHash=self.after, revision=draft.revision)
+            draft.sections["users"] = users.insert(self.name, rehashed)
+
+
+@frozen
 class Promote:
     """A node is primary from now on, in a new epoch."""
 
@@ -157,7 +177,7 @@ class Unknown:
         draft.unknown = (*draft.unknown, UnknownChange(revision=draft.revision, raw=self.raw))
 
 
-Change: TypeAlias = Union[Put, Remove, MergeSettings, Promote, Batch, Unknown]  # noqa: UP007 named before Batch is complete
+Change: TypeAlias = Union[Put, Remove, MergeSettings, Rehash, Promote, Batch, Unknown]  # noqa: UP007 named before Batch is complete
 
 
 def apply(document: Document, change: Change) -> Document:

@@ -20,7 +20,7 @@ from ..errors import Invalid, NewerFormat
 from ..vocabulary import Problem
 from ._stored import structureLeniently, unstructure
 from ._structure import structure
-from .changes import Batch, Change, MergeSettings, Promote, Put, Remove, Unknown, apply
+from .changes import Batch, Change, MergeSettings, Promote, Put, Rehash, Remove, Unknown, apply
 from .document import FORMAT_VERSION, SECTIONS, Document, Options, Promoted, Settings, UnknownChange
 
 __all__ = [
@@ -112,6 +112,8 @@ def _plainChange(change: Change) -> dict[str, Any]:
             return {"kind": "remove", "section": section, "name": name}
         case MergeSettings(values):
             return {"kind": "mergeSettings", "values": values}
+        case Rehash(name, before, after):
+            return {"kind": "rehash", "name": name, "before": before, "after": after}
         case Promote(epoch, name, by):
             return {"kind": "promote", "epoch": epoch, "name": name, "by": by}
         case Batch(changes):
@@ -149,6 +151,11 @@ def _readSettings(plain: Options) -> Change:
     return MergeSettings(plain["values"])
 
 
+def _readRehash(plain: Options) -> Change:
+    _onlyKeys(plain, "name", "before", "after")
+    return Rehash(*(structureLeniently(str, plain[key]) for key in ("name", "before", "after")))
+
+
 def _readPromote(plain: Options) -> Change:
     _onlyKeys(plain, "epoch", "name", "by")
     texts = [structureLeniently(str, plain[key]) for key in ("name", "by")]
@@ -164,6 +171,7 @@ _READERS = {
     "put": _readPut,
     "remove": _readRemove,
     "mergeSettings": _readSettings,
+    "rehash": _readRehash,
     "promote": _readPromote,
     "batch": _readBatch,
 }

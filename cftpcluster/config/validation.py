@@ -18,7 +18,7 @@ from ..vocabulary import Problem
 from . import _syntax
 from ._messages import joined, prefixed, shown, suggestion
 from ._structure import structure
-from .changes import SETTINGS, Batch, Change, MergeSettings, Promote, Put, Remove, Target, Unknown
+from .changes import SETTINGS, Batch, Change, MergeSettings, Promote, Put, Rehash, Remove, Target, Unknown
 from .document import (
     SECTIONS,
     Admin,
@@ -102,6 +102,10 @@ def _partProblems(document: Document, part: Change, kinds: Kinds) -> Iterator[Pr
             yield from _removeProblems(document, section, name)
         case MergeSettings(values):
             yield from _settingsProblems(values)
+        case Rehash(name, _, after):
+            if name not in document.users:
+                yield Problem("name", _missing("user", name, document.users))
+            yield from _fault("after", _syntax.passwordHashFault, after)
         case Promote(epoch, name, _):
             if name not in document.nodes:
                 yield Problem("name", _missing("node", name, document.nodes))

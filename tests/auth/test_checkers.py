@@ -40,7 +40,7 @@ class Harness:
 
     def __init__(self, *users: User, pool: Any = None) -> None:
         self.document: Document = documentWith(*users)
-        self.upgrades: list[tuple[str, str]] = []
+        self.upgrades: list[tuple[str, str, str]] = []
         self.pool = pool or CountingPool()
         self.passwords = Passwords(InlineReactor(), self.pool, numberedBytes(), 9, CHEAP)
         self.checker = UsersChecker(
@@ -106,8 +106,8 @@ class UpgradeTests(SynchronousTestCase):
     def test_olderHashIsUpgradedAtTheLogin(self) -> None:
         harness = Harness(User(name="alice", passwordHash=self.older))
         self.assertEqual(self.successResultOf(harness.password("alice", b"right")), "alice")
-        ((name, better),) = harness.upgrades
-        self.assertEqual(name, "alice")
+        ((name, before, better),) = harness.upgrades
+        self.assertEqual((name, before), ("alice", self.older))
         self.assertTrue(self.successResultOf(harness.passwords.verify(better, b"right")))
         self.assertFalse(harness.passwords.needsRehash(better))
 
@@ -149,7 +149,7 @@ class UpgradeTests(SynchronousTestCase):
     def test_brokenUpgradeIsLoggedAndTheLoginStands(self) -> None:
         harness = Harness(User(name="alice", passwordHash=self.older))
 
-        def upgrade(name: str, better: str) -> None:
+        def upgrade(name: str, before: str, better: str) -> None:
             raise ZeroDivisionError
 
         harness.checker._upgrade = upgrade
@@ -236,7 +236,7 @@ class FactoryTests(SynchronousTestCase):
             reactor=InlineReactor(),
             pool=SmallPool(),
             document=lambda: documentWith(User(name="alice", passwordHash=hashOf(b"right"))),
-            upgrade=lambda name, better: upgrades.append(better),
+            upgrade=lambda name, before, better: upgrades.append(better),
         )
         upgrades: list[str] = []
         verifyObject(ICredentialsChecker, checker)

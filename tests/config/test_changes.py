@@ -13,13 +13,14 @@ from cftpcluster.config.changes import (
     MergeSettings,
     Promote,
     Put,
+    Rehash,
     Remove,
     Unknown,
     apply,
     moved,
     revisionOf,
 )
-from cftpcluster.config.codec import encodeDocument
+from cftpcluster.config.codec import decodeChange, encodeChange, encodeDocument
 from cftpcluster.config.document import SECTIONS, Admin, Document, Group, Node, Promoted, Settings, User
 
 from .strategies import changes, documents, forAll, puts
@@ -86,6 +87,27 @@ class ApplyTests(SynchronousTestCase):
         document = applied(Put("users", User(name="alice")))
         for change in (Put("nothing", User(name="x")), Remove("nothing", "x")):
             self.assertEqual(apply(document, change).sections, document.sections)
+
+
+class RehashTests(SynchronousTestCase):
+    def test_samePasswordInAnotherHashEndsNoSession(self) -> None:
+        document = applied(Put("users", User(name="alice", passwordHash="old")), Rehash("alice", "old", "new"))
+        alice = document.users["alice"]
+        self.assertEqual((alice.passwordHash, alice.revision, alice.credentialsRevision), ("new", 2, 1))
+
+    def test_passwordSetMeanwhileStays(self) -> None:
+        document = applied(Put("users", User(name="alice", passwordHash="set")), Rehash("alice", "old", "new"))
+        self.assertEqual((document.users["alice"].passwordHash, document.users["alice"].revision), ("set", 1))
+
+    def test_nobodyIsMadeByIt(self) -> None:
+        self.assertEqual(len(applied(Rehash("nobody", "old", "new")).users), 0)
+
+    def test_hashesAreNotShown(self) -> None:
+        self.assertNotIn("secret", repr(Rehash("alice", "secret", "secret")))
+
+    def test_isEncodedAsEveryOther(self) -> None:
+        change = Rehash("alice", "old", "new")
+        self.assertEqual(decodeChange(encodeChange(change)), change)
 
 
 class SettingsTests(SynchronousTestCase):

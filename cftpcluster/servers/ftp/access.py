@@ -116,6 +116,8 @@ async def protection(session: Session, argument: str) -> Reply:
         return Reply.of(504, "Levels are C and P")
     if level == "C" and session.options.tls == "required":
         return Reply.of(534, "Data connections must be protected")
+    # A connection that was made under the other level must not carry the data of this one.
+    session.data.close()
     session.private = level == "P"
     return Reply.of(200, f"Protection is {level}")
 

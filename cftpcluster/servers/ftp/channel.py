@@ -52,7 +52,7 @@ class DataChannel:
     :ivar client: the address that data connections may come from or go to.
     :ivar local: the address of this end of the control connection.
     :ivar bindAddress: where to listen if ``local`` is not an address of this machine; "" for all addresses.
-    :ivar private: whether data connections are to speak TLS, asked when one is made.
+    :ivar private: whether data connections are to speak TLS, asked when one is made; close the channel when it changes.
     """
 
     client: str

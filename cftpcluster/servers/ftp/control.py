@@ -68,6 +68,7 @@ class ControlConnection(Protocol, TimeoutMixin):
         self._isBusy = False
         self._isPumping = False
         self._isHeldUp = False
+        self._isPaused = False
         self._isClosing = False
         self._isLost = False
         self._securesNext = False
@@ -149,7 +150,7 @@ class ControlConnection(Protocol, TimeoutMixin):
 
     def drain(self) -> None:
         """Hang up politely: at once where nothing runs, else when the command has its answer."""
-        if not self._isBusy:
+        if not self._isBusy and not self._isClosing:
             self._endsNext = True
             self._answered(DRAINING)
 
@@ -194,28 +195,30 @@ class ControlConnection(Protocol, TimeoutMixin):
         self._pump()
 
     def _pump(self) -> None:
+        """Do what can be done now, then read on unless there is enough to do."""
         if self._isPumping:
             return
         self._isPumping = True
         try:
-            self._runWaiting()
+            self._runTurn()
         finally:
             self._isPumping = False
         if not self._isClosing:
+            self._pause(self._later is not None or self._isHeldUp or len(self._waiting) >= WAITING_LIMIT)
+
+    def _pause(self, isPaused: bool) -> None:
+        if isPaused != self._isPaused:
+            self._isPaused = isPaused
             transport: Any = self.transport
-            if self._isHeldUp or len(self._waiting) >= WAITING_LIMIT:
+            if isPaused:
                 transport.pauseProducing()
             else:
                 transport.resumeProducing()
 
-    def _runWaiting(self) -> None:
+    def _runTurn(self) -> None:
         for _ in range(TURN_COMMANDS):
-            if self._isClosing:
+            if self._isClosing or self._isHeldUp or not self._step():
                 return
-            self._readLines()
-            if self._isBusy or self._isHeldUp or not self._waiting:
-                return
-            self._start(self._waiting.popleft())
         if self._later is None:
             self._later = self._reactor.callLater(0, self._nextTurn)
 
@@ -223,17 +226,21 @@ class ControlConnection(Protocol, TimeoutMixin):
         self._later = None
         self._pump()
 
-    def _readLines(self) -> None:
-        while len(self._waiting) < WAITING_LIMIT:
-            line: bytes | LineTooLong | None
-            try:
-                line = self._lines.next()
-            except LineTooLong as error:
-                line = error
-            if line is None:
-                return
-            if not self._isAnsweredAside(line):
-                self._waiting.append(line)
+    def _step(self) -> bool:
+        """Take a line, and start a command that waits; tells whether there was anything to do."""
+        line = self._nextLine() if len(self._waiting) < WAITING_LIMIT else None
+        if line is not None and not self._isAnsweredAside(line):
+            self._waiting.append(line)
+        if self._isBusy or not self._waiting:
+            return line is not None
+        self._start(self._waiting.popleft())
+        return True
+
+    def _nextLine(self) -> bytes | LineTooLong | None:
+        try:
+            return self._lines.next()
+        except LineTooLong as error:
+            return error
 
     def _isAnsweredAside(self, line: bytes | LineTooLong) -> bool:
         """Deal with what concerns the transfer that runs; tells whether that was all."""
