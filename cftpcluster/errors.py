@@ -118,7 +118,8 @@ class Conflict(ClusterError):
     """
 
     def __init__(self, moved: Mapping[tuple[str, str], int]) -> None:
-        super().__init__(", ".join(f"{section}/{name} is at revision {revision}" for (section, name), revision in moved.items()))
+        places = (f"{section}/{name} is at revision {revision}" for (section, name), revision in moved.items())
+        super().__init__(", ".join(places))
         self.moved = dict(moved)
 
 

@@ -103,7 +103,7 @@ class IFile(Interface):
         """All that was written is on disk when it fires."""
 
     def commit() -> Deferred[None]:
-        """Close; an upload takes its place, whole and at once, and (unless the backend says ``fsync: false``) durably."""
+        """Close; an upload takes its place, whole and at once, durably unless the backend says ``fsync: false``."""
 
     def abort(keep: bool) -> Deferred[bool]:
         """Close without committing. With ``keep`` what was written of a new file stays as this owner's partial;
@@ -363,7 +363,14 @@ class IComponentFactory(IPlugin):
 
 class IBackendFactory(IComponentFactory):
     def build(
-        config: Any, *, backend: Backend, node: str, stateDirectory: str, reactor: Any, pool: ThreadPool, settings: Callable[[], Settings]
+        config: Any,
+        *,
+        backend: Backend,
+        node: str,
+        stateDirectory: str,
+        reactor: Any,
+        pool: ThreadPool,
+        settings: Callable[[], Settings],
     ) -> IBackend:
         """A running backend. ``pool`` is where blocking calls belong."""
 
