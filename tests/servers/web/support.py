@@ -129,17 +129,21 @@ class Served:
         contents: Mapping[str, bytes | None],
         options: WebOptions | None = None,
         wrap: Callable[[IFileSystem], IFileSystem] = lambda files: files,
+        checker: Any = None,
+        failureSeconds: float = 0.0,
+        capacityBytes: int = 2**28,
     ) -> Served:
         clock = Clock()
         clock.advance(1_700_000_000)
-        backend = MemoryBackend(clock, 2**28)
+        backend = MemoryBackend(clock, capacityBytes)
         fill(backend.fileSystem("", "alice", True), contents)
         users = {"alice": PASSWORD, "bob": b"bobs"}
         logins = Logins(
             lambda user, origin: wrap(backend.fileSystem("", user.name, True)),
-            SimpleChecker(users),
+            checker or SimpleChecker(users),
             documentWith(*(User(name=name) for name in users)),
             clock=clock,
+            failureSeconds=failureSeconds,
         )
         served = cls(backend, clock, logins, None)  # type: ignore[arg-type]
         served.server = webServer(
@@ -189,5 +193,7 @@ def request(method: str, path: str, body: bytes | None = None, **headers: str | 
     lines = [f"{method} {path} HTTP/1.1"]
     for name, value in named.items():
         if value is not None:
-            lines.append("".join("-" + each.lower() if each.isupper() else each for each in name) + f": {value}")
+            # Names with a hyphen are meant as they are.
+            words = name if "-" in name else "".join("-" + each.lower() if each.isupper() else each for each in name)
+            lines.append(f"{words}: {value}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
