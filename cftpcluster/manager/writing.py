@@ -136,15 +136,15 @@ class Preparation:
 
     def _problems(self, written: Written, prune: bool, document: Document) -> Iterator[Problem]:
         """What is wrong besides the form, found before any password is hashed."""
-        resolved = {one.target: Secret(b"") for one in pendingSecrets(written.objects, document)}
-        good = []
-        for one in (evolve(each, password=None) for each in written.objects):
-            try:
-                putChange(one, document, resolved)
-                good.append(one)
-            except Invalid as error:
-                yield from error.problems
-        change = toChange(evolve(written, objects=tuple(good)), document, resolved, prune)
+        resolved: dict[Target, Any] = {one.target: Secret(b"") for one in pendingSecrets(written.objects, document)}
+        # What stands for the hash of a password is what is stored now: a change of it alone has no problems.
+        resolved |= {one.target: one.present for one in pendingPasswords(written.objects, document)}
+        try:
+            change = toChange(written, document, resolved, prune)
+        except Invalid as error:
+            yield from error.problems
+            good = tuple(one for one in written.objects if _canBePut(one, document, resolved))
+            change = toChange(evolve(written, objects=good), document, resolved, prune)
         if change is not None:
             yield from located(problems(apply(document, change), change, self._kinds), written.places)
 
@@ -215,17 +215,34 @@ class Preparation:
         if change is None:
             return Prepared(None)
         expected = {target: revisionOf(document, target) for target in change.targets() if target[0] in SECTIONS}
-        changed = _told(difference(document, apply(document, change), change.targets()))
-        return Prepared(change, expected, changed, places)
+        return Prepared(change, expected, _told(change, document), places)
 
     def _inThread(self, work: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         return deferToThreadPool(self._reactor, self._pool, work, *arguments)
 
 
-def _told(differences: Sequence[Difference]) -> list[str]:
-    if len(differences) > _SHOWN_IN_FULL:
-        differences = [evolve(one, details=()) for one in differences]
-    return [str(one) for one in differences]
+def _canBePut(one: WrittenObject, document: Document, resolved: Mapping[Target, Any]) -> bool:
+    try:
+        putChange(one, document, resolved)
+    except Invalid:
+        return False
+    return True
+
+
+def _told(change: Change, before: Document) -> list[str]:
+    """What a change changes, for people."""
+    targets = dict.fromkeys(change.targets())
+    after = apply(before, change)
+    if len(targets) <= _SHOWN_IN_FULL:
+        return [str(one) for one in difference(before, after, targets)]
+    return [str(Difference(_action(target, before, after), *target)) for target in targets]
+
+
+def _action(target: Target, before: Document, after: Document) -> str:
+    section, name = target
+    if section not in SECTIONS or (name in before.sections[section] and name in after.sections[section]):
+        return "changed"
+    return "added" if name in after.sections[section] else "removed"
 
 
 # --- all problems together
