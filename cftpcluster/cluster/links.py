@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -20,10 +20,12 @@ from .publisher import Publisher
 
 log = Logger()
 
+_ONLY_HELLO = "onlyHello"
+
 
 @define(eq=False, kw_only=True)
 class Links:
-    """Builds links: :meth:`buildLink` for those that other nodes dial, :meth:`dialled` for our own.
+    """Builds links: :meth:`buildLink` for those that other nodes dial, :meth:`dialled` and :meth:`asking` for our own.
 
     :ivar hello: what this node says of itself, asked for each link.
     :ivar wallTime: seconds since the epoch.
@@ -41,16 +43,25 @@ class Links:
         """The end of a link that was dialled by ``node``, whose certificate was verified."""
         return Link(self._clock, self._wallTime, False, node, self._hello, partial(self._accept, node))
 
-    def dialled(self, node: str, follower: IFollower | None) -> Link:
+    def dialled(self, node: str, follower: IFollower) -> Link:
         """Our end of a link that we dialled, to ``node``; it may call ``follower``."""
-        methods = followerMethods(follower) if follower is not None else {}
+        methods = followerMethods(follower)
         return Link(self._clock, self._wallTime, True, node, self._hello, lambda _: methods)
 
-    def link(self, node: str) -> Link | None:
-        """The link that this node dialled, for as long as it is up."""
-        return self._byNode.get(node)
+    def asking(self, node: str) -> Link:
+        """Our end of a link to ``node`` over which nothing is said but hello."""
+        return Link(
+            self._clock,
+            self._wallTime,
+            True,
+            node,
+            lambda: evolve(self._hello(), extra={_ONLY_HELLO: True}),
+            lambda _: {},
+        )
 
     def _accept(self, node: str, link: Link) -> Mapping[str, Method]:
+        if link.peer.extra.get(_ONLY_HELLO) is True:
+            return {}
         older = self._byNode.get(node)
         self._byNode[node] = link
         if older is not None:

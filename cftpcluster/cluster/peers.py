@@ -7,11 +7,11 @@ a node asks its publisher  ``follow(epoch, revision, chainHash)``        the ans
 ..                         ``snapshotChunk(id, offset)``                 bytes
 ..                         ``propose(proposal)``                         the revision
 ..                         ``report(status)``                            nothing
-..                         ``relay(node, request)``                      the outcome
+..                         ``relay(request)``                            the outcome
 ..                         ``renewCertificate(request)``                 the certificate
 a publisher asks a node    ``deliver(entries)``                          ``[revision, chainHash]``
 ..                         ``position(epoch, revision, chainHash)``      nothing
-..                         ``perform(action, arguments)``                the outcome
+..                         ``perform(request)``                          the outcome
 ..                         ``clusterStatus(status)``                     nothing
 ========================= ============================================== ==========================================
 
@@ -96,8 +96,8 @@ class RemotePublisher:
     def relay(
         self, node: str, action: str, arguments: Mapping[str, Any], author: Author
     ) -> Deferred[Mapping[str, Any]]:
-        request = {"action": action, "arguments": arguments, "author": plainFromAuthor(author)}
-        answer = self._link.call("relay", node, plainFromOptions(request), seconds=PERFORM_SECONDS)
+        request = {"node": node, "action": action, "arguments": arguments, "author": plainFromAuthor(author)}
+        answer = self._link.call("relay", plainFromOptions(request), seconds=PERFORM_SECONDS)
         return answer.addCallback(optionsFromPlain, "outcome")
 
     def renewCertificate(self, request: bytes) -> Deferred[bytes]:
@@ -125,7 +125,8 @@ class RemoteFollower:
         return self._link.call("position", epoch, revision, chainHash).addCallback(_nothing)
 
     def perform(self, action: str, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
-        answer = self._link.call("perform", action, plainFromOptions(arguments), seconds=PERFORM_SECONDS)
+        request = {"action": action, "arguments": arguments}
+        answer = self._link.call("perform", plainFromOptions(request), seconds=PERFORM_SECONDS)
         return answer.addCallback(optionsFromPlain, "outcome")
 
     def clusterStatus(self, status: Mapping[str, Any]) -> Deferred[None]:
@@ -140,10 +141,10 @@ def publisherMethods(publisher: IPublisher, follower: IFollower, node: str, inTh
         # Where a proposal came in is known from the certificate.
         return await publisher.propose(evolve(proposal, node=node))
 
-    def relay(target: str, plain: bytes) -> Deferred[bytes]:
+    def relay(plain: bytes) -> Deferred[bytes]:
         request = optionsFromPlain(plain, "request")
         outcome = publisher.relay(
-            shortText(target, _MOST_NAME),
+            shortText(request.get("node"), _MOST_NAME),
             shortText(request.get("action"), _MOST_NAME),
             expect(request.get("arguments"), dict, "request"),
             authorFromPlain(request.get("author")),
@@ -160,7 +161,7 @@ def publisherMethods(publisher: IPublisher, follower: IFollower, node: str, inTh
         ),
         "propose": _checked(lambda plain: Deferred.fromCoroutine(propose(expect(plain, bytes, "proposal"))), 1),
         "report": _checked(lambda plain: publisher.report(optionsFromPlain(plain, "report")), 1),
-        "relay": _checked(relay, 2),
+        "relay": _checked(relay, 1),
         "renewCertificate": _checked(lambda plain: publisher.renewCertificate(_small(plain)), 1),
     }
 
@@ -168,14 +169,16 @@ def publisherMethods(publisher: IPublisher, follower: IFollower, node: str, inTh
 def followerMethods(follower: IFollower) -> Mapping[str, Method]:
     """The calls that a publisher may make to ``follower``."""
 
-    def perform(action: str, plain: bytes) -> Deferred[bytes]:
-        outcome = follower.perform(shortText(action, _MOST_NAME), optionsFromPlain(plain, "arguments"))
+    def perform(plain: bytes) -> Deferred[bytes]:
+        request = optionsFromPlain(plain, "request")
+        arguments = expect(request.get("arguments"), dict, "request")
+        outcome = follower.perform(shortText(request.get("action"), _MOST_NAME), arguments)
         return outcome.addCallback(plainFromOptions)
 
     return {
         "deliver": _checked(lambda plain: follower.deliver(entriesFromPlain(plain)).addCallback(list), 1),
         "position": _checked(lambda *position: follower.position(*_checkedPosition(*position)), 3),
-        "perform": _checked(perform, 2),
+        "perform": _checked(perform, 1),
         "clusterStatus": _checked(lambda plain: follower.clusterStatus(optionsFromPlain(plain, "status")), 1),
     }
 

@@ -26,7 +26,6 @@ from .faults import LinkLost
 from .follower import Follower
 from .link import Link
 from .links import Links
-from .messages import Hello
 from .peers import InThread, RemotePublisher
 
 log = Logger()
@@ -58,32 +57,6 @@ def peersOf(document: Document, node: str) -> list[Peer]:
     primary = document.promoted.name
     others = [Peer(name, other.address) for name, other in sorted(document.nodes.items()) if name != node]
     return sorted(others, key=lambda peer: peer.name != primary)
-
-
-async def survey(
-    dial: Dial, links: Links, peers: Sequence[Peer], seconds: float, clock: IReactorTime
-) -> dict[str, Hello]:
-    """Ask all of ``peers`` at once where their journals are; those that answer in time, by name."""
-    answers: dict[str, Hello] = {}
-
-    async def ask(peer: Peer) -> None:
-        link = cast(Link, await dial(peer, lambda name: links.dialled(name, None)))
-        try:
-            await link.whenReady()
-            answers[peer.name] = link.peer
-        finally:
-            link.close()
-
-    async def asked(peer: Peer) -> None:
-        try:
-            await Deferred.fromCoroutine(ask(peer)).addTimeout(seconds, clock)
-        except Exception as error:  # noqa: BLE001 - whatever keeps a node from answering
-            log.info("{node} did not answer: {reason!r}", node=peer.name, reason=str(error))
-
-    asking = [Deferred.fromCoroutine(asked(peer)) for peer in peers]
-    for one in asking:
-        await one
-    return answers
 
 
 @define(eq=False, kw_only=True)

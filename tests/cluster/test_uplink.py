@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.cluster.uplink import REFUSED_DELAY_SECONDS, Peer, peersOf, survey
+from cftpcluster.cluster.lookout import Lookout, isBeyond, survey
+from cftpcluster.cluster.messages import Hello
+from cftpcluster.cluster.uplink import REFUSED_DELAY_SECONDS, Peer, peersOf
 from cftpcluster.config.changes import Promote, Put, Remove
 from cftpcluster.config.document import Node
 from cftpcluster.errors import Conflict, OutcomeUnknown, PrimaryUnreachable
@@ -215,6 +218,67 @@ class DiallingTests(NetworkCase):
         )
         self.network.advance(1)
         return await asking
+
+    def lookout(self, member: Linked, heard: list[Hello]) -> Lookout:
+        """Looks for those of whom ``member`` has no link."""
+
+        def unlinked() -> list[Peer]:
+            away = {row["name"] for row in member.node.publisher.rows() if row["state"] == "disconnected"}
+            return [peer for peer in peersOf(member.node.document, member.node.name) if peer.name in away]
+
+        lookout = Lookout(
+            clock=self.clock,
+            dial=lambda peer, build: self.network.dial(member.node.name, peer, build),
+            links=member.links,
+            peers=unlinked,
+            heard=heard.append,
+        )
+        lookout.start()
+        self.addCleanup(lookout.stop)
+        return lookout
+
+    def test_supersededPrimaryHearsOfIt(self) -> None:
+        """It was cut off when another one was promoted, and nobody dials it any more."""
+        self.start(self.c)
+        heard: list[Hello] = []
+        lookout = self.lookout(self.a, heard)
+        self.network.unreachable.add("a")
+        for cable in self.network.cables:
+            cable.cut()
+        self.b.node.change(Promote(2, "b", "test --force"))
+        self.network.advance(60)
+        self.assertEqual(heard, [])
+        self.network.unreachable.clear()
+        self.network.advance(6)
+        self.assertEqual({(one.node, one.epoch, one.primary) for one in heard}, {("b", 2, "b"), ("c", 2, "b")})
+        self.assertTrue(all(isBeyond(one, self.a.node.publisher.head) for one in heard))
+        lookout.stop()
+
+    def test_linkedNodesAreLeftAlone(self) -> None:
+        self.start(self.b, self.c)
+        heard: list[Hello] = []
+        lookout = self.lookout(self.a, heard)
+        self.network.advance(30)
+        self.assertEqual((heard, len(self.network.dialled)), ([], 2))
+        lookout.stop()
+
+    def test_surveyReplacesNoLink(self) -> None:
+        self.start(self.b)
+        self.assertEqual(soon(Deferred.fromCoroutine(self.survey("b")))["a"].primary, "a")
+        self.network.advance(1)
+        self.assertEqual(len(self.network.cables), 1)
+        self.a.node.change(numbered(1))
+        self.network.flush()
+        self.assertSame(self.a, self.b)
+
+    def test_beyond(self) -> None:
+        head = self.a.node.publisher.head
+        hello = Hello.fromHead("b", head)
+        self.assertFalse(isBeyond(hello, head))
+        for changes in ({"epoch": 2, "revision": 0}, {"revision": 9}, {"chainHash": b"\1" * 32}):
+            self.assertTrue(isBeyond(evolve(hello, **changes), head), changes)
+        for changes in ({"epoch": 0, "revision": 99}, {"revision": 0, "chainHash": b"\1" * 32}):
+            self.assertFalse(isBeyond(evolve(hello, **changes), head), changes)
 
     def test_surveyDoesNotWaitForTheDead(self) -> None:
         self.network.unreachable.add("b")
