@@ -197,6 +197,7 @@ class NodeService(Service):
     _reactor: Any
     _node: Node = field(init=False)
     _terminating: bool = field(default=False, init=False)
+    _stopping: bool = field(default=False, init=False)
 
     def startService(self) -> None:
         super().startService()
@@ -238,7 +239,8 @@ class NodeService(Service):
         _ = drained.addBoth(lambda _: self._stop())
 
     def _stop(self) -> None:
-        if self._reactor.running:
+        if not self._stopping:
+            self._stopping = True
             self._reactor.stop()
 
     def stopService(self) -> Deferred[None]:
