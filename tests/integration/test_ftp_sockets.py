@@ -386,6 +386,27 @@ class ControlTests(ServerCase):
         self.assertEqual(await self.inThread(flood), [200] * 5000 + [221, 0])
 
 
+class ResumedTLSTests(ServerCase):
+    async def test_dataConnectionsResumeTheControlConnectionsSession(self) -> None:
+        """Some clients insist on it, as a proof that both ends are the same."""
+
+        def resumed(newest: ssl.TLSVersion) -> list[bool]:
+            with Talker(self.port, newest=newest).login(tls=True) as client:
+                found = []
+                for _ in range(3):
+                    data = client.connect(client.passive())
+                    assert client.say("NLST") == 150
+                    assert isinstance(client.socket, ssl.SSLSocket)
+                    secured = client.context.wrap_socket(data, session=client.socket.session)
+                    everything(secured)
+                    found.append(bool(secured.session_reused))
+                    assert client.answer() == 226
+                return found
+
+        for newest in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            self.assertEqual(await self.inThread(resumed, newest), [True, True, True], newest)
+
+
 class ImplicitTLSTests(ServerCase):
     options = FTPOptions(implicit=True, passivePorts="51000-51999")
 

@@ -12,10 +12,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from twisted.cred.error import UnauthorizedLogin
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone
-from twisted.internet.ssl import CertificateOptions, PrivateCertificate
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
@@ -25,10 +24,11 @@ from cftpcluster.files.memory import MemoryBackend
 from cftpcluster.files.paths import parse
 from cftpcluster.interfaces import IAccount, IFileSystem
 from cftpcluster.servers.ftp import FTPOptions, FTPServer
+from cftpcluster.servers.tls import ServerTLS
 from cftpcluster.vocabulary import OpenMode
 
 
-def _makeCertificate() -> CertificateOptions:
+def _makeCertificate() -> ServerTLS:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
@@ -42,11 +42,9 @@ def _makeCertificate() -> CertificateOptions:
         .not_valid_after(now + datetime.timedelta(days=1))
         .sign(key, hashes.SHA256())
     )
-    pem = certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    options: CertificateOptions = PrivateCertificate.loadPEM(pem).options()
-    return options
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return ServerTLS(certificate.public_bytes(pem), private)
 
 
 CERTIFICATE = _makeCertificate()
@@ -109,6 +107,11 @@ def makeServer(reactor: Any, users: Any, options: FTPOptions, seed: int = 1) -> 
     )
 
 
+def address(host: str, port: int) -> IPv4Address | IPv6Address:
+    """A TCP address of either family."""
+    return (IPv6Address if ":" in host else IPv4Address)("TCP", host, port)
+
+
 CLIENT = "192.0.2.7"
 SERVER = "198.51.100.1"
 
@@ -120,7 +123,7 @@ class Transport(StringTransport):
     """
 
     def __init__(self, protocol: Any, reactor: Any, client: str = CLIENT, server: str = SERVER) -> None:
-        super().__init__(IPv4Address("TCP", server, 21), IPv4Address("TCP", client, 40000), lenient=True)
+        super().__init__(address(server, 21), address(client, 40000), lenient=True)
         self.protocol = protocol
         self.reactor = reactor
         self.secured = False
@@ -173,10 +176,10 @@ class Conversation:
         self.server = makeServer(self.reactor, self.users, self.options)
         self.connect()
 
-    def connect(self, client: str = CLIENT) -> Transport:
+    def connect(self, client: str = CLIENT, server: str = SERVER) -> Transport:
         """Make another control connection, which takes the place of the one before."""
-        protocol = self.server.buildProtocol(IPv4Address("TCP", client, 40000))
-        self.control = Transport(protocol, self.reactor, client)
+        protocol = self.server.buildProtocol(address(client, 40000))
+        self.control = Transport(protocol, self.reactor, client, server)
         return self.control
 
     @property
@@ -238,7 +241,7 @@ class Conversation:
     def openData(self, client: str = CLIENT) -> Transport | None:
         """Connect to the newest passive port; ``None`` where nobody is let in."""
         _, factory, _, _ = self.reactor.tcpServers[-1]
-        protocol = factory.buildProtocol(IPv4Address("TCP", client, 40001))
+        protocol = factory.buildProtocol(address(client, 40001))
         return None if protocol is None else Transport(protocol, self.reactor, client)
 
     def data(self) -> Transport:

@@ -167,6 +167,16 @@ class TLSTests(SynchronousTestCase):
         self.assertEqual(client.codes("AUTH TLS", "PBSZ 0", "PROT P", "PROT C", "CCC"), [234, 200, 200, 534, 534])
         self.assertTrue(client.session.private)
 
+    def test_aConnectionOfTheOtherLevelIsNotUsed(self) -> None:
+        client = self.client("required")
+        client.say("AUTH TLS")
+        client.login()
+        data = client.data()
+        self.assertEqual(client.codes("PBSZ 0", "PROT P", "LIST"), [200, 200, 425])
+        client.turn()
+        self.assertTrue(data.gone)
+        self.assertEqual(data.taken(), b"")
+
     def test_otherLevelsAreRefused(self) -> None:
         client = self.client("required")
         self.assertEqual(client.codes("AUTH TLS", "PBSZ 0", "PROT S", "PROT E", "PROT X"), [234, 200, 536, 536, 504])

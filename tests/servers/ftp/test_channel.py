@@ -165,6 +165,40 @@ class PassiveTests(SynchronousTestCase):
         self.assertEqual(len(self.client.reactor.getDelayedCalls()), 2)
 
 
+class SixthVersionTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.client = Conversation()
+
+    def connect(self, client: str, server: str) -> None:
+        self.client.connect(client, server)
+        self.client.login()
+
+    def test_passive(self) -> None:
+        self.connect("2001:db8::7", "2001:db8::1")
+        self.assertEqual(self.client.codes("PASV", "EPSV 1", "EPSV 2"), [502, 522, 229])
+        self.assertEqual(self.client.reactor.tcpServers[-1][3], "2001:db8::1")
+        self.assertIsNone(self.client.openData("2001:db8::8"))
+        self.assertIsNotNone(self.client.openData("2001:db8:0::7"))
+
+    def test_active(self) -> None:
+        self.connect("2001:db8::7", "2001:db8::1")
+        self.client.put("/x", b"contents")
+        self.assertEqual(self.client.codes("PORT 192,0,2,7,15,160"), [504])
+        self.assertEqual(self.client.codes("EPRT |1|192.0.2.7|4000|", "EPRT |2|2001:db8::8|4000|"), [522, 504])
+        self.assertEqual(self.client.codes("EPRT |2|2001:db8:0:0::7|4000|", "RETR x"), [200, 150])
+        host, port, _, _, bindAddress = self.client.reactor.tcpClients[-1]
+        self.assertEqual((host, port, bindAddress), ("2001:db8::7", 4000, ("2001:db8::1", 0)))
+        self.client.turn(30)
+        self.assertEqual(codesOf(self.client.heard()), [425])
+
+    def test_theFourthInItsClothingIsTheFourth(self) -> None:
+        self.connect("::ffff:192.0.2.7", "::ffff:198.51.100.1")
+        self.assertIn("(198,51,100,1,", self.client.say("PASV"))
+        self.assertEqual(self.client.reactor.tcpServers[-1][3], SERVER)
+        self.assertIsNotNone(self.client.openData())
+        self.assertEqual(self.client.session.client, CLIENT)
+
+
 class EarlyConnectionTests(SynchronousTestCase):
     """A client may connect, send and even hang up before its command is read."""
 

@@ -91,6 +91,7 @@ class OrderTests(Case):
 
     def test_onlySoManyCommandsWait(self) -> None:
         self.client.send(b"CWD /\r\n" + b"NOOP\r\n" * (WAITING_LIMIT - 1))
+        self.client.turn()
         self.assertEqual(self.client.control.producerState, "producing")
         self.client.send(b"NOOP\r\n" * 100)
         self.assertEqual(self.client.control.producerState, "paused")
@@ -104,9 +105,11 @@ class OrderTests(Case):
     def test_aFloodLeavesOthersTheirTurn(self) -> None:
         codes = codesOf(self.client.send(b"NOOP\r\n" * 5000))
         self.assertLess(len(codes), 200)
+        self.assertEqual(self.client.control.producerState, "paused")
         for _ in range(200):
             self.client.turn()
         self.assertEqual(len(codes) + len(codesOf(self.client.heard())), 5000)
+        self.assertEqual(self.client.control.producerState, "producing")
 
     def test_whoDoesNotReadIsNotHeard(self) -> None:
         protocol = self.client.control.protocol
@@ -141,6 +144,15 @@ class TransferOrderTests(SynchronousTestCase):
         self.data.protocol.dataReceived(b"xyz")
         self.assertEqual(self.client.codes("NOOP"), [200])
         self.assertIn("STOR /new: 3 bytes", self.client.say("STAT"))
+        self.assertEqual(self.end(), [226])
+
+    def test_aFloodLeavesOthersTheirTurn(self) -> None:
+        codes = codesOf(self.client.send(b"NOOP\r\n" * 5000))
+        self.assertLess(len(codes), 200)
+        self.assertEqual(self.client.control.producerState, "paused")
+        for _ in range(100):
+            self.client.turn()
+        self.assertEqual(len(codes) + len(codesOf(self.client.heard())), 5000)
         self.assertEqual(self.end(), [226])
 
     def test_othersWait(self) -> None:
