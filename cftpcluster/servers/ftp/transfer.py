@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ...errors import FileSystemError, NotFound, OutOfSpace
+from ...errors import AlreadyExists, FileSystemError, NotFound, OutOfSpace
 from ...files import paths
 from ...files.streams import FileReceiver, FileSender
 from ...interfaces import IFile
@@ -148,17 +148,24 @@ async def _continued(session: Session, path: VirtualPath, offset: int) -> _Targe
 
 
 async def _appended(session: Session, path: VirtualPath) -> _Target:
-    for mode in (OpenMode.resume, OpenMode.inPlace):
-        try:
-            file = await session.files.open(path, mode)
-        except NotFound:
-            continue
-        try:
-            return _Target(file, (await file.stat()).size)
-        except FileSystemError:
-            await _close(file, keep=True)
-            raise
-    return _Target(await session.files.open(path, OpenMode.create), 0)
+    file = await _openToAppend(session, path)
+    try:
+        return _Target(file, (await file.stat()).size)
+    except FileSystemError:
+        await _close(file, keep=True)
+        raise
+
+
+async def _openToAppend(session: Session, path: VirtualPath) -> IFile:
+    """A partial, else a new file, else the committed one: only the last needs more than the right to upload."""
+    try:
+        return await session.files.open(path, OpenMode.resume)
+    except NotFound:
+        pass
+    try:
+        return await session.files.open(path, OpenMode.create)
+    except AlreadyExists:
+        return await session.files.open(path, OpenMode.inPlace)
 
 
 async def _upload(session: Session, verb: str, path: VirtualPath, opened: Callable[[], Awaitable[_Target]]) -> Reply:

@@ -9,8 +9,9 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.errors import OutOfSpace, QuotaExceeded, StorageFailed
+from cftpcluster.files.policy import Permitted
 from cftpcluster.servers.ftp.data import RECEIVE_BYTES
-from cftpcluster.vocabulary import OpenMode
+from cftpcluster.vocabulary import OpenMode, Permission
 
 from .support import Conversation, Transport, codesOf
 
@@ -301,6 +302,40 @@ class FailingUploadTests(Case):
         self.breakFiles(write=StorageFailed())
         self.assertEqual(self.send("STOR x", b"few"), [150, 451])
         self.assertEqual(self.client.codes("NOOP"), [200])
+
+
+class UploadOnlyTests(Case):
+    """A user who may create files, and no more."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        files = self.client.session.files
+        self.client.session.account.files = Permitted(files, frozenset({Permission.upload}))
+        self.client.put("/old", b"old")
+
+    def test_filesAreCreated(self) -> None:
+        self.assertEqual(self.send("STOR x", b"new"), [150, 226])
+        self.assertEqual(self.send("APPE y", b"new"), [150, 226])
+        self.assertEqual((self.client.get("/x"), self.client.get("/y")), (b"new", b"new"))
+
+    def test_committedFilesStayAsTheyAre(self) -> None:
+        self.assertEqual(self.send("STOR old", b"new"), [550])
+        self.assertEqual(self.send("APPE old", b"new"), [550])
+        self.client.say("REST 1")
+        self.assertEqual(self.send("STOR old", b"new"), [550])
+        self.assertEqual(self.client.get("/old"), b"old")
+
+    def test_theOwnPartialIsContinued(self) -> None:
+        self.send("STOR x", b"012", end=ConnectionLost())
+        self.client.say("REST 3")
+        self.assertEqual(self.send("STOR x", b"345", end=ConnectionLost()), [150, 426])
+        self.assertEqual(self.send("APPE x", b"678"), [150, 226])
+        self.assertEqual(self.client.get("/x"), b"012345678")
+
+    def test_nothingIsReadOrListed(self) -> None:
+        for command in ("RETR old", "LIST", "NLST", "MLSD", "LIST old"):
+            self.assertEqual(self.receive(command), ([550], b""), command)
+        self.assertEqual(self.client.codes("SIZE old", "MLST old", "STAT old", "STAT none", "DELE old"), [550] * 5)
 
 
 class SlowDiskTests(Case):
