@@ -41,5 +41,5 @@ def prefixed(path: str, problems: Iterable[Problem]) -> Iterator[Problem]:
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """``; did you mean "groups"?`` where a known word is near."""
-    near = difflib.get_close_matches(word, list(known), n=1)
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.65)
     return f"; did you mean {shown(near[0])}?" if near else ""

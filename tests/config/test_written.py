@@ -138,7 +138,7 @@ class ReadingTests(WrittenCase):
                 {"name": "d", "mounts": [{"path": "/", "backend": "f", "mode": 1}]},
             ],
             "usres": [],
-            "settings": {"drainSecond": 5, "partialSeconds": "x", "revision": 3},
+            "settings": {"drainSecond": 5, "partialSeconds": "x"},
             "keys": [],
             "groups": None,
             "listeners": [{"name": "x", "kind": "ftp", "prt": 5}],
@@ -150,7 +150,6 @@ class ReadingTests(WrittenCase):
                 'unknown key "usres"; did you mean "users"?',
                 'unknown key "keys"',
                 'settings: unknown key "drainSecond"; did you mean "drainSeconds"?',
-                'settings: unknown key "revision"',
                 'settings.partialSeconds: expected a whole number, got "x"',
                 "groups: expected a list, got null",
                 'users[0]: unknown key "nme"; did you mean "name"?',
@@ -371,7 +370,6 @@ class ExportTests(WrittenCase):
 
     @forAll(documents)
     def test_applyingAnExportOfAnyDocumentChangesNothing(self, document: Document) -> None:
-        # What is not text, the names of overridden listeners aside, and objects that cannot be written at all.
         written = readDocument(export(document))
         self.assertIsNone(toChange(written, document, {}, prune=True))
 
