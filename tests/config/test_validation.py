@@ -119,7 +119,7 @@ class ObjectTests(ValidationCase):
             ({}, "root: is required"),
             ({"root": 5}, "root: expected text, got 5"),
             ({"root": "forbidden"}, "root: must not be forbidden"),
-            ({"root": "r", "fsink": True}, 'unknown key "fsink"; did you mean "fsync"?'),
+            ({"root": "r", "fsnc": True}, 'unknown key "fsnc"; did you mean "fsync"?'),
             ({"root": "r", "sharde": True}, 'unknown key "sharde"; did you mean "shared"?'),
         ):
             self.assertEqual(
