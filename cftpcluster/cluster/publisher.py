@@ -44,7 +44,7 @@ class Publisher:
     :ivar _relay: performs an action on a node, for an author whose role is checked again.
     :ivar _renewCertificate: makes a certificate for a node (name, certificate signing request).
     :ivar _status: the cluster as ``cftpctl status`` shows it, for the followers.
-    :ivar _superseded: told when a node was seen that is in a higher epoch (epoch, name).
+    :ivar _superseded: told when a node asked to follow that is in a higher epoch (epoch, name); see :meth:`fence`.
     :ivar _changed: told when something of the nodes' status changed.
     """
 
@@ -63,6 +63,8 @@ class Publisher:
     _members: dict[str, Member] = field(factory=dict, init=False)
     _commits: Commits = field(init=False)
     _waiters: Waiters = field(init=False)
+    _fencedUntil: int = field(default=0, init=False)
+    _fencedFor: str = field(default="", init=False)
 
     def __attrs_post_init__(self) -> None:
         self._offers = SnapshotOffers(self._journal, self._clock, self._newId)
@@ -74,8 +76,26 @@ class Publisher:
 
     @property
     def isPrimary(self) -> bool:
-        """Whether the journal names this node."""
-        return self.head.document.promoted.name == self.node
+        """Whether the journal names this node, and nothing is known that speaks against it."""
+        return self.head.document.promoted.name == self.node and not self.isFenced
+
+    @property
+    def isFenced(self) -> bool:
+        """Whether it is known that another node was promoted, or may have been."""
+        return self.head.epoch < self._fencedUntil
+
+    def fence(self, epoch: int, primary: str) -> None:
+        """Another node was promoted: this one is not primary before its journal is in ``epoch``. Those who followed it
+        have to be cut off, to look for the other one.
+
+        :param primary: its name, "" while it is unknown.
+        """
+        self._fencedUntil, self._fencedFor = max(epoch, self._fencedUntil), primary
+        for member in self._members.values():
+            if member.cursor is not None:
+                member.cursor.close()
+                member.cursor = None
+        self._statusChanged()
 
     def published(self, head: Head) -> None:
         """A head is committed; called after every commit in their order, also of what came from another primary."""
@@ -221,9 +241,10 @@ class Publisher:
     def requirePrimary(self) -> None:
         """:raises NotPrimary: where this node may not append."""
         if not self.isPrimary:
-            promoted = self.head.document.promoted
-            primary = self.head.document.nodes.get(promoted.name)
-            raise NotPrimary(self.head.epoch, promoted.name, primary.address if primary is not None else "")
+            name = self._fencedFor if self.isFenced else self.head.document.promoted.name
+            primary = self.head.document.nodes.get(name)
+            epoch = max(self.head.epoch, self._fencedUntil)
+            raise NotPrimary(epoch, name, primary.address if primary is not None else "")
 
     async def follow(
         self, member: Member, follower: IFollower, epoch: int, revision: int, chainHash: bytes
@@ -232,9 +253,9 @@ class Publisher:
         if member.name not in self.head.document.nodes:
             raise Refused(f"{member.name} is not a member of this cluster")
         if epoch > self.head.epoch:
-            self._superseded(epoch, member.name)
             member.refusal = f"is in epoch {epoch}, beyond this node's {self.head.epoch}"
-            self._statusChanged()
+            self.fence(epoch, "")
+            self._superseded(epoch, member.name)
             raise NotPrimary(self.head.epoch, "", "")
         if member.cursor is not None:
             member.cursor.close()

@@ -121,6 +121,19 @@ class FollowTests(PublisherCase):
         self.assertEqual((error.epoch, error.name), (1, ""))
         self.assertEqual(self.node.superseded, [(2, "b")])
         self.assertEqual(self.row("b")["state"], "refused")
+        self.assertFalse(self.publisher.isPrimary)
+
+    def test_fencedPrimaryAppendsNothing(self) -> None:
+        """It hears of a promotion that its own journal does not know yet."""
+        follower, avatar = self.following("c")
+        self.publisher.fence(2, "b")
+        self.assertFalse(self.publisher.isPrimary)
+        error = self.failureResultOf(avatar.propose(proposal(numbered(5))), NotPrimary).value
+        self.assertEqual((error.epoch, error.name, error.address), (2, "b", "b.test"))
+        self.node.change(numbered(6))
+        self.assertEqual(follower.taken, [])
+        self.node.change(Promote(2, "a", "test --force"))
+        self.assertTrue(self.publisher.isPrimary)
 
     def test_strangerIsRefused(self) -> None:
         follower, avatar = self.attach("mallory")
