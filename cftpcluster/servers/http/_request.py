@@ -110,6 +110,8 @@ class Request(server.Request):
         self._disconnected = True
         # Before the route is cancelled, which could not tell then why.
         self._endBody(Failure(BodyCutShort()))
+        if self.producer is not None:
+            self.producer.stopProducing()
         super().connectionLost(reason)
 
     # --- the body, for routes
@@ -178,6 +180,19 @@ class Request(server.Request):
             done.callback(result)
 
     # --- the answer
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Also when the client has gone, which may happen at any moment: then the producer is stopped."""
+        if self._disconnected:
+            producer.stopProducing()
+        else:
+            super().registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        if self._disconnected:
+            self.producer = None
+        else:
+            super().unregisterProducer()
 
     def process(self) -> None:
         self.site = self.channel.site

@@ -193,9 +193,9 @@ class EndedSessions:
 
     def add(self, session: Session) -> None:
         now = self._seconds()
-        # In the order of their insertion, which is about that of their ends: the oldest ones are first.
-        for sessionId in [each for each, end in self._ended.items() if end < now]:
-            del self._ended[sessionId]
+        while self._ended and next(iter(self._ended.values())) < now:
+            # The first ones that ended are the first ones that nobody would take.
+            del self._ended[next(iter(self._ended))]
         self._ended[session.sessionId] = now + self._lifeSeconds()
 
     def has(self, session: Session) -> bool:

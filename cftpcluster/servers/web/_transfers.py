@@ -78,12 +78,8 @@ async def download(request: Any, files: IFileSystem, path: VirtualPath, now: flo
 
 
 async def _send(request: Any, opened: IFile, offset: int, length: int) -> None:
-    if request.disconnected:
-        return
-    sender = FileSender(opened, request)
-    request.notifyFinish().addErrback(lambda reason: sender.stop())
     try:
-        sent = await sender.send(offset, length)
+        sent = await FileSender(opened, request).send(offset, length)
     except Stopped:
         request.breakOff()
     except FileSystemError:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from .support import Served
+from cftpcluster.files.mounts import Mounts
+from cftpcluster.files.policy import Permitted
+from cftpcluster.files.wrappers import FileSystemWrapper
+from cftpcluster.vocabulary import Permission
+
+from .support import Answer, Served, basic, fill, parseAnswers, request
 
 FILES = "/api/v1/files"
 
@@ -52,3 +61,246 @@ class FileTests(SynchronousTestCase):
         self.assertEqual(answer.status, 401)
         self.assertEqual(answer.headers["content-type"], "application/problem+json")
         self.assertIn("Basic", answer.headers["www-authenticate"])
+
+
+class OperationTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.served = Served.of({"/a": b"one", "/b": b"two", "/sub": None, "/sub/c": b"three"})
+
+    def post(self, path: str, value: Any = None) -> Answer:
+        if value is None:
+            return self.served.ask("POST", f"{FILES}/{path}", b"")
+        return self.served.askJSON("POST", f"{FILES}/{path}", value)
+
+    def got(self, path: str) -> bytes | int:
+        answer = self.served.ask("GET", f"{FILES}/{path}")
+        return answer.body if answer.status == 200 else answer.status
+
+    def test_makeFolder(self) -> None:
+        answer = self.post("new?op=mkdir")
+        self.assertEqual((answer.status, answer.headers["location"]), (201, f"{FILES}/new/"))
+        self.assertEqual(self.served.ask("GET", f"{FILES}/new").json(), {"entries": [], "next": None})
+        self.assertEqual(self.post("new?op=mkdir").status, 409)
+        self.assertEqual(self.post("a?op=mkdir").status, 409)
+        self.assertEqual(self.post("no/where?op=mkdir").status, 409)
+        self.assertEqual(self.post("?op=mkdir").status, 409)
+
+    def test_move(self) -> None:
+        self.assertEqual(self.post("a?op=move", {"to": "/sub/new"}).status, 204)
+        self.assertEqual((self.got("a"), self.got("sub/new")), (404, b"one"))
+
+    def test_moveReplacesWhenTold(self) -> None:
+        self.assertEqual(self.post("a?op=move", {"to": "/b"}).status, 409)
+        self.assertEqual(self.post("a?op=move", {"to": "/b", "overwrite": False}).status, 409)
+        self.assertEqual((self.got("a"), self.got("b")), (b"one", b"two"))
+        self.assertEqual(self.post("a?op=move", {"to": "/b", "overwrite": True}).status, 204)
+        self.assertEqual((self.got("a"), self.got("b")), (404, b"one"))
+
+    def test_copy(self) -> None:
+        self.assertEqual(self.post("a?op=copy", {"to": "/sub/new"}).status, 204)
+        self.assertEqual((self.got("a"), self.got("sub/new")), (b"one", b"one"))
+        self.assertEqual(self.post("a?op=copy", {"to": "/b"}).status, 409)
+        self.assertEqual(self.post("a?op=copy", {"to": "/b", "overwrite": True}).status, 204)
+        self.assertEqual(self.got("b"), b"one")
+        self.assertEqual(self.post("none?op=copy", {"to": "/x"}).status, 404)
+
+    def test_copyWithoutTheStoragesHelp(self) -> None:
+        self.served = Served.of({"/a": b"one", "/b": b"two"}, wrap=FileSystemWrapper)
+        self.assertEqual(self.post("a?op=copy", {"to": "/new"}).status, 204)
+        self.assertEqual(self.post("a?op=copy", {"to": "/b"}).status, 409)
+        self.assertEqual(self.post("a?op=copy", {"to": "/b", "overwrite": True}).status, 204)
+        self.assertEqual((self.got("new"), self.got("b")), (b"one", b"one"))
+
+    def test_copyBetweenStorages(self) -> None:
+        other = Served.of({})
+
+        def wrap(files: Any) -> Any:
+            mounted = other.backend.fileSystem("", "alice", True)
+            return Mounts({(): Permitted(files, set(Permission)), ("far",): Permitted(mounted, set(Permission))})
+
+        self.served = Served.of({"/a": b"one"}, wrap=wrap)
+        self.assertEqual(self.post("a?op=move", {"to": "/far/a"}).status, 409)
+        self.assertEqual(self.post("a?op=copy", {"to": "/far/a"}).status, 204)
+        self.assertEqual((self.got("far/a"), self.got("a")), (b"one", b"one"))
+
+    def test_targetsAreStrict(self) -> None:
+        for value, expected in [
+            ({}, 422),
+            ({"to": 1}, 422),
+            ({"to": "/"}, 422),
+            ({"to": "/x/"}, 422),
+            ({"to": "/x", "toBytes": "eA=="}, 422),
+            ({"toBytes": "!"}, 422),
+            ({"to": "/x", "overwrite": "yes"}, 422),
+            ({"to": "/x", "force": True}, 422),
+            ({"to": "/x\0y"}, 400),
+            ({"to": "\ud800"}, 422),
+            ({"to": "/.cftpcluster-part-x"}, 400),
+            ({"to": "/sub/../../../x"}, 204),
+        ]:
+            self.assertEqual(self.post("a?op=move", value).status, expected, value)
+        self.assertEqual(self.got("x"), b"one")
+
+    def test_targetInBytes(self) -> None:
+        raw = base64.b64encode(b"/sub/\xff").decode()
+        self.assertEqual(self.post("a?op=move", {"toBytes": raw}).status, 204)
+        self.assertEqual(self.got("sub/%FF"), b"one")
+
+    def test_unknownOperationsAreRefused(self) -> None:
+        for path in ("a", "a?op=", "a?op=chmod", "a?op=move&op=copy", "a?op=mkdir&force=1"):
+            self.assertEqual(self.post(path, {"to": "/x"}).status, 400)
+        self.assertEqual(self.served.ask("DELETE", f"{FILES}/sub?recursive=1").status, 400)
+        self.assertEqual(self.served.ask("GET", f"{FILES}/a?limit=1").status, 400)
+
+    def test_otherMethodsAreRefused(self) -> None:
+        answer = self.served.ask("PATCH", f"{FILES}/a", b"")
+        self.assertEqual(answer.status, 405)
+        self.assertEqual(answer.headers["allow"], "DELETE, GET, HEAD, POST, PUT")
+
+    def test_deleteHoldsConditions(self) -> None:
+        tag = self.served.ask("HEAD", f"{FILES}/a").headers["etag"]
+        self.assertEqual(self.served.ask("DELETE", f"{FILES}/a", ifMatch='"other"').status, 412)
+        self.assertEqual(self.served.ask("DELETE", f"{FILES}/a", ifMatch=tag).status, 204)
+        self.assertEqual(self.served.ask("DELETE", f"{FILES}/a").status, 404)
+        self.assertEqual(self.served.ask("DELETE", f"{FILES}/a", ifMatch="*").status, 412)
+
+    def test_deleteNeedsNoSight(self) -> None:
+        self.served = Served.of({"/a": b"", "/sub": None}, wrap=lambda files: Permitted(files, {Permission.delete}))
+        self.assertEqual(self.served.ask("DELETE", f"{FILES}/a").status, 204)
+        self.assertEqual(self.served.ask("DELETE", f"{FILES}/sub").status, 204)
+
+    def test_permissions(self) -> None:
+        operations: list[tuple[str, str, Any, set[Permission]]] = [
+            ("GET", "", None, {Permission.list}),
+            ("HEAD", "a", None, {Permission.list}),
+            ("GET", "a", None, {Permission.download}),
+            ("PUT", "new", b"x", {Permission.upload}),
+            ("PUT", "a", b"x", {Permission.upload, Permission.overwrite}),
+            ("DELETE", "a", None, {Permission.delete}),
+            ("DELETE", "empty", None, {Permission.delete}),
+            ("POST", "new?op=mkdir", b"", {Permission.mkdir}),
+            ("POST", "a?op=move", {"to": "/new"}, {Permission.rename}),
+            ("POST", "a?op=move", {"to": "/b", "overwrite": True}, {Permission.rename, Permission.overwrite}),
+            ("POST", "a?op=copy", {"to": "/new"}, {Permission.download, Permission.upload}),
+            ("POST", "a?op=copy", {"to": "/b", "overwrite": True},
+             {Permission.download, Permission.upload, Permission.overwrite}),
+        ]  # fmt: skip
+        for method, path, body, needed in operations:
+            for allowed in [needed, *(set(Permission) - {each} for each in needed), set()]:
+                self.served = Served.of(
+                    {"/a": b"one", "/b": b"two", "/empty": None},
+                    wrap=lambda files, allowed=allowed: Permitted(files, allowed),
+                )
+                data = json.dumps(body).encode() if isinstance(body, dict) else body
+                kind = "application/json" if isinstance(body, dict) else None
+                answer = self.served.ask(method, f"{FILES}/{path}", data, contentType=kind)
+                if needed <= allowed:
+                    self.assertLess(answer.status, 300, (method, path, allowed))
+                else:
+                    self.assertEqual(answer.status, 403, (method, path, allowed))
+
+
+class NameTests(SynchronousTestCase):
+    def test_hostilePathsLeadNowhere(self) -> None:
+        served = Served.of(
+            {"/secret": b"secret", "/home": None, "/home/a": b"a"},
+            wrap=lambda files: served.backend.fileSystem("home", "alice", True),
+        )
+        for path in (
+            "../secret",
+            "..%2fsecret",
+            "%2e%2e/secret",
+            "%2E%2E%2Fsecret",
+            "./../secret",
+            "a/../../secret",
+            "%252e%252e/secret",
+            "..%5csecret",
+            "..;/secret",
+            "%c0%ae%c0%ae/secret",
+            "%uff0e%uff0e/secret",
+            "/secret",
+            "//secret",
+            "%2fsecret",
+            "secret%00",
+            "a%00/../../secret",
+            "....//secret",
+            "..%00/secret",
+            "x" * 300,
+            "/".join(["x" * 200] * 25),
+        ):
+            for method in ("GET", "HEAD", "DELETE", "PUT"):
+                answer = served.ask(method, f"{FILES}/{path}", b"evil" if method == "PUT" else None)
+                self.assertIn(answer.status, {400, 404, 409, 201}, (method, path))
+                self.assertNotIn(b"secret", answer.body.replace(path.encode(), b"") if method != "GET" else answer.body)
+        opened = served.backend.fileSystem("", "alice", True)
+        names = sorted(entry.name for entry in self.successResultOf(self.successResultOf(opened.list(())).next()))
+        self.assertEqual(names, ["home", "secret"])
+
+    def test_everyNameGoesThere(self) -> None:
+        names = [b"\xff\xfe", "ü ñ 文".encode(), b"%41", b"a?b#c", b"a;b=c&d", b"+ +", b"\\", b"'\"<>", b"\r\n", b"..."]
+        served = Served.of({})
+        for name in names:
+            quoted = "".join(f"%{byte:02x}" for byte in name)
+            self.assertEqual(served.ask("PUT", f"{FILES}/{quoted}", name).status, 201)
+            self.assertEqual(served.ask("GET", f"{FILES}/{quoted}").body, name)
+        entries = served.ask("GET", FILES).json()["entries"]
+        told = [
+            base64.b64decode(entry["nameBytes"]) if "nameBytes" in entry else entry["name"].encode()
+            for entry in entries
+        ]
+        self.assertEqual(told, sorted(names))
+        self.assertEqual(entries[-1]["name"], "\\xff\\xfe")
+
+    def test_rawPathsElsewhereAreJustNotThere(self) -> None:
+        served = Served.of({})
+        for path in ("/%ff", "/api/v1/filesystem/%ff", "/static/%ff", "/folders%ff"):
+            answer = served.ask("GET", path)
+            self.assertEqual((answer.status, answer.headers["content-type"]), (404, "application/problem+json"))
+
+
+class FolderTests(SynchronousTestCase):
+    def page(self, served: Served, query: str) -> tuple[list[str], Any]:
+        answer = served.ask("GET", f"{FILES}/{query}")
+        self.assertEqual(answer.status, 200, answer.body)
+        return [entry["name"] for entry in answer.json()["entries"]], answer.json()["next"]
+
+    def test_pagesMakeTheWholeFolder(self) -> None:
+        served = Served.of({f"/{number:x}": b"" for number in range(300)})
+        names, after, pages = [], "", 0
+        while after is not None:
+            some, after = self.page(served, f"?limit=7&after={after}")
+            self.assertLessEqual(len(some), 7)
+            names += some
+            pages += 1
+        self.assertEqual((names, pages), (sorted(f"{number:x}" for number in range(300)), 43))
+
+    def test_defaultLimit(self) -> None:
+        served = Served.of({})
+        fill(served.backend.fileSystem("", "bob", True), {f"/{number:05}": None for number in range(8000)})
+        names, following = self.page(served, "")
+        self.assertEqual((len(names), names[0], following), (1000, "00000", "00999"))
+        names, following = self.page(served, "?limit=100000&after=02999")
+        self.assertEqual((len(names), names[0], following), (5000, "03000", None))
+
+    def test_pagesContinueAfterRawNames(self) -> None:
+        served = Served.of({})
+        for name in ("%fe", "%ff"):
+            served.ask("PUT", f"{FILES}/{name}", b"")
+        answer = served.ask("GET", f"{FILES}/?limit=1").json()
+        self.assertEqual((answer["next"], answer["nextBytes"]), ("\\xfe", "/g=="))
+        self.assertEqual(self.page(served, "?limit=1&after=%fe"), (["\\xff"], None))
+
+    def test_badQueriesAreRefused(self) -> None:
+        served = Served.of({})
+        for query in ("limit=0", "limit=-1", "limit=x", "limit=", "limit=1&limit=2", "sort=size", "after=a&after=b"):
+            self.assertEqual(served.ask("GET", f"{FILES}/?{query}").status, 400, query)
+
+    def test_headOfAFolderHasNoBody(self) -> None:
+        served = Served.of({"/a": b""})
+        browser = served.connect()
+        browser.send(request("HEAD", FILES, authorization=basic()) + request("GET", FILES, authorization=basic()))
+        head, got = parseAnswers(browser.received(), ["HEAD", "GET"])
+        self.assertEqual((head.status, head.headers["content-length"]), (200, str(len(got.body))))
+
+    def test_filesAreNoFolders(self) -> None:
+        self.assertEqual(Served.of({"/a": b""}).ask("GET", f"{FILES}/a/b").status, 404)
