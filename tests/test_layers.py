@@ -31,13 +31,13 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"files"}), frozenset({"journal"})),
     (frozenset({"auth"}), frozenset({"observers"})),
     (frozenset({"servers"}), frozenset({"manager"}), frozenset({"cluster"})),
-    (frozenset({"node", "administration", "components", "founding", "services", "state"}),),
+    (frozenset({"node", "administration", "components", "founding", "peering", "services", "state", "status"}),),
     (frozenset({"testing"}),),
     (frozenset({"tap"}), frozenset({"cli", "commands"})),
 )
 
-#: What lies beneath its neighbours although it stands in one of them: several of them speak HTTP.
-SHARED = {"servers.http"}
+#: What lies beneath its neighbours although it stands in one of them: several of them speak HTTP and TLS.
+SHARED = {"servers.http", "servers.tls"}
 
 #: What may be imported in the named files only. A folder ends with a slash.
 WALLS: Mapping[str, frozenset[str]] = {

@@ -1,49 +1,19 @@
-"""What requests say: bodies in JSON, numbers in the query, conditions. What it is for is not known here."""
+"""What requests say beside their bodies: parameters and conditions. What it is for is not known here."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from typing import Any
 from urllib.parse import parse_qs
 
 from attrs import frozen
 
-from ..servers.http import JSON_BYTES, HTTPProblem
+from ..servers.http import HTTPProblem
 from ..vocabulary import Author
-
-OBJECT_BYTES = 256 * 1024
-"""How long an object in JSON may be; it is parsed in the reactor's thread."""
 
 _ETAG = re.compile(r'"(0|[1-9][0-9]{0,17})"')
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,256}")
-
-
-async def jsonBody(request: Any, mostBytes: int = OBJECT_BYTES) -> dict[str, Any]:
-    """The request's body, a JSON object; an absent body is an empty one."""
-    contentType = (request.getHeader("Content-Type") or "application/json").partition(";")[0].strip().lower()
-    if not (contentType == "application/json" or contentType.endswith("+json")):
-        raise HTTPProblem(415, "the body must be application/json")
-    body = await request.body(min(mostBytes, JSON_BYTES))
-    try:
-        plain = json.loads(body or b"{}", parse_constant=_refuse, object_pairs_hook=_withoutDuplicates)
-    except (ValueError, RecursionError) as error:
-        raise HTTPProblem(400, f"the body is not JSON: {error}") from None
-    if type(plain) is not dict:
-        raise HTTPProblem(400, "the body must be a JSON object")
-    return plain
-
-
-def _refuse(text: str) -> Any:
-    raise ValueError(f"{text} is not a number of JSON")
-
-
-def _withoutDuplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return made
 
 
 # --- the query

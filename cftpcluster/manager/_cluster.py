@@ -15,14 +15,14 @@ from ..config.changes import Put
 from ..config.document import NAME_PATTERN, Secret
 from ..config.written import export
 from ..interfaces import IAdministration
-from ..servers.http import HTTPProblem, encodeJSON, jsonAnswer
-from ._bodies import jsonBody, queryFlag, queryNumber, refuseOthers, requestId
+from ..servers.http import HTTPProblem, encodeJSON, jsonAnswer, jsonBody
+from ._bodies import queryFlag, queryNumber, refuseOthers, requestId
 from ._objects import MOST_WAIT_SECONDS
 from ._writes import Writes
 from .access import IsAccess, requireFull
 from .writing import Hashes, Preparation, Prepared
 
-DOCUMENT_BYTES = 128 * 1024 * 1024
+DOCUMENT_BYTES = 64 * 1024 * 1024
 """How long a document to apply may be."""
 
 TOKEN_SECONDS = 24 * 3600

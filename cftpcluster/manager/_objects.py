@@ -31,9 +31,9 @@ from ..config.document import Named
 from ..config.written import exportObject
 from ..errors import Conflict
 from ..interfaces import IAdministration
-from ..servers.http import HTTPProblem, jsonAnswer
+from ..servers.http import HTTPProblem, jsonAnswer, jsonBody
 from ..vocabulary import Author
-from ._bodies import Condition, condition, jsonBody, queryNumber, queryText, refuseOthers, requestId
+from ._bodies import Condition, condition, queryNumber, queryText, refuseOthers, requestId
 from ._writes import Writes
 from .access import IsAccess, requireFull, requireWrite
 from .writing import Preparation, Prepared
@@ -51,6 +51,9 @@ COLLECTIONS: Mapping[str, str] = {
     "nodes": "nodes",
 }
 """What URLs call the sections."""
+
+OBJECT_BYTES = 256 * 1024
+"""How long an object in JSON may be; it is parsed in the reactor's thread."""
 
 MOST_WAIT_SECONDS = 300
 _DEFAULT_LIMIT = 100
@@ -139,7 +142,7 @@ class ObjectRoutes:
 
     async def _create(self, request: Any, section: str) -> bytes:
         author = await self._mayWrite(request, section)
-        body = await jsonBody(request)
+        body = await jsonBody(request, OBJECT_BYTES)
         repeat = requestId(request, author, canonical(body))
         name = body.get("name")
         target = (section, name if isinstance(name, str) else "")
@@ -157,7 +160,7 @@ class ObjectRoutes:
 
     async def _put(self, request: Any, section: str, name: str) -> bytes:
         author = await self._mayWrite(request, section)
-        body = await jsonBody(request)
+        body = await jsonBody(request, OBJECT_BYTES)
         repeat = requestId(request, author, canonical(body))
         wanted = condition(request, body)
         return await self._write(
@@ -170,7 +173,7 @@ class ObjectRoutes:
 
     async def _patch(self, request: Any, section: str, name: str) -> bytes:
         author = await self._mayWrite(request, section)
-        patch = await jsonBody(request)
+        patch = await jsonBody(request, OBJECT_BYTES)
         repeat = requestId(request, author, canonical(patch))
         wanted = condition(request, patch)
         expected = self._expected(wanted, (section, name))

@@ -33,9 +33,9 @@ from ..servers.http import (
     basicCredentials,
     isForeign,
     jsonAnswer,
+    jsonBody,
 )
 from ..vocabulary import Author
-from ._bodies import jsonBody
 
 COOKIE = "__Host-cftpcluster-admin"
 AUDIENCE = "administration"
@@ -49,6 +49,9 @@ def requireWrite(author: Author, targets: Iterable[Target]) -> None:
         return
     if author.role != Role.users.value:
         raise Forbidden(f"role {author.role} may look only")
+    targets = list(targets)
+    if not targets:
+        raise Forbidden(f"role {author.role} may change users and groups only")
     for section, name in targets:
         if section not in _WRITTEN_BY_USERS_ROLE:
             raise Forbidden(f"role {author.role} may not change {section}" + (f"/{name}" if name else ""))
@@ -149,6 +152,9 @@ class AdministratorAccess:
         revision = self._verified.revision(name, password)
         if admin is not None and admin.enabled and revision == admin.credentialsRevision:
             return self._authorOf(request, admin)
+        return await self._verify(request, name, password)
+
+    async def _verify(self, request: Any, name: str, password: bytes) -> Author:
         try:
             author = await self._authenticate(name, password, _address(request))
         except LoginBusy:
@@ -183,7 +189,7 @@ class AdministratorAccess:
         name, password = body.get("name"), body.get("password")
         if not isinstance(name, str) or not isinstance(password, str) or body.keys() != {"name", "password"}:
             raise HTTPProblem(422, "expected name and password")
-        author = await self._byPassword(request, name, password.encode("utf-8", "surrogatepass"))
+        author = await self._verify(request, name, password.encode("utf-8", "surrogatepass"))
         session = self._sessions.start(name, self._document().admins[name].credentialsRevision)
         self._sessions.setCookie(request, session)
         return jsonAnswer(request, {"csrfToken": self._sessions.csrfToken(session), "role": author.role})

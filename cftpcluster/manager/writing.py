@@ -36,6 +36,7 @@ from ..config.written import (
 )
 from ..errors import ClusterError, Invalid
 from ..vocabulary import Problem
+from ._keys import KEYED_SECTIONS, keyProblems
 
 log = Logger()
 
@@ -147,6 +148,14 @@ class Preparation:
             change = toChange(evolve(written, objects=good), document, resolved, prune)
         if change is not None:
             yield from located(problems(apply(document, change), change, self._kinds), written.places)
+        yield from self._keyProblems(written.objects, document)
+
+    def _keyProblems(self, objects: Iterable[WrittenObject], document: Document) -> Iterator[Problem]:
+        keyed = [one for one in objects if one.section in KEYED_SECTIONS]
+        pending = {one.target: one for one in pendingSecrets(keyed, document)}
+        for one in keyed:
+            stored = document.sections[one.section].get(one.value.name)
+            yield from keyProblems(one, pending.get(one.target), stored, self._sealer().open)
 
     def _change(self, written: Written, prune: bool, document: Document, hashes: Hashes) -> Prepared:
         resolved = self._resolved(written.objects, document, hashes)
@@ -160,6 +169,10 @@ class Preparation:
         :param name: the name that it must have; ``None`` where the name is written.
         """
         one = readObject(section, plain, name=name)
+        if section in KEYED_SECTIONS:
+            found = await self._inThread(lambda: list(self._keyProblems([one], document)))
+            if found:
+                raise Invalid(found)
         hashes: Hashes = {}
         await self._hash([one], document, hashes)
         change = putChange(one, document, self._resolved([one], document, hashes))

@@ -30,6 +30,7 @@ class MemoryAdministration:
 
     :ivar proposals: what was proposed, as it came.
     :ivar refusal: what the next proposals fail with.
+    :ivar waitRefusal: what waiting fails with.
     :ivar answer: what the next proposals fire with, instead of being appended.
     :ivar beforeAppend: called before each append, such as to have another change come first.
     :ivar pending: names of nodes that are never live.
@@ -39,6 +40,7 @@ class MemoryAdministration:
     kinds: Mapping[str, Mapping[str, type]] = field(factory=dict)
     proposals: list[tuple[Change, Mapping[tuple[str, str], int], Author, str]] = field(factory=list, init=False)
     refusal: Exception | None = field(default=None, init=False)
+    waitRefusal: Exception | None = field(default=None, init=False)
     answer: Deferred[int] | None = field(default=None, init=False)
     beforeAppend: Callable[[], object] = field(default=lambda: None, init=False)
     pending: Sequence[str] = field(default=(), init=False)
@@ -119,6 +121,8 @@ class MemoryAdministration:
         }
 
     def wait(self, revision: int, allNodes: bool, seconds: float) -> Deferred[Mapping[str, Sequence[str]]]:
+        if self.waitRefusal is not None:
+            return fail(self.waitRefusal)
         live = [] if revision > self.document().revision else ["node-a"]
         return succeed({"live": live, "pending": [*({"node-a"} - {*live}), *self.pending]})
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from attrs import frozen
 
+from cftpcluster.cluster.authority import makeServiceCertificate
 from cftpcluster.cluster.tokens import JoinTokenText
 from cftpcluster.config.changes import Put
 from cftpcluster.config.document import User
 
-from .support import AdministrationTestCase
+from .support import CHAIN, AdministrationTestCase
 
 
 @frozen(kw_only=True)
@@ -85,6 +86,17 @@ class ApplyTests(AdministrationTestCase):
         )
         self.assertEqual({*errors}, {"settings.drainSeconds", "backends[0]", "certificates[0].key", "nodes[0]"})
         self.assertIn("root", errors["backends[0]"])
+
+    def test_keysThatCannotServeAreToldWithTheRest(self) -> None:
+        other = makeServiceCertificate(["localhost"], 1e9)[1].decode()
+        errors = self.errors(
+            {
+                "users": [{"name": "a", "groups": ["g"]}],
+                "certificates": [{"name": "default", "chain": CHAIN.decode(), "key": {"secret": other}}],
+                "hostKeys": [{"name": "x", "key": {"secret": "nonsense"}}],
+            }
+        )
+        self.assertEqual({*errors}, {"users[0].groups[0]", "certificates[0].key", "hostKeys[0].key"})
 
     def test_textThatIsNoDocumentIsToldWithItsPlace(self) -> None:
         self.assertIn("line 2, column 1", next(iter(self.errors("users: [\n}"))))

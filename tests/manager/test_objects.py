@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
+from cftpcluster.cluster.authority import makeServiceCertificate
 from cftpcluster.config.changes import Batch, Put, Remove
 from cftpcluster.config.document import Group, Node, User
 from cftpcluster.errors import (
@@ -144,7 +145,7 @@ class WritingTests(AdministrationTestCase):
         self.ask("PUT", "users/alice", {"password": "secret"}, status=201)
         before = self.cluster.document
         self.ask("PATCH", "users/alice", {"protocols": ["sftp"]})
-        self.ask("PATCH", "certificates/default", {"chain": CHAIN.decode() * 2})
+        self.ask("PATCH", "certificates/default", {"chain": CHAIN.decode() + "\n"})
         after = self.cluster.document
         self.assertEqual(after.users["alice"].passwordHash, before.users["alice"].passwordHash)
         self.assertEqual(after.certificates["default"].key, before.certificates["default"].key)
@@ -158,6 +159,22 @@ class WritingTests(AdministrationTestCase):
         self.assertNotIn(b"PRIVATE", document.hostKeys["other"].key.sealed)
         before = self.revision
         self.ask("PUT", "certificates/new", body)
+        self.assertEqual(self.revision, before)
+
+    def test_keysThatCannotServeAreRefused(self) -> None:
+        chain, other = CHAIN.decode(), makeServiceCertificate(["localhost"], 1e9)
+        before = self.revision
+        for path, body, place in (
+            ("certificates/default", {"chain": other[0].decode()}, "key"),
+            ("certificates/default", {"key": {"secret": other[1].decode()}}, "key"),
+            ("certificates/default", {"chain": chain + other[0].decode()}, "chain"),
+            ("certificates/default", {"key": {"secret": "nonsense"}}, "key"),
+            ("hostkeys/ed25519", {"key": {"secret": "nonsense"}}, "key"),
+            ("hostkeys/ed25519", {"key": {"secret": KEY.decode()}}, "key"),
+        ):
+            answer = self.ask("PATCH", path, body, status=422)
+            self.assertEqual([error["path"] for error in answer.json["errors"]], [place], answer.body)
+            self.assertNotIn(b"PRIVATE", answer.body)
         self.assertEqual(self.revision, before)
 
     def test_clearPasswordIsHashedOnceOnly(self) -> None:
@@ -341,6 +358,12 @@ class RefusalTests(AdministrationTestCase):
         self.cluster.node.pending = ["node-b"]
         answer = self.ask("PUT", "groups/g?wait=5", {}, status=201)
         self.assertEqual(answer.json, {"revision": self.revision, "live": ["node-a"], "pending": ["node-b"]})
+
+    def test_changeStandsWhereNobodyCanSayWhoHasIt(self) -> None:
+        self.cluster.node.waitRefusal = PrimaryUnreachable("the primary node-a cannot be reached")
+        answer = self.ask("PUT", "groups/g", {}, status=201)
+        self.assertEqual(answer.json, {"revision": self.revision, "live": [], "pending": []})
+        self.ask("GET", "wait", status=503)
 
     def test_authorIsWhoeverAsked(self) -> None:
         self.ask("PUT", "groups/g", {}, status=201)

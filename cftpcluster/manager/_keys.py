@@ -1,0 +1,57 @@
+"""Whether key material that is written can be used, before it is sealed and nobody can look at it any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
+
+from ..config.document import Certificate, HostKey
+from ..config.written import OpenSecret, PendingSecret, WrittenObject
+from ..errors import ClusterError
+from ..servers.tls import checkPair
+from ..vocabulary import Problem
+
+KEYED_SECTIONS = frozenset({"certificates", "hostKeys"})
+
+_LEAST_RSA_BITS = 2048
+
+
+def keyProblems(
+    one: WrittenObject, pending: PendingSecret | None, stored: Certificate | HostKey | None, openSecret: OpenSecret
+) -> Iterator[Problem]:
+    """What keeps a certificate or a host key from being served with. Takes its time; belongs in a thread.
+
+    :param pending: the key that is written with it.
+    :param stored: the object as it is now; its key stays where none is written.
+    """
+    try:
+        key = pending.secret if pending is not None else openSecret(stored.key) if stored is not None else None
+    except ClusterError:
+        # It is a problem of this node already, and no fault of what is written.
+        return
+    if key is None:
+        return
+    found = []
+    if isinstance(one.value, Certificate):
+        found += checkPair(one.value.chain.encode(), key)
+    elif isinstance(one.value, HostKey):
+        fault = _hostKeyFault(key)
+        found += [Problem("key", fault)] if fault else []
+    for problem in found:
+        yield Problem(f"{one.path}.{problem.path}" if one.path else problem.path, problem.message)
+
+
+def _hostKeyFault(pem: bytes) -> str | None:
+    load = load_ssh_private_key if b"BEGIN OPENSSH PRIVATE KEY" in pem else load_pem_private_key
+    try:
+        key = load(pem, None)
+    except TypeError:
+        return "is encrypted"
+    except Exception:  # noqa: BLE001 - whatever the parser of a hostile text raises; its message could show the key
+        return "is no private key in OpenSSH's format or PEM that can be read"
+    if isinstance(key, RSAPrivateKey):
+        return None if key.key_size >= _LEAST_RSA_BITS else f"an RSA key must have at least {_LEAST_RSA_BITS} bits"
+    return None if isinstance(key, Ed25519PrivateKey) else "must be an Ed25519 or RSA key"

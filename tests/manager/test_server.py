@@ -1,0 +1,42 @@
+"""The listener kind ``manager`` as whoever binds listeners sees it."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from cftpcluster.interfaces import IPrivateServer, IServer, IServerFactory
+from cftpcluster.manager import ManagerOptions, ManagerServerFactory
+from cftpcluster.testing.http import Conversation
+
+from .support import Cluster, basic
+
+
+class ServerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.cluster = Cluster()
+        self.server = self.cluster.server()
+
+    def test_interfacesAreKept(self) -> None:
+        verifyObject(IServer, self.server)
+        verifyObject(IPrivateServer, self.server)
+        factory = ManagerServerFactory(self.cluster.administration, lambda name, password, address: None)
+        verifyObject(IServerFactory, factory)
+        self.assertTrue(factory.needsTLS and self.server.implicitTLS)
+
+    def test_drainingRefusesNewRequests(self) -> None:
+        idle, other = Conversation.with_(self.server), Conversation.with_(self.server)
+        other.send(b"GET /api/v1/status HTTP/1.1\r\n")
+        drained = self.server.drain()
+        self.assertTrue(idle.closed)
+        other.send(b"Host: a\r\nAuthorization: %s\r\n\r\n" % basic("full").encode())
+        self.assertEqual([answer.status for answer in other.answers()], [503])
+        self.successResultOf(drained)
+
+    def test_disconnectEndsEveryConnection(self) -> None:
+        client = Conversation.with_(self.server)
+        self.server.disconnect()
+        self.assertTrue(client.closed)
+
+    def test_anyConfigurationIsTaken(self) -> None:
+        self.assertIsNone(self.successResultOf(self.server.reconfigure(ManagerOptions())))
