@@ -170,6 +170,40 @@ class DownloadTests(ServerCase):
         self.assertEqual(received, 64 * len(CONTENTS))
         self.assertLess(sent, 8 * 2**20)
 
+    async def test_aSlowClientIsSeenToReadOn(self) -> None:
+        """Long after everything was written to the socket; a client that reads nothing is seen to do so."""
+        await self.setUpFile(8 * len(CONTENTS))
+
+        def slow(data: socket.socket, amount: int) -> None:
+            while amount > 0:
+                amount -= len(data.recv(min(amount, 65536)))
+
+        def start() -> tuple[Talker, socket.socket]:
+            client = Talker(self.port).login()
+            port = client.passive()
+            data = socket.socket()
+            data.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            data.settimeout(SECONDS)
+            data.connect(("127.0.0.1", port))
+            client.say("RETR /x")
+            return client, data
+
+        client, data = await self.inThread(start)
+        self.addCleanup(client.__exit__)
+        self.addCleanup(data.close)
+        (control,) = self.server.connections
+        assert control.session.transfer is not None
+        connection = control.session.transfer.connection
+        assert connection is not None
+        seen = []
+        for amount in (0, 0, 500_000, 500_000, 0):
+            await self.inThread(slow, data, amount)
+            await self.pause(0.3)
+            seen.append(connection.progress())
+        self.assertEqual(
+            (seen[0] == seen[1], seen[1] == seen[2], seen[2] == seen[3], seen[3] == seen[4]), (True, False, False, True)
+        )
+
     async def test_aClientThatLeavesIsTold426(self) -> None:
         await self.setUpFile(64 * len(CONTENTS))
 

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.errors import StorageFailed
+from cftpcluster.interfaces import ILinks
 from cftpcluster.vocabulary import Entry, Kind, Stat
 
 from .support import Conversation, codesOf
@@ -122,6 +123,12 @@ class ListTests(Case):
         self.assertEqual(len(self.listed("LIST d")), 4)
         self.assertEqual(len(self.listed("MLSD d")), 4)
         self.assertEqual(self.client.say(f"SIZE d/{BAD}"), "213 0\r\n")
+
+    def test_aLinkThatLeadsNowhereHarmsNobodyElse(self) -> None:
+        self.successResultOf(ILinks(self.client.users.files()).makeSymbolicLink(("d", "link"), "/none"))
+        self.assertEqual(sorted(self.listed("NLST d")), ["d/b.txt", "d/c", "d/link"])
+        self.assertEqual(sorted(line[0] for line in self.listed("LIST d")), ["-", "-", "l"])
+        self.assertIn("type=OS.unix=symlink;", "".join(self.listed("MLSD d")))
 
     def test_aListingIsTextWhateverTheType(self) -> None:
         self.client.say("TYPE A")
