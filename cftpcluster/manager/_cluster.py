@@ -18,6 +18,7 @@ from ..interfaces import IAdministration
 from ..servers.http import HTTPProblem, encodeJSON, jsonAnswer, jsonBody
 from ._bodies import queryFlag, queryNumber, refuseOthers, requestId
 from ._objects import MOST_WAIT_SECONDS
+from ._pieces import BodySender
 from ._writes import Writes
 from .access import IsAccess, requireFull
 from .writing import Hashes, Preparation, Prepared
@@ -59,8 +60,8 @@ class ClusterRoutes:
             return await self._apply(request)
 
         @app.route("/api/v1/export", methods=["GET"])
-        async def exported(request: IRequest) -> bytes:
-            return await self._export(request)
+        async def exported(request: IRequest) -> None:
+            await self._export(request)
 
         @app.route("/api/v1/tokens/join", methods=["POST"])
         async def token(request: IRequest) -> bytes:
@@ -106,7 +107,7 @@ class ClusterRoutes:
         answer = {"revision": revision} if dryRun else await self._writes.live(revision, seconds)
         return jsonAnswer(request, {**answer, "changed": list(prepared.changed)})
 
-    async def _export(self, request: Any) -> bytes:
+    async def _export(self, request: Any) -> None:
         author = await self._access.author(request)
         refuseOthers(request, "secrets")
         secrets = queryFlag(request, "secrets")
@@ -121,7 +122,7 @@ class ClusterRoutes:
         request.setHeader(b"Content-Type", b"application/json")
         request.setHeader(b"ETag", b'"%d"' % document.revision)
         request.setHeader(b"Content-Length", b"%d" % len(body))
-        return body
+        await BodySender(request, body).send()
 
     async def _token(self, request: Any) -> bytes:
         author = await self._access.author(request)

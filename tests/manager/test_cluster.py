@@ -9,7 +9,7 @@ from attrs import frozen
 
 from cftpcluster.cluster.authority import makeServiceCertificate
 from cftpcluster.cluster.tokens import JoinTokenText
-from cftpcluster.config.changes import Put
+from cftpcluster.config.changes import Batch, Put
 from cftpcluster.config.document import User
 
 from .support import CHAIN, AdministrationTestCase
@@ -187,6 +187,41 @@ class ApplyTests(AdministrationTestCase):
         self.cluster.node.change(Put("users", User(name="alice", enabled=False)))
         self.assertEqual(ask(), first)
         self.assertFalse(self.cluster.document.users["alice"].enabled)
+
+
+class SlowReaderTests(AdministrationTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        users = (Put("users", User(name=f"user{number:05}")) for number in range(8000))
+        self.cluster.node.change(Batch(tuple(users)))
+        self.transport = self.client.transport
+        write = self.transport.write
+
+        def fullAtOnce(data: bytes) -> None:
+            write(data)
+            self.client.protocol.pauseProducing()
+
+        self.transport.write = fullAtOnce
+
+    def test_exportIsHandedOverAsItIsRead(self) -> None:
+        self.client.request("GET", "/api/v1/export")
+        first = len(self.transport.value())
+        self.assertLess(first, 100_000)
+        while not self.transport.value().endswith(b"]}\n"):
+            self.cluster.clock.advance(50)
+            self.client.protocol.resumeProducing()
+        self.assertEqual(len(self.client.answers()[0].json["users"]), 8000)
+        self.ask("GET", "status")
+
+    def test_readerThatLeavesEndsIt(self) -> None:
+        self.client.request("GET", "/api/v1/export")
+        self.client.lose()
+        self.assertEqual(self.cluster.clock.getDelayedCalls(), [])
+
+    def test_readerThatReadsNothingIsCutOff(self) -> None:
+        self.client.request("GET", "/api/v1/export")
+        self.cluster.clock.advance(61)
+        self.assertTrue(self.client.closed)
 
 
 class ClusterTests(AdministrationTestCase):
