@@ -7,7 +7,8 @@ the storage is, is not known here.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from attrs import define, field
@@ -20,7 +21,7 @@ from zope.interface import implementer
 
 from ..errors import ClusterError, DiskFull
 from ..interfaces import IJournal
-from ._fold import Kinds, followed, judged, repeated, snapshotOf
+from ._fold import ANSWER_BYTES, Kinds, bounded, followed, judged, repeated, snapshotOf
 from .entry import Entry, Head, Proposal, Snapshot
 
 P = ParamSpec("P")
@@ -63,6 +64,28 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
+@define(eq=False)
+class Tail:
+    """The newest entries, for those who follow closely: they need not wait for the thread."""
+
+    _entries: deque[Entry] = field(factory=deque, init=False)
+    _bytes: int = field(default=0, init=False)
+
+    def extend(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            self._entries.append(entry)
+            self._bytes += len(entry.body)
+        while self._bytes > ANSWER_BYTES:
+            self._bytes -= len(self._entries.popleft().body)
+
+    def reaches(self, revision: int) -> bool:
+        """Whether everything after ``revision`` is here."""
+        return bool(self._entries) and self._entries[0].revision - 1 <= revision <= self._entries[-1].revision
+
+    def since(self, revision: int) -> Iterator[Entry]:
+        return islice(self._entries, revision + 1 - self._entries[0].revision, None)
+
+
 @implementer(IJournal)
 @define(eq=False)
 class ThreadedJournal:
@@ -74,6 +97,7 @@ class ThreadedJournal:
     _pool: ThreadPool
     _stopPool: Callable[[], None]
     _head: Head = field(init=False)
+    _tail: Tail = field(factory=Tail, init=False)
     _waiting: deque[tuple[Proposal, Deferred[Head]]] = field(factory=deque, init=False)
     _closed: bool = field(default=False, init=False)
 
@@ -91,9 +115,12 @@ class ThreadedJournal:
         return answer
 
     def extend(self, entries: Sequence[Entry]) -> Deferred[Head]:
-        return self._inThread(self._extend, list(entries)).addCallback(self._publish)
+        given = list(entries)
+        return self._inThread(self._extend, given).addCallback(self._publish, given)
 
     def since(self, revision: int, limit: int) -> Deferred[Sequence[Entry]]:
+        if self._tail.reaches(revision) and not self._closed:
+            return succeed(list(bounded(self._tail.since(revision), limit)))
         return self._inThread(self._store.since, revision, limit)
 
     def find(self, requestId: str) -> Deferred[Entry | None]:
@@ -106,9 +133,10 @@ class ThreadedJournal:
         return self._inThread(lambda: snapshotOf(self._store.head))
 
     def restore(self, snapshot: Snapshot) -> Deferred[Head]:
-        return self._inThread(self._restore, snapshot).addCallback(self._publish)
+        return self._inThread(self._restore, snapshot).addCallback(self._publish, None)
 
     def compact(self, keep: int) -> Deferred[None]:
+        self._tail = Tail()
         return self._inThread(self._store.compact, keep)
 
     def check(self) -> Deferred[None]:
@@ -134,12 +162,23 @@ class ThreadedJournal:
             return _closedFailure()
         return deferToThreadPool(self._reactor, self._pool, work, *args, **kwargs)
 
-    def _publish(self, head: Head) -> Head:
+    def _publish(self, head: Head, entries: Sequence[Entry] | None) -> Head:
+        """:param entries: what led there; ``None`` where another history took this one's place."""
         self._head = head
+        if entries is None:
+            self._tail = Tail()
+        else:
+            self._tail.extend(entries)
         return head
 
-    def _answer(self, answers: Sequence[Deferred[Head]], outcomes: Sequence[Head | Failure], head: Head) -> None:
-        self._head = head
+    def _answer(
+        self,
+        answers: Sequence[Deferred[Head]],
+        outcomes: Sequence[Head | Failure],
+        head: Head,
+        entries: Sequence[Entry],
+    ) -> None:
+        self._publish(head, entries)
         for answer, outcome in zip(answers, outcomes, strict=True):
             answer.callback(outcome)
 
@@ -151,13 +190,14 @@ class ThreadedJournal:
             group.append(self._waiting.popleft())
         if not group:
             return
-        outcomes = self._outcomes([proposal for proposal, _ in group])
+        committed: list[Entry] = []
+        outcomes = self._outcomes([proposal for proposal, _ in group], committed)
         answers = [answer for _, answer in group]
-        self._reactor.callFromThread(self._answer, answers, outcomes, self._store.head)
+        self._reactor.callFromThread(self._answer, answers, outcomes, self._store.head, committed)
         self._pool.callInThread(self._maintain)
 
-    def _outcomes(self, proposals: Sequence[Proposal]) -> list[Head | Failure]:
-        """Judge each on what those before it make, and commit what is good."""
+    def _outcomes(self, proposals: Sequence[Proposal], committed: list[Entry]) -> list[Head | Failure]:
+        """Judge each on what those before it make, and commit what is good, adding it to ``committed``."""
         head = self._store.head
         entries: list[Entry] = []
         outcomes: list[Head | Failure] = []
@@ -174,10 +214,11 @@ class ThreadedJournal:
         try:
             if entries:
                 self._store.commit(entries, head)
+                committed.extend(entries)
         except DiskFull:
             if len(proposals) > 1:
                 # A smaller one may still fit.
-                return [outcome for proposal in proposals for outcome in self._outcomes([proposal])]
+                return [outcome for proposal in proposals for outcome in self._outcomes([proposal], committed)]
             return [Failure()]
         except Exception:  # noqa: BLE001 nobody may take it for done
             failure = Failure()
