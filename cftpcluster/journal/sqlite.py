@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
+from itertools import islice
 from threading import Thread
 from typing import Any, Self
 
@@ -168,14 +169,15 @@ class SQLiteStore:
 
     def since(self, revision: int, limit: int) -> Sequence[Entry]:
         requireHistory(revision, self._base)
-        with _readable(self.path):
-            return list(bounded(self._entriesAfter(revision), limit))
+        with _readable(self.path), closing(self._entriesAfter(revision)) as entries:
+            return list(bounded(entries, limit))
 
     def entry(self, revision: int) -> Entry | None:
-        with _readable(self.path):
-            return next(self._entriesAfter(revision - 1), None)
+        with _readable(self.path), closing(self._entriesAfter(revision - 1)) as entries:
+            return next(entries, None)
 
-    def _entriesAfter(self, revision: int) -> Iterator[Entry]:
+    def _entriesAfter(self, revision: int) -> Generator[Entry]:
+        """Every later entry. A reader that was left half-way would keep the log from being brought into the file."""
         for row, body, chainHash in self._connection.execute(
             "SELECT revision, body, chainHash FROM entries WHERE revision > ? ORDER BY revision", (revision,)
         ):
@@ -185,9 +187,10 @@ class SQLiteStore:
             yield entry
 
     def _snapshotAt(self, clause: str, *values: int) -> Snapshot | None:
-        return next(self._snapshots(clause, *values), None)
+        with closing(self._snapshots(clause, *values)) as snapshots:
+            return next(snapshots, None)
 
-    def _snapshots(self, clause: str, *values: int) -> Iterator[Snapshot]:
+    def _snapshots(self, clause: str, *values: int) -> Generator[Snapshot]:
         for epoch, revision, chainHash, data, sha256 in self._connection.execute(
             f"SELECT epoch, revision, chainHash, data, sha256 FROM snapshots {clause}",  # noqa: S608 our own clauses
             values,
@@ -261,8 +264,8 @@ class SQLiteStore:
             assert start is not None
             if start.revision == revision:
                 return start
-            between = (entry for entry in self._entriesAfter(start.revision) if entry.revision <= revision)
-            return snapshotOf(folded(headOf(start), between))
+            with closing(self._entriesAfter(start.revision)) as entries:
+                return snapshotOf(folded(headOf(start), islice(entries, revision - start.revision)))
 
     def close(self) -> None:
         try:
@@ -302,8 +305,8 @@ class SQLiteStore:
         try:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.Error as error:
-            if _isFull(error):
-                log.warn("{path}: no room to bring the log back into the file", path=self.path)
+            if _code(error) in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+                log.warn("{path}: the log stays beside the file for now: {error}", path=self.path, error=error)
             else:
                 raise self._fail(str(error)) from None
 
@@ -316,7 +319,7 @@ class SQLiteStore:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._rollBack()
-            if _isFull(error):
+            if _code(error) == sqlite3.SQLITE_FULL:
                 raise DiskFull(f"no room for the journal {self.path}") from None
             raise self._fail(str(error)) from None
         except BaseException:
@@ -414,7 +417,7 @@ def _readable(path: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        code = error.sqlite_errorcode & 0xFF
+        code = _code(error)
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             raise JournalLocked(f"the journal {path} is in use by another process") from None
         if code in _UNUSABLE and error.sqlite_errorcode != sqlite3.SQLITE_IOERR_SHORT_READ:
@@ -438,8 +441,10 @@ def _bytes(value: Any) -> bytes:
     return value
 
 
-def _isFull(error: sqlite3.Error) -> bool:
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) == sqlite3.SQLITE_FULL
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
 
 
 def _size(path: str) -> int:
