@@ -88,7 +88,7 @@ def addUser(
     keyFiles: tuple[str, ...],
     groups: tuple[str, ...],
     mounts: tuple[dict[str, Any], ...],
-    waitSeconds: float | None,
+    waitSeconds: float,
     asJSON: bool,
 ) -> None:
     """Add a user.
@@ -143,7 +143,7 @@ def setUser(
     keyFiles: tuple[str, ...],
     expires: str | None,
     enabled: bool | None,
-    waitSeconds: float | None,
+    waitSeconds: float,
     asJSON: bool,
 ) -> None:
     """Change a user.
@@ -175,7 +175,7 @@ def _patch(
     name: str,
     patch: dict[str, Any],
     given: dict[str, Any],
-    waitSeconds: float | None,
+    waitSeconds: float,
     asJSON: bool,
 ) -> None:
     for key in patch.keys() & given.keys():
@@ -193,7 +193,7 @@ def _switchCommand(section: Section, verb: str, enabled: bool) -> click.Command:
     @waitOption
     @jsonOption
     @passProgram
-    def switch(program: Program, name: str, waitSeconds: float | None, asJSON: bool) -> None:
+    def switch(program: Program, name: str, waitSeconds: float, asJSON: bool) -> None:
         patchObject(program, section, name, {"enabled": enabled}, waitSeconds, asJSON)
 
     return switch
@@ -222,9 +222,7 @@ _roleOption = click.Choice(["full", "users", "auditor"])
 @waitOption
 @jsonOption
 @passProgram
-def addAdmin(
-    program: Program, name: str, role: str, passwordStdin: bool, waitSeconds: float | None, asJSON: bool
-) -> None:
+def addAdmin(program: Program, name: str, role: str, passwordStdin: bool, waitSeconds: float, asJSON: bool) -> None:
     """Add an administrator.
 
     Role full may do everything, users may change users and groups, auditor may look only.
@@ -253,7 +251,7 @@ def setAdmin(
     role: str | None,
     passwordStdin: bool,
     enabled: bool | None,
-    waitSeconds: float | None,
+    waitSeconds: float,
     asJSON: bool,
 ) -> None:
     """Change an administrator.
@@ -299,7 +297,7 @@ def _certificateCommand(verb: str) -> click.Command:
     @waitOption
     @jsonOption
     @passProgram
-    def write(program: Program, name: str, chain: str, key: str, waitSeconds: float | None, asJSON: bool) -> None:
+    def write(program: Program, name: str, chain: str, key: str, waitSeconds: float, asJSON: bool) -> None:
         body = {"chain": readText(chain), "key": {"secret": readText(key)}}
         _writeWhole(program, section, name, body, adding, waitSeconds, asJSON)
 
@@ -329,7 +327,7 @@ def _hostKeyCommand(verb: str) -> click.Command:
     @waitOption
     @jsonOption
     @passProgram
-    def write(program: Program, name: str, key: str, waitSeconds: float | None, asJSON: bool) -> None:
+    def write(program: Program, name: str, key: str, waitSeconds: float, asJSON: bool) -> None:
         _writeWhole(program, section, name, {"key": {"secret": readText(key)}}, adding, waitSeconds, asJSON)
 
     return write
@@ -341,7 +339,7 @@ def _writeWhole(
     name: str,
     body: Any,
     adding: bool,
-    waitSeconds: float | None,
+    waitSeconds: float,
     asJSON: bool,
 ) -> None:
     if adding:

@@ -110,7 +110,7 @@ async def _waited(client: Client, revision: int | None, allNodes: bool, timeout:
 @waitOption
 @jsonOption
 @passProgram
-def apply(program: Program, file: str, dryRun: bool, prune: bool, waitSeconds: float | None, asJSON: bool) -> None:
+def apply(program: Program, file: str, dryRun: bool, prune: bool, waitSeconds: float, asJSON: bool) -> None:
     """Make the configuration agree with FILE (YAML or JSON; - is standard input).
 
     One revision, all or nothing; all errors are told together. An object that FILE names is replaced whole, but an

@@ -79,7 +79,7 @@ def show(program: Program, name: str, asJSON: bool) -> None:
 @waitOption
 @jsonOption
 @passProgram
-def setNode(program: Program, name: str, assignments: tuple[str, ...], waitSeconds: float | None, asJSON: bool) -> None:
+def setNode(program: Program, name: str, assignments: tuple[str, ...], waitSeconds: float, asJSON: bool) -> None:
     """Change a node's address, or what its listeners have different from others.
 
     \b
@@ -96,7 +96,7 @@ def setNode(program: Program, name: str, assignments: tuple[str, ...], waitSecon
 @waitOption
 @jsonOption
 @passProgram
-def remove(program: Program, name: str, waitSeconds: float | None, asJSON: bool) -> None:
+def remove(program: Program, name: str, waitSeconds: float, asJSON: bool) -> None:
     """Put a node out of the cluster, at once."""
     path = f"nodes/{escaped(name)}"
     answer = program.run(lambda client: client.ask("DELETE", path, {"wait": waitSeconds}))

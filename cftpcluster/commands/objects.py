@@ -147,7 +147,7 @@ def _removeCommand(section: Section) -> click.Command:
     @waitOption
     @jsonOption
     @passProgram
-    def remove(program: Program, name: str, waitSeconds: float | None, asJSON: bool) -> None:
+    def remove(program: Program, name: str, waitSeconds: float, asJSON: bool) -> None:
         path = f"{section.collection}/{escaped(name)}"
         answer = program.run(lambda client: client.ask("DELETE", path, {"wait": waitSeconds}))
         printWritten(answer, asJSON, f"{section.noun} {name} removed")
@@ -175,14 +175,14 @@ def _addCommand(section: Section) -> click.Command:
     @waitOption
     @jsonOption
     @passProgram
-    def add(program: Program, name: str, assignments: tuple[str, ...], waitSeconds: float | None, asJSON: bool) -> None:
+    def add(program: Program, name: str, assignments: tuple[str, ...], waitSeconds: float, asJSON: bool) -> None:
         body = {"name": name, **assigned(assignments)}
         addObject(program, section, body, waitSeconds, asJSON)
 
     return add
 
 
-def addObject(program: Program, section: Section, body: Any, waitSeconds: float | None, asJSON: bool) -> None:
+def addObject(program: Program, section: Section, body: Any, waitSeconds: float, asJSON: bool) -> None:
     """Create an object and tell."""
     query = {"wait": waitSeconds}
     answer = program.run(lambda client: client.ask("POST", section.collection, query, body))
@@ -202,17 +202,13 @@ def _setCommand(section: Section) -> click.Command:
     @waitOption
     @jsonOption
     @passProgram
-    def setKeys(
-        program: Program, name: str, assignments: tuple[str, ...], waitSeconds: float | None, asJSON: bool
-    ) -> None:
+    def setKeys(program: Program, name: str, assignments: tuple[str, ...], waitSeconds: float, asJSON: bool) -> None:
         patchObject(program, section, name, assigned(assignments), waitSeconds, asJSON)
 
     return setKeys
 
 
-def patchObject(
-    program: Program, section: Section, name: str, patch: Any, waitSeconds: float | None, asJSON: bool
-) -> None:
+def patchObject(program: Program, section: Section, name: str, patch: Any, waitSeconds: float, asJSON: bool) -> None:
     """Change some keys of an object and tell."""
     path, query = f"{section.collection}/{escaped(name)}", {"wait": waitSeconds}
     answer = program.run(lambda client: client.ask("PATCH", path, query, patch))

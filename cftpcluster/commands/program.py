@@ -83,6 +83,8 @@ def waitOption(function: F) -> F:
         "waitSeconds",
         type=click.FloatRange(0, 300),
         metavar="S",
+        default=2,
+        show_default=True,
         help="Wait at most S seconds until every connected node is live.",
     )(function)
 

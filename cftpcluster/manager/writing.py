@@ -20,6 +20,7 @@ from ..config.difference import Difference, difference
 from ..config.document import SECTIONS, Document, Named, Secret
 from ..config.validation import Kinds, located, problems
 from ..config.written import (
+    SECTION_ORDER,
     PendingPassword,
     PendingSecret,
     Written,
@@ -132,7 +133,7 @@ class Preparation:
             written = readDocument(_withoutFaults(plain, found))
         found += _located(found, self._problems(written, prune, document), plain)
         if found:
-            raise Invalid(found)
+            raise Invalid(sorted(found, key=_order))
         return written
 
     def _problems(self, written: Written, prune: bool, document: Document) -> Iterator[Problem]:
@@ -309,6 +310,14 @@ def _located(before: Sequence[Problem], more: Iterable[Problem], plain: Any) -> 
                 written.setdefault(one["name"], index)
         places |= {f"{section}[{index}]": f"{section}[{written[name]}]" for index, name in enumerate(kept)}
     return [Problem(_moved(problem.path, places), problem.message) for problem in more]
+
+
+def _order(problem: Problem) -> tuple[int, int]:
+    """Where a problem stands in what was written."""
+    match = _PLACE.match(problem.path)
+    if match is None or match[1] not in SECTION_ORDER:
+        return -1, 0
+    return SECTION_ORDER.index(match[1]), int(match[2])
 
 
 def _moved(path: str, places: Mapping[str, str]) -> str:

@@ -60,14 +60,14 @@ class ApplyTests(AdministrationTestCase):
     def test_allErrorsAreToldTogetherAndNothingChanges(self) -> None:
         errors = self.errors(FIVE_ERRORS)
         self.assertEqual(
-            {*errors},
-            {
+            [*errors],
+            [
                 "users[0].mounts[0].backend",
                 "users[1].enabled",
                 "users[1].name",
                 "users[2].groups[0]",
                 "listeners[0].port",
-            },
+            ],
         )
         self.assertIn('no backend named "fils"', errors["users[0].mounts[0].backend"])
 
