@@ -257,11 +257,17 @@ class Services:
         running = self._listeners[name]
         try:
             _, config = self._factory("listeners", listener)
+        except ClusterError as error:
+            self._failed("listeners", name, error)
+            return
+        try:
             await running.built.reconfigure(listener, config)
+        except Exception:  # noqa: BLE001 - it cannot become that while it runs; starting it anew says what is wrong
+            await self._listeners.pop(name).built.stop()
+            await self._startListener(name, listener)
+        else:
             running.value = listener
             self.problems.pop(f"listeners/{name}", None)
-        except Exception as error:  # noqa: BLE001 - a plug-in's fault is a problem of this listener alone
-            self._failed("listeners", name, error)
 
     async def _startListener(self, name: str, listener: Listener) -> None:
         try:
