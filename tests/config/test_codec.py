@@ -9,7 +9,7 @@ from attrs import evolve
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.config.changes import Batch, Change, MergeSettings, Promote, Put, Remove, Unknown, apply
+from cftpcluster.config.changes import Batch, Change, MergeSettings, Promote, Put, Rehash, Remove, Unknown, apply
 from cftpcluster.config.codec import canonical, decodeChange, decodeDocument, encodeChange, encodeDocument, parse
 from cftpcluster.config.document import Document, Group, HostKey, Mount, Secret, User
 from cftpcluster.errors import Invalid, NewerFormat
@@ -38,6 +38,12 @@ class RoundTripTests(SynchronousTestCase):
     def test_canonical(self, plain: Any) -> None:
         self.assertEqual(parse(canonical(plain)), plain)
         self.assertNotIn(b"\n", canonical(plain))
+
+    def test_rehash(self) -> None:
+        change = Rehash("alice", "old", "new")
+        self.assertEqual(decodeChange(encodeChange(change)), change)
+        unknown = decodeChange(b'{"format":1,"kind":"rehash","name":"alice","before":5,"after":"x"}')
+        self.assertIsInstance(unknown, Unknown)
 
     def test_nestedBatches(self) -> None:
         batch = Batch((Batch((Remove("users", "a"), Batch(()))), Promote(1, "n", "x")))

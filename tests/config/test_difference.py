@@ -72,6 +72,11 @@ class DifferenceTests(SynchronousTestCase):
         )  # fmt: skip
 
     @forAll(documents, changes)
+    def test_lookingOnlyAtWhatIsTouchedFindsTheSame(self, document: Document, change: Change) -> None:
+        after = apply(document, change)
+        self.assertEqual(difference(document, after, change.targets()), difference(document, after))
+
+    @forAll(documents, changes)
     def test_everyDocumentCanBeCompared(self, document: Document, change: Change) -> None:
         self.assertEqual(list(difference(document, document)), [])
         for one in difference(document, apply(document, change)):

@@ -6,7 +6,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.config._syntax import passwordHashFault
-from cftpcluster.config.changes import Batch, Change, MergeSettings, Promote, Put, Remove, Unknown, apply
+from cftpcluster.config.changes import Batch, Change, MergeSettings, Promote, Put, Rehash, Remove, Unknown, apply
 from cftpcluster.config.document import (
     Admin,
     Backend,
@@ -183,6 +183,12 @@ class ObjectTests(ValidationCase):
                 "sessionIdleSeconds: 1 is out of bounds: expected 60 to 31622400",
             ],
         )
+
+    def test_rehash(self) -> None:
+        self.made(Put("users", User(name="alice", passwordHash=ARGON2)))
+        self.good(Rehash("alice", ARGON2, ARGON2))
+        found = self.problems(Rehash("bob", "x", "clear"))
+        self.assertEqual(found, ['name: no user named "bob"', f"after: {passwordHashFault('clear')}"])
 
     def test_promotion(self) -> None:
         self.good(Promote(2, "node-b", "admin"))

@@ -370,6 +370,20 @@ class FullDiskTests(SQLiteCase):
         await self.assertFailure(large, DiskFull)
         self.assertEqual([(await one).revision for one in small], [1, 2])
 
+    async def test_snapshotThatDoesNotFitChangesNothing(self) -> None:
+        source = await self.openJournal(self.path + "2")
+        await source.append(putUser("large", extra={"note": "x" * 100_000}))
+        journal = await self.openJournal()
+        for name in ("alice", "bob"):
+            await journal.append(putUser(name))
+        head = await journal.head()
+        await self.inStore(journal, lambda connection: self.limitPages(connection, spare=2))
+        await self.assertFailure(journal.restore(await source.snapshot()), DiskFull)
+        self.assertEqual(await journal.head(), head)
+        await journal.check()
+        await journal.close()
+        self.assertEqual(await (await self.openJournal()).head(), head)
+
     @staticmethod
     def limitPages(connection: sqlite3.Connection, spare: int) -> None:
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
