@@ -46,6 +46,9 @@ class Patience:
 
 
 LEAST_BODY_BYTES = 4096
+LARGE_BODY_BYTES = 256 * 1024
+"""From this length on, bodies are read from the socket in pieces of this length."""
+
 _LINGER_BYTES = 1024 * 1024
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~%-]{1,253})?(:[0-9]{0,5})?")
@@ -220,8 +223,17 @@ class Channel(HTTPChannel):
 
     def continueWithBody(self, request: Any) -> None:
         """A route wants the body: the client may be waiting to hear so."""
+        if request.length is None or request.length >= LARGE_BODY_BYTES:
+            self._readLargePieces()
         if self._version == b"HTTP/1.1" and request.requestHeaders.hasHeader(b"Expect"):
             self._send100Continue()
+
+    def _readLargePieces(self) -> None:
+        """For each piece much is done whatever its size: small ones cost half as much time again."""
+        transport: Any = self.transport
+        while (beneath := getattr(transport, "transport", None)) is not None:
+            transport = beneath
+        transport.bufferSize = LARGE_BODY_BYTES
 
     def pauseBody(self) -> None:
         """Read nothing for a while; the client is not to blame for what this takes."""

@@ -44,6 +44,7 @@ class SecureTransport(StringTransport):
         self.aborting = True
 
     aborting = False
+    bufferSize = 64 * 1024
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """As a real one has it."""

@@ -371,6 +371,11 @@ class UploadTests(TransferCase):
         self.assertEqual(parseAnswers(browser.received(), ["PUT"])[0].status, 201)
         self.assertEqual(self.contents("/new"), b"x" * 8_000_000)
 
+    def test_largeBodiesAreReadInLargePieces(self) -> None:
+        large, small = (self.begin("PUT", f"{FILES}/{size}", b"x", contentLength=str(size)) for size in (10**6, 10))
+        self.assertEqual(large.transport.bufferSize, 256 * 1024)
+        self.assertEqual(small.transport.bufferSize, 64 * 1024)
+
     def test_clientThatLeavesAfterTheLastByteHasUploaded(self) -> None:
         self.held.isHolding = True
         browser = self.begin("PUT", f"{FILES}/new", b"data", contentLength="4")
