@@ -81,4 +81,8 @@ for _section in SECTIONS:
 
 def main(arguments: list[str] | None = None) -> Any:
     """The console script."""
-    return cftpctl.main(args=arguments, prog_name="cftpctl")
+    try:
+        return cftpctl.main(args=arguments, prog_name="cftpctl")
+    except Exception as error:  # noqa: BLE001 - a traceback is no answer to an operator
+        click.echo(f"cftpctl: {type(error).__name__}: {error}", err=True)
+        raise SystemExit(1) from None

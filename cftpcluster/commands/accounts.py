@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -56,6 +57,9 @@ def publicKeys(files: tuple[str, ...]) -> list[str]:
 
 
 def _password() -> str:
+    if sys.stdin.isatty():
+        # Somebody types it: it must not stay on the screen.
+        return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
     return firstLine("-").decode("utf-8", "surrogateescape")
 
 

@@ -29,6 +29,7 @@ class Program:
     def run(self, work: Callable[[Client], Awaitable[T]]) -> T:
         """Run ``work`` under the reactor, until it is done; once for each process."""
         from twisted.internet.task import react
+        from twisted.logger import globalLogBeginner
 
         from ._transport import exchangeWith
 
@@ -45,6 +46,8 @@ class Program:
             except Exception as error:  # noqa: BLE001 - a traceback is no answer to an operator
                 failures.append(Failed(f"{type(error).__name__}: {error}"))
 
+        # What goes wrong is told in one line; nothing else of it is for the operator's screen.
+        globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
         try:
             react(main)
         except SystemExit:
