@@ -31,8 +31,8 @@ def _lenientClassFactory(cls: Any, converter: cattrs.Converter) -> Hook:
         if type(value) is not dict:
             raise Wrong("a mapping", value)
         instance = structureFields(value, cls)
-        if keepsExtra and (unknown := value.keys() - known):
-            instance = attrs.evolve(instance, extra={key: value[key] for key in unknown})
+        if keepsExtra and not value.keys() <= known:
+            instance = attrs.evolve(instance, extra={key: value[key] for key in value.keys() - known})
         return instance
 
     return structureClass
@@ -65,7 +65,12 @@ def _lenientTupleFactory(cls: Any, converter: cattrs.Converter) -> Hook:
             raise Wrong("a list", value)
         return tuple([hook(one, item) for one in value])
 
-    return structureTuple
+    def structureTexts(value: Any, _: Any) -> Any:
+        if type(value) is not list or not all([type(one) is str for one in value]):
+            raise Wrong("a list of texts", value)
+        return tuple(value)
+
+    return structureTexts if item is str else structureTuple
 
 
 def _lenientSetFactory(cls: Any, converter: cattrs.Converter) -> Hook:
@@ -124,7 +129,8 @@ def structureLeniently(cls: type[T], plain: Any) -> T:
     :raises ValueError: where a value is not what this version expects.
     """
     try:
-        return _lenient.structure(plain, cls)
+        structured: T = _lenient.get_structure_hook(cls)(plain, cls)
+        return structured
     except ValueError:
         raise
     except Exception as error:

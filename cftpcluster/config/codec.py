@@ -55,7 +55,10 @@ def parse(data: bytes) -> Any:
     :raises Invalid: where the bytes are none.
     """
     try:
-        return _DECODER.decode(data.decode("utf-8"))
+        text = data.decode("utf-8")
+        plain, end = _DECODER.raw_decode(text)
+        # Canonical text ends there; only other text needs a closer look at what follows.
+        return plain if end == len(text) else _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         raise Invalid([Problem("", f"not JSON: {error}")]) from None
 
