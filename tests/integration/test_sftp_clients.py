@@ -150,6 +150,7 @@ class OpenSSHCase(SFTPCase):
 class OpenSSHTests(OpenSSHCase):
     async def test_aDaysWork(self) -> None:
         original, copy = randomFile(self.folder / "original", 1_000_003), self.folder / "copy"
+        os.utime(original, (1_000_000_000, 1_000_000_000))
         said = await self.sftp(
             "pwd",
             "mkdir work",
@@ -168,6 +169,8 @@ class OpenSSHTests(OpenSSHCase):
         self.assertIn("-rw-------", said)
         self.assertEqual(sha256(copy), sha256(original))
         self.assertEqual(await self.stored("/work/b"), original.read_bytes())
+        stat = await self.backend.fileSystem("", "other", True).stat(("work", "b"))
+        self.assertEqual(stat.modified, 1_000_000_000)
         await self.sftp("rm work/b", "rmdir work")
 
     async def test_whatFailsSaysSo(self) -> None:
@@ -219,7 +222,7 @@ class OpenSSHTests(OpenSSHCase):
         self.assertEqual(sha256(copy), sha256(original))
 
     async def test_keysAreExchangedUnderLoadInBothDirections(self) -> None:
-        original, copy = randomFile(self.folder / "original", 24 << 20), self.folder / "copy"
+        original, copy = randomFile(self.folder / "original", 6 << 20), self.folder / "copy"
         for cipher in ("aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes128-ctr"):
             await self.sftp(f"put {original} file", f"get file {copy}", RekeyLimit="2M", Ciphers=cipher)
             self.assertEqual(sha256(copy), sha256(original))
@@ -444,7 +447,7 @@ class AsyncSSHTests(SFTPCase):
 
         import asyncssh.kex
 
-        from cftpcluster.servers.ssh.transport import KEY_EXCHANGES
+        from cftpcluster.servers.ssh.negotiation import KEY_EXCHANGES
 
         for name in KEY_EXCHANGES:
             if name in asyncssh.kex.get_kex_algs():

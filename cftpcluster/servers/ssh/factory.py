@@ -23,8 +23,9 @@ from ...interfaces import IServer, IServerFactory, IValidator
 from ...networks import countedAs, parseAddress
 from ...vocabulary import Origin, Problem
 from .connection import Connection
+from .exchange import TransportOptions
 from .hostkeys import HostKeyring
-from .transport import SSHTransport, TransportOptions
+from .transport import SSHTransport
 from .userauth import UserAuthentication
 
 SHUTTING_DOWN = b"shutting down"

@@ -91,8 +91,13 @@ class OpenFile:
         cls, file: IFile, path: VirtualPath, mode: OpenMode, readable: bool, writable: bool, appends: bool
     ) -> OpenFile:
         """A file that was just opened with ``mode``."""
-        needsSize = mode is OpenMode.resume or (appends and mode is OpenMode.inPlace)
-        size = (await file.stat()).size if needsSize else 0
+        size = 0
+        if mode is OpenMode.resume or (appends and mode is OpenMode.inPlace):
+            try:
+                size = (await file.stat()).size
+            except BaseException:
+                await file.abort(True)
+                raise
         extent = Extent(size) if mode in _UPLOADS else None
         return cls(file, path, readable, writable, extent, size if appends else None)
 
@@ -125,6 +130,8 @@ class OpenFile:
         return failure
 
     async def setAttributes(self, attributes: Attributes) -> None:
+        if attributes.size is not None:
+            self.mayWrite()
         await self.file.setAttributes(attributes)
         if attributes.size is not None:
             if self.extent is not None:

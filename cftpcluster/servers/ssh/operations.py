@@ -1,57 +1,32 @@
-"""What SFTP's requests do to a file system (draft-ietf-secsh-filexfer-02, section 6; OpenSSH's PROTOCOL, section 4).
+"""What SFTP's requests do to a file system (draft-ietf-secsh-filexfer-02, section 6).
 
-A request is first read whole, which can fail without anything having happened, and becomes an :class:`Operation`; when
-it is run, and after which others, is not decided here. Knows no channel.
+A request is first read whole, which can fail without anything having happened, and becomes an operation; when that is
+run, and after which others, is not decided here. Knows no channel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 
 from ...errors import AlreadyExists, FileSystemError, IsAFolder, NotFound, PermissionDenied, Unsupported
-from ...files.paths import parse, render
-from ...interfaces import IFile, IFileSystem, ILinks, ISpaceReport
+from ...files.paths import parse
+from ...interfaces import IFile, IFileSystem, ILinks
 from ...vocabulary import Entry, Kind, OpenMode, VirtualPath
 from . import packets
-from .handles import HANDLE_LIMIT, Handles, OpenFile, OpenFolder
-from .wire import Buffer, Reader
-
-Answer: TypeAlias = tuple[Buffer, ...]
-"""A packet for the client, in parts."""
+from .extensions import Extensions
+from .handles import Handles, OpenFile, OpenFolder
+from .operation import Answer, Operation, change, later, ok, tellPath
+from .wire import Reader
 
 LARGEST_OFFSET = (1 << 63) - 1
 
 
-@frozen
-class Operation:
-    """A request that was understood.
-
-    :ivar run: do it; fires with the answer, or fails with a ``FileSystemError``.
-    :ivar looks: whether it changes nothing.
-    :ivar paths: what it concerns.
-    :ivar handle: the open file or folder that it concerns.
-    :ivar span: the part of the open file that it reads or writes.
-    :ivar answerBytes: how large its answer may become, where that is much.
-    """
-
-    run: Callable[[], Deferred[Answer]]
-    looks: bool = False
-    paths: tuple[VirtualPath, ...] = ()
-    handle: object | None = None
-    span: tuple[int, int] | None = None
-    answerBytes: int = 0
-
-
 class TooLarge(FileSystemError):
     message = "offset or size is too large"
-
-
-def _later(verb: Callable[..., Coroutine[Any, Any, Answer]], *arguments: Any) -> Callable[[], Deferred[Answer]]:
-    return lambda: Deferred.fromCoroutine(verb(*arguments))
 
 
 @define(eq=False)
@@ -66,27 +41,17 @@ class Operations:
     _handles: Handles
     _now: Callable[[], float]
     _draftLinks: bool
+    _extensions: Extensions = field(init=False)
     _links: ILinks | None = field(init=False)
-    _space: ISpaceReport | None = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._extensions = Extensions(self._files, self._handles)
         self._links = ILinks(self._files, None)
-        self._space = ISpaceReport(self._files, None)
 
     @property
     def extensions(self) -> list[tuple[bytes, bytes]]:
         """What to advertise."""
-        offered = [
-            (b"posix-rename@openssh.com", b"1"),
-            (b"fsync@openssh.com", b"1"),
-            (b"limits@openssh.com", b"1"),
-            (b"expand-path@openssh.com", b"1"),
-        ]
-        if self._space is not None:
-            offered += [(b"statvfs@openssh.com", b"2"), (b"fstatvfs@openssh.com", b"2")]
-        if self._links is not None:
-            offered.append((b"hardlink@openssh.com", b"1"))
-        return offered
+        return self._extensions.offered
 
     def read(self, type: int, requestId: int, request: Reader) -> Operation:
         """The operation that a request asks for. Fails with a ``FileSystemError``, or ``Truncated``."""
@@ -102,7 +67,7 @@ class Operations:
         # The mode that a client sends along is not used: what new files get is the administrator's choice.
         packets.readAttributes(request)
         writes = bool(flags & packets.FLAG_WRITE)
-        return Operation(_later(self._doOpen, requestId, path, flags), looks=not writes, paths=(path,))
+        return Operation(later(self._doOpen, requestId, path, flags), looks=not writes, paths=(path,))
 
     async def _doOpen(self, requestId: int, path: VirtualPath, flags: int) -> Answer:
         return (packets.handleReply(requestId, await self._handles.open(lambda: self._openedFile(path, flags))),)
@@ -153,11 +118,11 @@ class Operations:
     def _close(self, requestId: int, request: Reader) -> Operation:
         opened = self._handles.retire(request.string())
         looks = isinstance(opened, OpenFolder) or not opened.writable
-        return Operation(_later(self._doClose, requestId, opened), paths=() if looks else (opened.path,), handle=opened)
+        return Operation(later(self._doClose, requestId, opened), paths=() if looks else (opened.path,), handle=opened)
 
     async def _doClose(self, requestId: int, opened: OpenFile | OpenFolder) -> Answer:
         await self._handles.close(opened)
-        return _ok(requestId)
+        return ok(requestId)
 
     def _read(self, requestId: int, request: Reader) -> Operation:
         opened = self._handles.file(request.string())
@@ -186,29 +151,20 @@ class Operations:
 
         def run() -> Deferred[Answer]:
             written = opened.append(data) if opened.end is not None else opened.write(offset, data)
-            return written.addCallback(lambda _: _ok(requestId))
+            return written.addCallback(lambda _: ok(requestId))
 
         span = None if opened.end is not None else (offset, offset + len(data))
         return Operation(run, paths=(opened.path,), handle=opened, span=span)
-
-    def _fsync(self, requestId: int, request: Reader) -> Operation:
-        opened = self._handles.file(request.string())
-
-        async def sync() -> Answer:
-            await opened.file.sync()
-            return _ok(requestId)
-
-        return Operation(_later(sync), handle=opened)
 
     # --- attributes
 
     def _lstat(self, requestId: int, request: Reader) -> Operation:
         path = parse(request.string())
-        return Operation(_later(self._doStat, requestId, path, False), looks=True, paths=(path,))
+        return Operation(later(self._doStat, requestId, path, False), looks=True, paths=(path,))
 
     def _stat(self, requestId: int, request: Reader) -> Operation:
         path = parse(request.string())
-        return Operation(_later(self._doStat, requestId, path, True), looks=True, paths=(path,))
+        return Operation(later(self._doStat, requestId, path, True), looks=True, paths=(path,))
 
     async def _doStat(self, requestId: int, path: VirtualPath, follow: bool) -> Answer:
         return (packets.attributesReply(requestId, await self._files.stat(path, follow)),)
@@ -221,34 +177,34 @@ class Operations:
                 return await self._doStat(requestId, opened.path, True)
             return (packets.attributesReply(requestId, await opened.file.stat()),)
 
-        return Operation(_later(stat), looks=True, paths=(opened.path,), handle=opened)
+        return Operation(later(stat), looks=True, paths=(opened.path,), handle=opened)
 
     def _setstat(self, requestId: int, request: Reader) -> Operation:
         path, changes = parse(request.string()), _readChanges(request)
 
-        async def change() -> Answer:
+        async def apply() -> Answer:
             await self._files.setAttributes(path, changes)
-            return _ok(requestId)
+            return ok(requestId)
 
-        return Operation(_later(change), paths=(path,))
+        return Operation(later(apply), paths=(path,))
 
     def _fsetstat(self, requestId: int, request: Reader) -> Operation:
         opened, changes = self._handles.any(request.string()), _readChanges(request)
 
-        async def change() -> Answer:
+        async def apply() -> Answer:
             if isinstance(opened, OpenFolder):
                 await self._files.setAttributes(opened.path, changes)
             else:
                 await opened.setAttributes(changes)
-            return _ok(requestId)
+            return ok(requestId)
 
-        return Operation(_later(change), paths=(opened.path,), handle=opened)
+        return Operation(later(apply), paths=(opened.path,), handle=opened)
 
     # --- folders
 
     def _opendir(self, requestId: int, request: Reader) -> Operation:
         path = parse(request.string())
-        return Operation(_later(self._doOpendir, requestId, path), looks=True, paths=(path,))
+        return Operation(later(self._doOpendir, requestId, path), looks=True, paths=(path,))
 
     async def _doOpendir(self, requestId: int, path: VirtualPath) -> Answer:
         async def opened() -> OpenFolder:
@@ -258,7 +214,7 @@ class Operations:
 
     def _readdir(self, requestId: int, request: Reader) -> Operation:
         opened = self._handles.folder(request.string())
-        return Operation(_later(self._doReaddir, requestId, opened), handle=opened, answerBytes=packets.LONGEST_NAMES)
+        return Operation(later(self._doReaddir, requestId, opened), handle=opened, answerBytes=packets.LONGEST_NAMES)
 
     async def _doReaddir(self, requestId: int, opened: OpenFolder) -> Answer:
         entries = await opened.entries()
@@ -269,44 +225,22 @@ class Operations:
         return (packets.nameReply(requestId, names),)
 
     def _mkdir(self, requestId: int, request: Reader) -> Operation:
-        return self._change(requestId, self._files.makeDirectory, parse(request.string()))
+        return change(requestId, self._files.makeDirectory, parse(request.string()))
 
     def _rmdir(self, requestId: int, request: Reader) -> Operation:
-        return self._change(requestId, self._files.removeDirectory, parse(request.string()))
+        return change(requestId, self._files.removeDirectory, parse(request.string()))
 
     # --- names
 
     def _remove(self, requestId: int, request: Reader) -> Operation:
-        return self._change(requestId, self._files.remove, parse(request.string()))
+        return change(requestId, self._files.remove, parse(request.string()))
 
     def _rename(self, requestId: int, request: Reader) -> Operation:
-        return self._doRename(requestId, request, False)
-
-    def _posixRename(self, requestId: int, request: Reader) -> Operation:
-        return self._doRename(requestId, request, True)
-
-    def _doRename(self, requestId: int, request: Reader, overwrite: bool) -> Operation:
         old, new = parse(request.string()), parse(request.string())
-        return self._change(requestId, lambda old, new: self._files.rename(old, new, overwrite), old, new)
-
-    def _change(self, requestId: int, verb: Callable[..., Deferred[None]], *paths: VirtualPath) -> Operation:
-        async def change() -> Answer:
-            await verb(*paths)
-            return _ok(requestId)
-
-        return Operation(_later(change), paths=paths)
+        return change(requestId, lambda old, new: self._files.rename(old, new, False), old, new)
 
     def _realpath(self, requestId: int, request: Reader) -> Operation:
-        return _told(requestId, parse(request.string()))
-
-    def _expandPath(self, requestId: int, request: Reader) -> Operation:
-        text = request.string()
-        # Everybody's home is the root; the home of somebody else is nobody's business.
-        if text == b"~" or text.startswith(b"~/"):
-            text = text[1:]
-        elif text.startswith(b"~"):
-            raise NotFound
-        return _told(requestId, parse(text))
+        return tellPath(requestId, parse(request.string()))
 
     def _readlink(self, requestId: int, request: Reader) -> Operation:
         path, links = parse(request.string()), self._needLinks()
@@ -314,57 +248,21 @@ class Operations:
         async def read() -> Answer:
             return (packets.nameReply(requestId, [packets.encodeName(await links.readLink(path))]),)
 
-        return Operation(_later(read), looks=True, paths=(path,))
+        return Operation(later(read), looks=True, paths=(path,))
 
     def _symlink(self, requestId: int, request: Reader) -> Operation:
         first, second, links = request.string(), request.string(), self._needLinks()
         link, target = (first, second) if self._draftLinks else (second, first)
         text = target.decode("utf-8", "surrogateescape")
-        return self._change(requestId, lambda path: links.makeSymbolicLink(path, text), parse(link))
-
-    def _hardlink(self, requestId: int, request: Reader) -> Operation:
-        links = self._needLinks()
-        existing, path = parse(request.string()), parse(request.string())
-        return self._change(requestId, links.makeHardLink, path, existing)
+        return change(requestId, lambda path: links.makeSymbolicLink(path, text), parse(link))
 
     def _needLinks(self) -> ILinks:
         if self._links is None:
             raise Unsupported
         return self._links
 
-    # --- the storage
-
-    def _statvfs(self, requestId: int, request: Reader) -> Operation:
-        path = parse(request.string())
-        return Operation(_later(self._doStatvfs, requestId, path), looks=True, paths=(path,))
-
-    def _fstatvfs(self, requestId: int, request: Reader) -> Operation:
-        path = self._handles.any(request.string()).path
-        return Operation(_later(self._doStatvfs, requestId, path), looks=True, paths=(path,))
-
-    async def _doStatvfs(self, requestId: int, path: VirtualPath) -> Answer:
-        if self._space is None:
-            raise Unsupported
-        return (packets.extendedReply(requestId, packets.encodeSpace(await self._space.space(path))),)
-
-    def _limits(self, requestId: int, request: Reader) -> Operation:
-        answer = (packets.extendedReply(requestId, packets.encodeLimits(HANDLE_LIMIT)),)
-        return Operation(lambda: succeed(answer), looks=True)
-
     def _extended(self, requestId: int, request: Reader) -> Operation:
-        reader = _EXTENSIONS.get(request.string())
-        if reader is None:
-            raise Unsupported
-        return reader(self, requestId, request)
-
-
-def _ok(requestId: int) -> Answer:
-    return (packets.status(requestId, packets.OK),)
-
-
-def _told(requestId: int, path: VirtualPath) -> Operation:
-    answer = (packets.nameReply(requestId, [packets.encodeName(render(path))]),)
-    return Operation(lambda: succeed(answer), looks=True)
+        return self._extensions.read(requestId, request)
 
 
 def _readChanges(request: Reader) -> Any:
@@ -390,9 +288,7 @@ def _encodeSome(entries: list[Entry], now: float) -> list[bytes]:
     return names
 
 
-_Reading: TypeAlias = Callable[[Operations, int, Reader], Operation]
-
-_REQUESTS: Mapping[int, _Reading] = {
+_REQUESTS: Mapping[int, Callable[[Operations, int, Reader], Operation]] = {
     packets.OPEN: Operations._open,
     packets.CLOSE: Operations._close,
     packets.READ: Operations._read,
@@ -412,14 +308,4 @@ _REQUESTS: Mapping[int, _Reading] = {
     packets.READLINK: Operations._readlink,
     packets.SYMLINK: Operations._symlink,
     packets.EXTENDED: Operations._extended,
-}
-
-_EXTENSIONS: Mapping[bytes, _Reading] = {
-    b"posix-rename@openssh.com": Operations._posixRename,
-    b"fsync@openssh.com": Operations._fsync,
-    b"limits@openssh.com": Operations._limits,
-    b"expand-path@openssh.com": Operations._expandPath,
-    b"statvfs@openssh.com": Operations._statvfs,
-    b"fstatvfs@openssh.com": Operations._fstatvfs,
-    b"hardlink@openssh.com": Operations._hardlink,
 }

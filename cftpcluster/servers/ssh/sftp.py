@@ -22,7 +22,8 @@ from ...errors import FileSystemError
 from ...interfaces import IFileSystem
 from . import packets
 from .handles import Handles
-from .operations import Answer, Operation, Operations
+from .operation import Answer, Operation
+from .operations import Operations
 from .ordering import Order, Task
 from .wire import Reader, Truncated
 

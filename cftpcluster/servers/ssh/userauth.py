@@ -33,7 +33,7 @@ from ...events import LoginFailed, Notify
 from ...interfaces import IPasswordLogin, IPublicKeyLogin
 from ._quiet import quietLogger
 from .hostkeys import MINIMUM_RSA_BITS
-from .transport import USER_KEY_ALGORITHMS
+from .negotiation import USER_KEY_ALGORITHMS
 from .wire import Reader, boolean, names, string, uint32
 
 if TYPE_CHECKING:

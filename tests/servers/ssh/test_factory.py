@@ -159,7 +159,9 @@ class DrainTests(SynchronousTestCase):
         login = self.session()
         drained = self.site.server.drain()
         self.assertNoResult(drained)
-        self.advance(login, IDLE_SECONDS + 1)
+        self.advance(login, IDLE_SECONDS - 0.5)
+        self.assertEqual(login.client.disconnected, [])
+        self.advance(login, 1.5)
         self.assertEqual(login.client.disconnected, [(11, b"shutting down")])
         self.successResultOf(drained)
 

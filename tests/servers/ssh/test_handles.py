@@ -65,6 +65,12 @@ class RecordingFile:
         return self._do("abort", keep)
 
 
+@define(eq=False)
+class UntellingFile(RecordingFile):
+    def stat(self) -> Deferred[Stat]:
+        return fail(StorageFailed())
+
+
 class ExtentTests(SynchronousTestCase):
     @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 10)), max_size=30))
     def test_endsWhereTheFirstByteIsMissing(self, writes: list[tuple[int, int]]) -> None:
@@ -160,6 +166,17 @@ class OpenFileTests(SynchronousTestCase):
         self.successResultOf(opened.append(memoryview(b"f")))
         writes = [what[1:] for what in file.done if what[0] == "write"]
         self.assertEqual(writes, [(7, b"abc"), (10, b"de"), (2, b"f")])
+
+    def test_aFileWhoseLengthCannotBeToldIsLetGo(self) -> None:
+        file = UntellingFile()
+        d = Deferred.fromCoroutine(OpenFile.opened(file, ("f",), OpenMode.resume, False, True, False))
+        self.failureResultOf(d, StorageFailed)
+        self.assertEqual(file.done, [("abort", True)])
+
+    def test_onlyWritersChangeTheLength(self) -> None:
+        reading = OpenFile(RecordingFile(), ("f",), True, False)
+        d = Deferred.fromCoroutine(reading.setAttributes(Attributes(size=0)))
+        self.failureResultOf(d, PermissionDenied)
 
     def test_accessIsAsItWasAskedFor(self) -> None:
         opened, _ = self.opened()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -37,6 +38,11 @@ class KeyringTests(SynchronousTestCase):
         self.assertEqual(keyring.current().algorithms, [b"ssh-ed25519", b"rsa-sha2-512", b"rsa-sha2-256"])
         self.assertEqual(first.algorithms, [b"ssh-ed25519"])
         self.assertEqual(keyring.current().signer(b"rsa-sha2-256").sshType(), b"ssh-rsa")
+
+    def test_theFirstOfATypeIsUsed(self) -> None:
+        others = [pemOf(Ed25519PrivateKey.generate()) for _ in range(2)]
+        keys = HostKeyring(lambda: [pemOf(ED25519), *others]).current()
+        self.assertEqual(keys.signer(b"ssh-ed25519"), loadHostKey(pemOf(ED25519)))
 
     def test_oneBadKeyDoesNotHarmTheOthers(self) -> None:
         keyring = HostKeyring(lambda: [b"junk", pemOf(ED25519)])

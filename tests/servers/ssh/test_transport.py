@@ -12,16 +12,10 @@ from twisted.internet.address import IPv4Address
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.servers.ssh.ciphers import Clear
+from cftpcluster.servers.ssh.exchange import EXCHANGE_SECONDS
 from cftpcluster.servers.ssh.factory import SFTPOptions
-from cftpcluster.servers.ssh.transport import (
-    EXCHANGE_SECONDS,
-    FAREWELL_SECONDS,
-    KEY_EXCHANGES,
-    STRICT_CLIENT,
-    STRICT_SERVER,
-    UNREAD_LIMIT_BYTES,
-    USER_KEY_ALGORITHMS,
-)
+from cftpcluster.servers.ssh.negotiation import KEY_EXCHANGES, STRICT_CLIENT, STRICT_SERVER, USER_KEY_ALGORITHMS
+from cftpcluster.servers.ssh.transport import FAREWELL_SECONDS, UNREAD_LIMIT_BYTES
 from cftpcluster.servers.ssh.wire import Reader, names, string, uint32
 
 from .peers import ED25519, RSA, Client, Link, Site, Wire, pemOf
@@ -292,7 +286,7 @@ class RekeyTests(SynchronousTestCase):
         return site, site.connect(client), client
 
     def keysOf(self, link: Link) -> tuple[Any, Any]:
-        return link.server._sealer, link.server._opener
+        return link.server._outgoing._sealer, link.server._incoming._opener
 
     def test_theServerAsksAfterATime(self) -> None:
         site, link, client = self.connected(loginSeconds=600, rekeySeconds=60)
@@ -315,6 +309,15 @@ class RekeyTests(SynchronousTestCase):
         for _ in range(40):
             client.sendPacket(MSG_IGNORE, string(bytes(30_000)))
             link.pump()
+        self.assertIsNot(self.keysOf(link)[0], before[0])
+        self.assertEqual(client.disconnected, [])
+
+    def test_bytesOfTheServerCountToo(self) -> None:
+        _, link, client = self.connected(rekeyBytes=1 << 20)
+        before = self.keysOf(link)
+        for _ in range(40):
+            link.server.sendPacket(MSG_IGNORE, string(bytes(30_000)))
+        link.pump()
         self.assertIsNot(self.keysOf(link)[0], before[0])
         self.assertEqual(client.disconnected, [])
 
@@ -384,6 +387,8 @@ class BackPressureTests(SynchronousTestCase):
     def test_sequenceNumbersWrap(self) -> None:
         client = Client(Silent())
         link = Site().connect(client)
-        link.server.outgoingPacketSequence = client.incomingPacketSequence = 0xFFFFFFFF
+        link.server._outgoing._next = client.incomingPacketSequence = 0xFFFFFFFF
         link.server.sendPacket(MSG_IGNORE, string(b""))
-        self.assertEqual(link.server.outgoingPacketSequence, 0)
+        self.assertEqual(link.server._outgoing._next, 0)
+        link.pump()
+        self.assertEqual(client.disconnected, [])
