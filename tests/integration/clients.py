@@ -40,8 +40,7 @@ def sha256(path: Path) -> str:
 def randomFile(path: Path, size: int) -> Path:
     """Make a file of random bytes."""
     with open(path, "wb") as file:
-        for start in range(0, size, 1 << 20):
-            file.write(os.urandom(min(1 << 20, size - start)))
+        file.writelines(os.urandom(min(1 << 20, size - start)) for start in range(0, size, 1 << 20))
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from contextlib import closing
 from http.client import HTTPException
@@ -10,7 +11,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, waitFor
+from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, isListening, waitFor
 
 from .clients import Client, needs, randomFile, sha256
 
@@ -97,7 +98,7 @@ class ChangeTests(ClusterTestCase):
         self.cluster.primary.kill()
         victim.start("secondary")
         self.assertEqual(userNames(victim), {"known"})
-        self.assertEqual(victim.ctl("status")["nodes"][0]["name"], victim.ctl("status")["nodes"][0]["name"])
+        self.assertEqual(stateOf(victim, "node-a"), "disconnected")
         done = victim.run("user", "add", "refused")
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"node-a", done.stderr)
@@ -117,10 +118,9 @@ class ChangeTests(ClusterTestCase):
         acknowledged: set[str] = set()
         for round_ in range(20):
             writer = Writer(self.cluster.primary, f"round{round_}-", acknowledged)
+            enough = len(acknowledged) + 3 + round_ % 7
             writer.start()
-            waitFor(
-                "some changes acknowledged", lambda seen=len(acknowledged) + 3 + round_ % 7: len(acknowledged) >= seen
-            )
+            waitFor("some changes acknowledged", lambda enough=enough: len(acknowledged) >= enough)
             self.cluster.primary.kill()
             writer.join()
             self.cluster.primary.start("primary")
@@ -170,8 +170,6 @@ def burst(node: NodeProcess, changes: int, writers: int) -> None:
 
 class ListenerTests(ClusterTestCase):
     def test_listenerMovesWithoutTouchingOthers(self) -> None:
-        from cftpcluster.testing.processes import isListening
-
         self.cluster.primary.apply({"listeners": [{"name": "sftp", "kind": "sftp", "port": 2223}]})
         self.cluster.converged()
         for node in self.cluster.nodes.values():
@@ -180,8 +178,6 @@ class ListenerTests(ClusterTestCase):
             self.assertTrue(isListening(node.address, 2121))
 
     def test_busyPortIsAProblemAndHealsItself(self) -> None:
-        import socket
-
         node = self.cluster.secondaries[0]
         with socket.create_server((node.address, 2300)):
             self.cluster.primary.apply({"listeners": [{"name": "extra", "kind": "sftp", "port": 2300}]})
@@ -191,6 +187,11 @@ class ListenerTests(ClusterTestCase):
             self.assertEqual(node.health("/readyz/extra")[0], 503)
         waitFor("the problem is gone", lambda: not problemsOf(self.cluster.primary, node.name))
         self.assertEqual(node.health("/readyz/extra")[0], 200)
+
+
+def stateOf(asked: NodeProcess, name: str) -> str:
+    """What ``asked`` shows as the state of a node."""
+    return next(str(node["state"]) for node in asked.ctl("status")["nodes"] if node["name"] == name)
 
 
 def problemsOf(asked: NodeProcess, name: str) -> list[str]:
