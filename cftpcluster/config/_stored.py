@@ -66,7 +66,7 @@ def _lenientTupleFactory(cls: Any, converter: cattrs.Converter) -> Hook:
         return tuple([hook(one, item) for one in value])
 
     def structureTexts(value: Any, _: Any) -> Any:
-        if type(value) is not list or not all([type(one) is str for one in value]):
+        if type(value) is not list or not set(map(type, value)) <= {str}:
             raise Wrong("a list of texts", value)
         return tuple(value)
 

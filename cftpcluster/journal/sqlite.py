@@ -27,16 +27,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from ..errors import (
-    ChainMismatch,
-    ClusterError,
-    DiskFull,
-    Invalid,
-    JournalDamaged,
-    JournalLocked,
-    JournalReadOnly,
-    NewerFormat,
-)
+from ..errors import ChainMismatch, ClusterError, DiskFull, JournalDamaged, JournalReadOnly
+from ._database import blob, connect, create, readable, resultCode, upgrade
 from ._fold import START, Kinds, bounded, compactedBase, folded, headOf, requireHistory, snapshotOf
 from ._mark import Mark
 from ._proof import Stored, proved
@@ -45,29 +37,6 @@ from .entry import Entry, Head, Snapshot
 
 log = Logger()
 
-UPGRADES: Sequence[Sequence[str]] = (
-    (
-        "CREATE TABLE entries (revision INTEGER PRIMARY KEY, body BLOB NOT NULL, chainHash BLOB NOT NULL)",
-        """
-        CREATE TABLE snapshots (
-            revision INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, chainHash BLOB NOT NULL, data BLOB NOT NULL,
-            sha256 BLOB NOT NULL
-        )
-        """,
-        "CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 1), revision INTEGER NOT NULL, chainHash BLOB NOT NULL)",
-    ),
-)
-"""The statements from each version of the schema to the next; ``user_version`` is how many were applied."""
-
-_APPLICATION_ID = 0x43465450
-# Errors of the disk or of permissions, which say nothing about what is stored.
-_UNUSABLE = {
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_READONLY,
-}
 _SNAPSHOT_ENTRIES = 5000
 _SNAPSHOT_BYTES = 1024 * 1024
 _LOG_BYTES = 8 * 1024 * 1024
@@ -121,14 +90,14 @@ class SQLiteStore:
     def open(cls, path: str) -> Self:
         try:
             if not os.path.exists(path):
-                _create(path)
+                create(path)
             os.chmod(path, 0o600)
             mark = Mark.open(path + "-head")
         except OSError as error:
             raise ClusterError(f"cannot use the journal {path}: {error.strerror}") from None
         connection = None
         try:
-            connection = _connect(path)
+            connection = connect(path)
             store = cls(path, connection, mark)
             store._load()
         except BaseException:
@@ -141,8 +110,8 @@ class SQLiteStore:
     # --- proving
 
     def _load(self) -> None:
-        with _readable(self.path):
-            _upgrade(self.path, self._connection)
+        with readable(self.path):
+            upgrade(self.path, self._connection)
             self._proveStructure()
             head, requests = proved(self._stored(), self._snapshotAt("ORDER BY revision DESC LIMIT 1"))
             assert head is not None
@@ -150,7 +119,7 @@ class SQLiteStore:
             self._noteSnapshots()
 
     def check(self) -> None:
-        with _readable(self.path):
+        with readable(self.path):
             # What lies in this process's memory proves nothing about the file.
             self._connection.execute("PRAGMA shrink_memory")
             self._proveStructure()
@@ -169,11 +138,11 @@ class SQLiteStore:
 
     def since(self, revision: int, limit: int) -> Sequence[Entry]:
         requireHistory(revision, self._base)
-        with _readable(self.path), closing(self._entriesAfter(revision)) as entries:
+        with readable(self.path), closing(self._entriesAfter(revision)) as entries:
             return list(bounded(entries, limit))
 
     def entry(self, revision: int) -> Entry | None:
-        with _readable(self.path), closing(self._entriesAfter(revision - 1)) as entries:
+        with readable(self.path), closing(self._entriesAfter(revision - 1)) as entries:
             return next(entries, None)
 
     def _entriesAfter(self, revision: int) -> Generator[Entry]:
@@ -181,7 +150,7 @@ class SQLiteStore:
         for row, body, chainHash in self._connection.execute(
             "SELECT revision, body, chainHash FROM entries WHERE revision > ? ORDER BY revision", (revision,)
         ):
-            entry = Entry.fromBody(_bytes(body), _bytes(chainHash))
+            entry = Entry.fromBody(blob(body), blob(chainHash))
             if entry.revision != row:
                 raise ChainMismatch(row, f"revision {row} holds {entry.revision}")
             yield entry
@@ -195,7 +164,7 @@ class SQLiteStore:
             f"SELECT epoch, revision, chainHash, data, sha256 FROM snapshots {clause}",  # noqa: S608 our own clauses
             values,
         ):
-            yield Snapshot(epoch, revision, _bytes(chainHash), _bytes(data), _bytes(sha256))
+            yield Snapshot(epoch, revision, blob(chainHash), blob(data), blob(sha256))
 
     # --- writing
 
@@ -259,7 +228,7 @@ class SQLiteStore:
     def _snapshotFor(self, revision: int) -> Snapshot:
         if revision == self.head.revision:
             return snapshotOf(self.head)
-        with _readable(self.path):
+        with readable(self.path):
             start = self._snapshotAt("WHERE revision <= ? ORDER BY revision DESC LIMIT 1", revision)
             assert start is not None
             if start.revision == revision:
@@ -305,7 +274,7 @@ class SQLiteStore:
         try:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.Error as error:
-            if _code(error) in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            if resultCode(error) in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                 log.warn("{path}: the log stays beside the file for now: {error}", path=self.path, error=error)
             else:
                 raise self._fail(str(error)) from None
@@ -319,7 +288,7 @@ class SQLiteStore:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._rollBack()
-            if _code(error) == sqlite3.SQLITE_FULL:
+            if resultCode(error) == sqlite3.SQLITE_FULL:
                 raise DiskFull(f"no room for the journal {self.path}") from None
             raise self._fail(str(error)) from None
         except BaseException:
@@ -340,111 +309,6 @@ class SQLiteStore:
     def _fail(self, why: str) -> JournalReadOnly:
         self._failed = f"the journal {self.path} could not be written ({why}); nothing is appended until a restart"
         return JournalReadOnly(self._failed)
-
-
-# --- the file
-
-
-def _create(path: str) -> None:
-    """Make an empty journal, whole or not at all: an empty or half-made file is never taken for a new journal."""
-    if os.path.exists(path + "-wal"):
-        raise JournalDamaged(f"{path} is gone, but its log is there")
-    new = path + ".new"
-    for leftover in (new, new + "-journal"):
-        if os.path.exists(leftover):
-            os.unlink(leftover)
-    os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(new, isolation_level=None)
-    try:
-        connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
-        connection.execute("PRAGMA synchronous=EXTRA")
-        _upgrade(path, connection)
-        empty = snapshotOf(START)
-        connection.execute("BEGIN")
-        connection.execute("INSERT INTO head VALUES (1, 0, ?)", (START.chainHash,))
-        connection.execute("INSERT INTO snapshots VALUES (0, 0, ?, ?, ?)", (empty.chainHash, empty.data, empty.sha256))
-        connection.execute("COMMIT")
-    except sqlite3.Error as error:
-        raise ClusterError(f"cannot make the journal {path}: {error}") from None
-    finally:
-        connection.close()
-    os.replace(new, path)
-    folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _connect(path: str) -> sqlite3.Connection:
-    with _readable(path):
-        connection = sqlite3.connect(path, timeout=0, isolation_level=None)
-        try:
-            connection.text_factory = bytes
-            for pragma in ("locking_mode=EXCLUSIVE", "cell_size_check=ON", "trusted_schema=OFF"):
-                connection.execute(f"PRAGMA {pragma}")
-            (application,) = connection.execute("PRAGMA application_id").fetchone()
-            if application != _APPLICATION_ID:
-                raise JournalDamaged(f"{path} is not a journal: its header is damaged or of something else")
-            # Exclusive already, so that the log's index is private memory and a second process is refused at once.
-            if connection.execute("PRAGMA journal_mode=WAL").fetchone() != (b"wal",):
-                raise ClusterError(f"cannot use the journal {path}: it cannot be written")
-            for pragma in ("synchronous=FULL", "wal_autocheckpoint=0"):
-                connection.execute(f"PRAGMA {pragma}")
-            connection.execute("BEGIN EXCLUSIVE")
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-
-def _upgrade(path: str, connection: sqlite3.Connection) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(UPGRADES):
-        raise NewerFormat(f"{path} has format {version}; this version of cftpcluster knows up to {len(UPGRADES)}")
-    for number, statements in enumerate(UPGRADES[version:], version + 1):
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in statements:
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version={number}")
-        connection.execute("COMMIT")
-
-
-@contextmanager
-def _readable(path: str) -> Iterator[None]:
-    """What reading can meet, in the terms of a journal."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        code = _code(error)
-        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            raise JournalLocked(f"the journal {path} is in use by another process") from None
-        if code in _UNUSABLE and error.sqlite_errorcode != sqlite3.SQLITE_IOERR_SHORT_READ:
-            raise ClusterError(f"cannot use the journal {path}: {error}") from None
-        raise JournalDamaged(f"{path}: {error}") from None
-    except sqlite3.Error as error:
-        raise JournalDamaged(f"{path}: {error}") from None
-    except ChainMismatch as error:
-        raise JournalDamaged(f"{path}: {error}") from None
-    except (Invalid, _NotBytes) as error:
-        raise JournalDamaged(f"{path}: {error}") from None
-
-
-class _NotBytes(Exception):
-    """A column holds what nobody stored."""
-
-
-def _bytes(value: Any) -> bytes:
-    if not isinstance(value, bytes):
-        raise _NotBytes("an entry or snapshot is not stored as bytes")
-    return value
-
-
-def _code(error: sqlite3.Error) -> int:
-    """SQLite's primary result code."""
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF
 
 
 def _size(path: str) -> int:
