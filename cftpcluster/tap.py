@@ -7,6 +7,7 @@ standard error); what a node does is :mod:`cftpcluster.node`'s.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import re
 import resource
@@ -175,6 +176,16 @@ def _defaultRouteAddress() -> str:
     return "127.0.0.1"
 
 
+GARBAGE_THRESHOLDS = (50_000, 20, 100)
+"""A large document is millions of objects that live long; looking for cycles among them stops everything else."""
+
+
+def _settleMemory() -> None:
+    """What lives now lives as long as the process: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
 def _raiseDescriptorLimit() -> None:
     """Every connection and every open file takes a descriptor; the soft limit is there for programs that use select."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -210,9 +221,11 @@ class NodeService(Service):
 
     def _run(self) -> None:
         _raiseDescriptorLimit()
+        gc.set_threshold(*GARBAGE_THRESHOLDS)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
-        _ = self._node.start().addErrback(self._failed)
+        started = self._node.start().addCallback(lambda _: _settleMemory())
+        _ = started.addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
         if failure.check(ClusterError):
