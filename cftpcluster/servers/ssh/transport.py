@@ -310,6 +310,9 @@ class SSHTransport(KeyExchanging):
 
     def _transportMessage(self, number: int, payload: memoryview) -> None:
         if number == MSG_KEXINIT:
+            if self._keyed and self.avatar is None and not self._exchangeBlocks:
+                # New keys cost much more time here than there; strangers get them once.
+                raise ProtocolError("log in first")
             self.ssh_KEXINIT(payload.tobytes())
         elif number == MSG_KEXDH_INIT and self._expected == number:
             self._keyExchangeInit(payload.tobytes())

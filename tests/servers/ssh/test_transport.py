@@ -19,6 +19,7 @@ from cftpcluster.servers.ssh.transport import FAREWELL_SECONDS, UNREAD_LIMIT_BYT
 from cftpcluster.servers.ssh.wire import Reader, names, string, uint32
 
 from .peers import ED25519, RSA, Client, Link, Site, Wire, pemOf
+from .test_userauth import LogIn
 
 
 class Silent(SSHService):
@@ -282,14 +283,17 @@ class TimeTests(SynchronousTestCase):
 
 class RekeyTests(SynchronousTestCase):
     def connected(self, **options: Any) -> tuple[Site, Link, Client]:
-        site, client = Site(SFTPOptions(**options)), Client(Silent())
-        return site, site.connect(client), client
+        """A client that is logged in."""
+        site = Site(SFTPOptions(**options))
+        login = LogIn(site)
+        login.password(b"secret")
+        return site, login.link, login.client
 
     def keysOf(self, link: Link) -> tuple[Any, Any]:
         return link.server._outgoing._sealer, link.server._incoming._opener
 
     def test_theServerAsksAfterATime(self) -> None:
-        site, link, client = self.connected(loginSeconds=600, rekeySeconds=60)
+        site, link, client = self.connected(keepAliveSeconds=0, rekeySeconds=60)
         before = self.keysOf(link)
         site.clock.advance(60)
         link.pump()
@@ -331,8 +335,15 @@ class RekeyTests(SynchronousTestCase):
         link.pump()
         self.assertEqual(client.disconnected, [])
 
+    def test_strangersGetKeysOnce(self) -> None:
+        client = Client(Silent())
+        link = Site().connect(client)
+        client.sendKexInit()
+        link.pump()
+        self.assertEqual(client.disconnected, [(2, b"log in first")])
+
     def test_bothMayAskAtOnce(self) -> None:
-        site, link, client = self.connected(loginSeconds=600, rekeySeconds=60)
+        site, link, client = self.connected(keepAliveSeconds=0, rekeySeconds=60)
         before = self.keysOf(link)
         site.clock.advance(60)
         client.sendKexInit()
@@ -343,16 +354,16 @@ class RekeyTests(SynchronousTestCase):
         self.assertEqual(client.disconnected, [])
 
     def test_answersWaitForTheNewKeys(self) -> None:
-        site, link, _client = self.connected(loginSeconds=600, rekeySeconds=60)
+        site, link, _client = self.connected(keepAliveSeconds=0, rekeySeconds=60)
         site.clock.advance(60)
         sent = len(link.serverWire.value())
-        link.server.sendPacket(51, b"later")
+        link.server.sendPacket(100, b"later")
         self.assertEqual(len(link.serverWire.value()), sent)
         link.pump()
         self.assertEqual(link.server._blocked, [])
 
     def test_anExchangeThatDoesNotEndIsEnded(self) -> None:
-        site, link, _client = self.connected(loginSeconds=600, rekeySeconds=60)
+        site, link, _client = self.connected(keepAliveSeconds=0, rekeySeconds=60)
         site.clock.advance(60)
         site.clock.advance(EXCHANGE_SECONDS)
         self.assertTrue(link.serverWire.disconnecting)
