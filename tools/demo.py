@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 
-from cftpcluster.testing.processes import ClusterProcesses, isListening
+from cftpcluster.testing.processes import ClusterProcesses, isListening, program
 
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 MARKER = ".cftpcluster-storage"
@@ -50,7 +50,7 @@ def describe(cluster: ClusterProcesses, password: str) -> None:
     print(f"  sftp -P 2222 demo@{ADDRESSES[0]}")
     print(f"  curl -k --ssl-reqd -u demo ftp://{ADDRESSES[1]}:2121/ -T README.md")
     print(f"  curl -k -u demo https://{ADDRESSES[2]}:8443/api/v1/files/")
-    print(f"  cftpctl --state-dir {cluster.primary.state} status")
+    print(f"  {program('cftpctl')} --state-dir {cluster.primary.state} status")
     print("\nCtrl-C stops it.", flush=True)
 
 
