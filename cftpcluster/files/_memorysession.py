@@ -86,9 +86,13 @@ class MemoryFileSystem:
         node = self._existing(path)
         if not isinstance(node, Folder):
             raise NotAFolder
-        stats = {name: self._listed((*path, name), child) for name, child in node.children.items()}
-        stats.update({name: upload.node.stat() for name, upload in self._uploads.inside(path).items()})
-        return MemoryListing([Entry(name, stat) for name, stat in stats.items()])
+        entries = {
+            name: Entry(name, self._listed((*path, name), child), isinstance(child, Link))
+            for name, child in node.children.items()
+        }
+        own = self._uploads.inside(path).items()
+        entries.update({name: Entry(name, upload.node.stat()) for name, upload in own})
+        return MemoryListing(list(entries.values()))
 
     def _listed(self, path: VirtualPath, node: Node) -> Stat:
         if isinstance(node, Link):

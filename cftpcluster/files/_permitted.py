@@ -169,7 +169,7 @@ class Permitted(FileSystemWrapper):
             self._check(isOwn or self._may(Permission.overwrite))
         elif mode is OpenMode.replace and not self._may(Permission.overwrite):
             mode = OpenMode.create
-        inner = await self.inner.open(path, mode)
+        inner = await self._opened(path, mode, isRefused=mode is not wanted)
         isUpload = mode is not OpenMode.inPlace
         opened = PermittedFile(
             inner,

@@ -217,7 +217,8 @@ class FolderScan:
                 stat = describe(item.stat(follow_symlinks=False))
             except FileNotFoundError:
                 continue
-            batch.append(Entry(name, self._followed(name, stat) if stat.kind is Kind.link else stat))
+            link = stat.kind is Kind.link
+            batch.append(Entry(name, self._followed(name, stat) if link else stat, link))
             if len(batch) == count:
                 break
         return batch

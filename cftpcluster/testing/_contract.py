@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import FileSystemError
 from ..files.paths import parse
 from ..interfaces import IFile, IFileSystem
-from ..vocabulary import OpenMode, Stat
+from ..vocabulary import Entry, OpenMode, Stat
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as _Base
@@ -31,16 +31,21 @@ async def read(files: IFileSystem, path: str) -> bytes:
     return data
 
 
-async def stats(files: IFileSystem, path: str = "/") -> dict[str, Stat]:
+async def entries(files: IFileSystem, path: str = "/") -> dict[str, Entry]:
     """List a folder; a name that comes twice is an error."""
     listing = await files.list(parse(path))
-    found: dict[str, Stat] = {}
-    while entries := await listing.next():
-        for entry in entries:
+    found: dict[str, Entry] = {}
+    while batch := await listing.next():
+        for entry in batch:
             assert entry.name not in found, entry.name
-            found[entry.name] = entry.stat
+            found[entry.name] = entry
     listing.close()
     return found
+
+
+async def stats(files: IFileSystem, path: str = "/") -> dict[str, Stat]:
+    """What a listing says of each name."""
+    return {name: entry.stat for name, entry in (await entries(files, path)).items()}
 
 
 class Contract(_Base):

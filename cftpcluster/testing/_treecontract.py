@@ -19,7 +19,7 @@ from ..errors import (
 from ..files.paths import parse
 from ..interfaces import IFile, IFileSystem, ILinks, IListing, IServerSideCopy, ISessionFiles, ISpaceReport
 from ..vocabulary import Attributes, Kind, OpenMode
-from ._contract import Contract, read, stats, write
+from ._contract import Contract, entries, read, stats, write
 
 
 class TreeContract(Contract):
@@ -327,6 +327,8 @@ class AbilitiesContract(Contract):
         await links.makeSymbolicLink(("toFile",), "d/f")
         await links.makeSymbolicLink(("d", "up"), "..")
         await links.makeSymbolicLink(("toFolder",), "/d")
+        listed = await entries(files)
+        self.assertEqual({name for name, entry in listed.items() if entry.link}, {"toFile", "toFolder"})
         self.assertEqual(await read(files, "/toFile"), b"1")
         self.assertEqual(await read(files, "/toFolder/up/toFolder/f"), b"1")
         found = await stats(files)

@@ -35,7 +35,7 @@ class Impatient(AssertionError):
 
 
 def waitFor(what: str, condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
-    """Ask until ``condition()`` is true, and return what it answered; ``Impatient`` names ``what`` when it never was."""
+    """Ask until ``condition()`` is true, and return what it answered; ``Impatient`` says what never was."""
     end = time.monotonic() + seconds
     while True:
         answer = condition()
@@ -99,8 +99,10 @@ class NodeProcess:
         """Start the process and return at once."""
         with open(self.logFile, "ab") as output:
             self.process = subprocess.Popen(
-                [program("twistd"), "-n", "cftpcluster", "--role", role, "--name", self.name, "--bind", self.address]
-                + ["--state-dir", str(self.state), *options],
+                [
+                    *(program("twistd"), "-n", "cftpcluster", "--role", role, "--name", self.name),
+                    *("--bind", self.address, "--state-dir", str(self.state), *options),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -262,7 +264,7 @@ class ClusterProcesses:
     def converged(self) -> int:
         """Wait until every node is live on the primary's revision; returns that revision."""
         self.primary.ctl("wait", "--all", "--timeout", str(int(PATIENCE_SECONDS)))
-        heads = waitFor("equal heads", lambda: self._equalHeads())
+        heads = waitFor("equal heads", self._equalHeads)
         return heads[0]
 
     def _equalHeads(self) -> tuple[int, str] | None:
