@@ -34,7 +34,7 @@ class Impatient(AssertionError):
     """A condition did not become true in time."""
 
 
-def waitFor(what: str, condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
+def waitFor(what: str, condition: Callable[[], T | None], seconds: float = PATIENCE_SECONDS) -> T:
     """Ask until ``condition()`` is true, and return what it answered; ``Impatient`` says what never was."""
     end = time.monotonic() + seconds
     while True:
