@@ -167,9 +167,15 @@ class Permitted(FileSystemWrapper):
         self._check(self._may(Permission.upload))
         if mode is OpenMode.inPlace:
             self._check(isOwn or self._may(Permission.overwrite))
-        elif mode is OpenMode.replace and not self._may(Permission.overwrite):
+        isReplacing = mode is OpenMode.replace
+        if isReplacing and not self._may(Permission.overwrite):
             mode = OpenMode.create
-        inner = await self._opened(path, mode, isRefused=mode is not wanted)
+        try:
+            inner = await self.inner.open(path, mode)
+        except AlreadyExists:
+            if isReplacing:
+                raise PermissionDenied from None
+            raise
         isUpload = mode is not OpenMode.inPlace
         opened = PermittedFile(
             inner,

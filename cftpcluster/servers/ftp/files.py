@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ...errors import IsAFolder, NotAFolder
+from ...errors import IsAFolder, NotAFolder, PermissionDenied
 from ...files import paths
 from ...vocabulary import Attributes, Kind
 from . import listings
@@ -57,7 +57,11 @@ async def delete(session: Session, argument: str) -> Reply:
 async def renameFrom(session: Session, argument: str) -> Reply:
     session.renaming = None
     path = session.path(argument)
-    await session.files.stat(path, follow=False)
+    try:
+        await session.files.stat(path, follow=False)
+    except PermissionDenied:
+        # Who may not look may still rename what they know to be there; RNTO tells.
+        pass
     session.renaming = path
     return Reply.of(350, "Say RNTO with the new name")
 

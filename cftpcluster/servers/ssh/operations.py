@@ -102,17 +102,26 @@ class Operations:
         return await self._files.open(path, OpenMode.read), OpenMode.read
 
     async def _openToChange(self, path: VirtualPath, creates: bool) -> tuple[IFile, OpenMode]:
-        """What is there, if anything: the file itself, else what the client left of an upload, else a new file."""
-        for mode in (OpenMode.inPlace, OpenMode.resume):
-            try:
-                return await self._files.open(path, mode), mode
-            except NotFound:
-                pass
+        """What is there, if anything: the file itself, else what the client left of an upload, else a new file.
+
+        Only the first needs more than the right to upload: who is refused it may still get one of the others.
+        """
+        try:
+            return await self._files.open(path, OpenMode.inPlace), OpenMode.inPlace
+        except (NotFound, PermissionDenied) as error:
+            refusal = error
+        try:
+            return await self._files.open(path, OpenMode.resume), OpenMode.resume
+        except NotFound:
+            pass
         if not creates:
-            raise NotFound
+            raise refusal
         try:
             return await self._files.open(path, OpenMode.create), OpenMode.create
-        except AlreadyExists:  # made by somebody else meanwhile
+        except AlreadyExists:
+            if isinstance(refusal, PermissionDenied):
+                raise refusal from None
+            # made by somebody else meanwhile
             return await self._files.open(path, OpenMode.inPlace), OpenMode.inPlace
 
     def _close(self, requestId: int, request: Reader) -> Operation:

@@ -30,7 +30,7 @@ from ...errors import (
     StorageMissing,
     Unsupported,
 )
-from ...interfaces import IServerSideCopy
+from ...interfaces import IFileSystem, IServerSideCopy
 from ...vocabulary import Kind, OpenMode, Stat, VirtualPath
 from ..http import HTTPProblem, jsonAnswer, jsonBody, queryBytes, queryNumber, refuseOthers, toTheEnd
 from ._access import UserAccess, Visit
@@ -112,22 +112,30 @@ class FileRoutes:
         try:
             stat: Stat | None = await files.stat(path)
         except PermissionDenied:
-            # Who may not look may still fetch what they know to be there.
             stat = None
         except NotAFolder:
             raise NotFound from None
         if stat is not None and stat.kind is Kind.folder:
             return await self._list(request, visit, path)
         refuseOthers(request)
-        if stat is None and request.method == b"HEAD":
-            raise PermissionDenied
-        if stat is not None and isNotModified(request, stat):
+        if stat is None:
+            await self._fetchUnseen(request, files, path)
+        elif isNotModified(request, stat):
             notModified(request, stat)
-        elif stat is not None and request.method == b"HEAD":
+        elif request.method == b"HEAD":
             setHeadersOfFile(request, path, stat, stat.size)
         else:
             await download(request, files, path, self._now())
         return None
+
+    async def _fetchUnseen(self, request: Any, files: IFileSystem, path: VirtualPath) -> None:
+        """Who may not look may still fetch what they know to be there."""
+        if request.method == b"HEAD":
+            raise PermissionDenied
+        try:
+            await download(request, files, path, self._now())
+        except IsAFolder:
+            raise PermissionDenied from None
 
     async def _list(self, request: Any, visit: Visit, path: VirtualPath) -> bytes:
         refuseOthers(request, "limit", "after")
