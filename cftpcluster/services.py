@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
@@ -69,6 +69,7 @@ class Services:
     _avatars: Mapping[Any, Callable[..., Any]]
     _delay: FailureDelay
     _upgradeHash: Callable[[str, str, str], None]
+    _makeListener: Callable[..., ListenerService] = ListenerService
     document: Document = field(factory=Document, init=False)
     problems: dict[str, str] = field(factory=dict, init=False)
     _backends: dict[str, Running] = field(factory=dict, init=False)
@@ -120,6 +121,7 @@ class Services:
     async def converge(self, document: Document) -> None:
         """Make what runs agree with ``document``. Whatever cannot be done is a problem, and the rest is done."""
         before, self.document = self.document, document
+        served = set(self._tls)
         if document.certificates is not before.certificates or document.keys is not before.keys:
             self._openKeys(document)
         if document.hostKeys is not before.hostKeys:
@@ -131,21 +133,28 @@ class Services:
         if document.checkers is not before.checkers:
             await self._rebuild("checkers", self._checkers, document.checkers, self._buildChecker)
             self._chain.checkers = tuple(running.built for _, running in sorted(self._checkers.items()))
-        if document.listeners is not before.listeners or document.nodes is not before.nodes:
+        # A listener may have waited for its certificate.
+        certified = self._tls.keys() - served
+        if certified or document.listeners is not before.listeners or document.nodes is not before.nodes:
             await self._convergeListeners(document)
+        self._forgetCertificates(document)
 
     # --- keys
 
     def _opened(self, section: str, values: Mapping[str, Any], secret: Callable[[Any], Secret]) -> dict[str, bytes]:
         """The opened secrets of a section's objects, by name; one that does not open is a problem."""
+        self._forgetProblems(section)
         opened = {}
         for name, value in sorted(values.items()):
             try:
                 opened[name] = self._sealer().open(secret(value))
-                self.problems.pop(f"{section}/{name}", None)
             except CannotOpen as error:
-                self.problems[f"{section}/{name}"] = str(error)
+                self._failed(section, name, error)
         return opened
+
+    def _forgetProblems(self, section: str) -> None:
+        for path in [path for path in self.problems if path.startswith(section + "/")]:
+            del self.problems[path]
 
     def _openKeys(self, document: Document) -> None:
         sessions = {name: key for name, key in document.keys.items() if name.startswith("sessions")}
@@ -165,9 +174,14 @@ class Services:
             else:
                 running.built.update(certificate.chain.encode("ascii"), key)
                 running.value = certificate
-            self.problems.pop(f"certificates/{certificate.name}", None)
-        except (ClusterError, ValueError) as error:
-            self.problems[f"certificates/{certificate.name}"] = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one, the others are to be served
+            self._failed("certificates", certificate.name, error)
+
+    def _forgetCertificates(self, document: Document) -> None:
+        """What was removed is kept only as long as a listener goes on with it."""
+        used = {running.value.certificate for running in self._listeners.values()}
+        for name in self._tls.keys() - used - set(document.certificates):
+            del self._tls[name]
 
     def hostKeys(self) -> Sequence[bytes]:
         return self._hostKeys
@@ -184,10 +198,9 @@ class Services:
     async def _rebuild(
         self, section: str, running: dict[str, Running], wanted: Mapping[str, Component], build: Callable[..., Any]
     ) -> None:
-        for name in [name for name in running if running[name].value != wanted.get(name)]:
+        for name in [name for name in running if not _isSame(running[name].value, wanted.get(name))]:
             await self._close(section, name, running.pop(name))
-        for name in [name for name in list(self.problems) if name.startswith(section + "/")]:
-            del self.problems[name]
+        self._forgetProblems(section)
         for name, component in sorted(wanted.items()):
             if name not in running:
                 try:
@@ -243,11 +256,12 @@ class Services:
     async def _convergeListeners(self, document: Document) -> None:
         wanted = {name: effectiveListener(value, document, self._node) for name, value in document.listeners.items()}
         present = {name: running.value for name, running in self._listeners.items()}
+        # What still is a problem is tried again, and told again.
+        self._forgetProblems("listeners")
         for step in plan(present, wanted, _sameSocket):
             match step:
                 case Stop(name):
-                    await self._listeners.pop(name).built.stop()
-                    self.problems.pop(f"listeners/{name}", None)
+                    await self._stopListener(name)
                 case Change(name, listener):
                     await self._changeListener(name, listener)
                 case Start(name, listener):
@@ -263,11 +277,10 @@ class Services:
         try:
             await running.built.reconfigure(listener, config)
         except Exception:  # noqa: BLE001 - it cannot become that while it runs; starting it anew says what is wrong
-            await self._listeners.pop(name).built.stop()
+            await self._stopListener(name)
             await self._startListener(name, listener)
         else:
             running.value = listener
-            self.problems.pop(f"listeners/{name}", None)
 
     async def _startListener(self, name: str, listener: Listener) -> None:
         try:
@@ -288,7 +301,7 @@ class Services:
                 bindAddress=self._bind,
                 pool=self._filePool,
             )
-            service = ListenerService(
+            service = self._makeListener(
                 listener=listener,
                 server=server,
                 reactor=self._reactor,
@@ -297,21 +310,29 @@ class Services:
             )
             await service.start()
             self._listeners[name] = Running(listener, service)
-            self.problems.pop(f"listeners/{name}", None)
         except Exception as error:  # noqa: BLE001 - a plug-in's fault is a problem of this listener alone
             self._failed("listeners", name, error)
+
+    async def _stopListener(self, name: str) -> None:
+        service = self._listeners.pop(name).built
+        try:
+            await service.stop()
+        except Exception:  # noqa: BLE001 - the others are to be served, or stopped, all the same
+            log.failure("could not stop listeners/{name}", name=name)
 
     # --- the end
 
     async def drain(self) -> None:
         """Every listener refuses politely and lets transfers finish."""
-        await gatherResults([service.drain() for service in self.listeners], consumeErrors=True)
+
+        def failed(failure: Failure, name: str) -> None:
+            log.failure("could not drain listeners/{name}", failure, name=name)
+
+        await gatherResults([maybeDeferred(each.drain).addErrback(failed, each.name) for each in self.listeners])
 
     async def stop(self) -> None:
         """End everything, listeners first."""
-        for name in list(self._listeners):
-            service = self._listeners.pop(name).built
-            await service.stop()
+        await gatherResults([Deferred.fromCoroutine(self._stopListener(name)) for name in list(self._listeners)])
         for section, running in (
             ("checkers", self._checkers),
             ("backends", self._backends),
@@ -330,16 +351,21 @@ class Services:
     def backendProblems(self) -> Deferred[list[str]]:
         """What keeps the backends from being used, asked anew."""
 
-        def named(name: str, problems: Sequence[str] | Failure) -> list[str]:
+        def named(problems: Sequence[str] | Failure, name: str) -> list[str]:
             if isinstance(problems, Failure):
                 return [f"backends/{name}: {problems.getErrorMessage()}"]
             return [f"backends/{name}: {problem}" for problem in problems]
 
         asked = [
-            running.built.problems().addBoth(lambda found, name=name: named(name, found))
+            maybeDeferred(running.built.problems).addBoth(named, name)
             for name, running in sorted(self._backends.items())
         ]
         return gatherResults(asked).addCallback(lambda lists: [problem for problems in lists for problem in problems])
+
+
+def _isSame(running: Component, wanted: Component | None) -> bool:
+    """Whether what runs is what is wanted, whenever that was written."""
+    return wanted is not None and evolve(running, revision=wanted.revision) == wanted
 
 
 def _sameSocket(running: Listener, wanted: Listener) -> bool:
