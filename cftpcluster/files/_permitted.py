@@ -163,7 +163,8 @@ class Permitted(FileSystemWrapper):
         isOwn = self._isUnderWay(path)
         if mode is OpenMode.read:
             self._check(isOwn or self._may(Permission.download))
-            return await self.inner.open(path, mode)
+            inner = await self.inner.open(path, mode)
+            return PermittedFile(inner, path, False, True, self._maySet(path), self._open.discard)
         self._check(self._may(Permission.upload))
         if mode is OpenMode.inPlace:
             self._check(isOwn or self._may(Permission.overwrite))
@@ -239,9 +240,11 @@ class Permitted(FileSystemWrapper):
         await self._replacing(overwrite, lambda replace: IServerSideCopy(self.inner).copy(old, new, replace))
         self._own.add(new, isFile=True)
 
+    def _maySet(self, path: VirtualPath) -> bool:
+        return self._may(Permission.attributes) or (self._may(Permission.upload) and self._own.hasFile(path))
+
     def setAttributes(self, path: VirtualPath, attributes: Attributes) -> Deferred[None]:
-        isUpload = self._may(Permission.upload)
-        maySet = self._may(Permission.attributes) or (isUpload and self._own.hasFile(path))
+        isUpload, maySet = self._may(Permission.upload), self._maySet(path)
         if attributes.size is not None:
             # a new length is a write
             mayWrite = isUpload and (self._may(Permission.overwrite) or self._isUnderWay(path))
