@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import define, evolve
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from .cluster.authority import openAuthority
 from .cluster.tokens import newToken
-from .config.changes import Change, Put, Target
+from .config.changes import Batch, Change, Put, Target
 from .config.document import Document
 from .errors import ClusterError, Forbidden, NotPrimary, PrimaryUnreachable
 from .interfaces import IAdministration
@@ -34,6 +34,9 @@ DURABLE_SECONDS = 10.0
 
 MOST_WAIT_SECONDS = 3600.0
 
+RELAYED_WAIT_SECONDS = 100.0
+"""The most that one question to the primary waits; a link takes an answer that is not much later."""
+
 TRUSTED_PLACES = ("socket", "local")
 """Where authors come from that the operating system or the cluster itself vouches for."""
 
@@ -45,8 +48,17 @@ def requireRight(author: Author, document: Document, targets: Iterable[Target]) 
         if admin is None or not admin.enabled:
             raise Forbidden(f"{author.name!r} is not an administrator any more")
         author = evolve(author, role=admin.role.value)
-    # What touches no object is for those who may do everything.
-    requireWrite(author, list(targets) or [("nodes", "")])
+    requireWrite(author, targets)
+
+
+def touched(change: Change) -> Iterator[Target]:
+    """What an author needs rights on for a change; who is primary, and what this version does not know, are as nodes
+    are, wherever in a batch they stand."""
+    if isinstance(change, Batch):
+        for part in change.changes:
+            yield from touched(part)
+    else:
+        yield from list(change.targets()) or [("nodes", "")]
 
 
 @implementer(IAdministration)
@@ -113,9 +125,9 @@ class Administration:
         return Deferred.fromCoroutine(self._wait(revision, allNodes, min(max(seconds, 0.0), MOST_WAIT_SECONDS)))
 
     async def _wait(self, revision: int, allNodes: bool, seconds: float) -> Mapping[str, Sequence[str]]:
-        revision = revision or self._journalHead().revision
         if not self._peering.publisher.isPrimary:
             return await self._waitByPrimary(revision, allNodes, seconds)
+        revision = revision or self._journalHead().revision
         others = self._peering.publisher.live(revision, allNodes, seconds)
         here = await self._liveHere(revision, seconds)
         parted = await others
@@ -123,18 +135,23 @@ class Administration:
         return {**parted, mine: sorted([self._name, *parted[mine]])}
 
     async def _waitByPrimary(self, revision: int, allNodes: bool, seconds: float) -> Mapping[str, Sequence[str]]:
-        publisher, primary = self._peering.follower.publisher, self._document().promoted.name
-        if publisher is None:
-            raise PrimaryUnreachable(f"the primary {primary or '(unknown)'} cannot be reached")
-        arguments = {"revision": revision, "allNodes": allNodes, "seconds": seconds}
-        return await publisher.relay(primary, "wait", arguments, Author("system", "full", "local"))
+        while True:
+            publisher, primary = self._peering.follower.publisher, self._document().promoted.name
+            if publisher is None:
+                raise PrimaryUnreachable(f"the primary {primary or '(unknown)'} cannot be reached")
+            asked = min(seconds, RELAYED_WAIT_SECONDS)
+            seconds -= asked
+            arguments = {"revision": revision, "allNodes": allNodes, "seconds": asked}
+            parted = await publisher.relay(primary, "wait", arguments, Author("system", "full", "local"))
+            if not parted["pending"] or seconds <= 0:
+                return parted
 
     def waitAction(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
         """:meth:`wait`, asked by another node; bounded, since the link waits for the answer."""
         revision, seconds = arguments.get("revision"), arguments.get("seconds")
         if not isinstance(revision, int) or not isinstance(seconds, int | float):
-            raise ClusterError("a revision and seconds are needed")
-        return self.wait(revision, arguments.get("allNodes") is True, min(seconds, 100.0))
+            return fail(ClusterError("a revision and seconds are needed"))
+        return self.wait(revision, arguments.get("allNodes") is True, min(seconds, RELAYED_WAIT_SECONDS))
 
     # --- actions
 
@@ -158,5 +175,5 @@ class Administration:
         """Do something on this very node; ``ClusterError`` for what it does not know."""
         known = self._actions.get(action)
         if known is None:
-            raise ClusterError(f"{self._name} knows no action {action!r}")
+            return fail(ClusterError(f"{self._name} knows no action {action!r}"))
         return known(arguments)

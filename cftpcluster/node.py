@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from . import founding, manager
-from .administration import DURABLE_SECONDS, Administration, requireRight
+from .administration import DURABLE_SECONDS, Administration, requireRight, touched
 from .auth.administrators import AdminPasswords
 from .auth.delay import FailureDelay
 from .auth.passwords import Passwords
@@ -384,7 +384,7 @@ class Node:
     async def _append(self, proposal: Proposal) -> int:
         assert self._journal is not None
         self.peering.publisher.requirePrimary()
-        requireRight(proposal.author, self.document(), proposal.change.targets())
+        requireRight(proposal.author, self.document(), touched(proposal.change))
         head = await self._journal.append(proposal)
         if head.revision > self.head.revision:
             self._committed(head)

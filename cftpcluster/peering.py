@@ -48,7 +48,6 @@ from .vocabulary import Author
 
 log = Logger()
 
-CLUSTER_PORT = 8789
 RENEWAL_SECONDS = 3600.0
 MOST_REDIRECTIONS = 3
 
@@ -126,7 +125,8 @@ class Peering:
     _status: Callable[[], Mapping[str, Any]]
     _changed: Callable[[], None]
     _proposeOwn: Callable[[Change, Mapping[tuple[str, str], int]], Deferred[int]]
-    _head: Head = field(kw_only=True)
+    _head: Head
+    _connect: Callable[..., Deferred[IProtocol]] = connectLink
     clusterStatus: Mapping[str, Any] = field(factory=dict, init=False)
     publisher: Publisher = field(init=False)
     follower: Follower = field(init=False)
@@ -230,7 +230,7 @@ class Peering:
         return self._membership.clusterPort
 
     def _dial(self, peer: Peer, build: Callable[[str], IProtocol]) -> Deferred[IProtocol]:
-        return connectLink(
+        return self._connect(
             self._reactor,
             Address(peer.address, self.portOf(peer.name), self._bind),
             identity=self.identity(),
