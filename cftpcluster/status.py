@@ -78,13 +78,19 @@ def _rowsOfOthers(own: OwnStatus, peering: Peering) -> list[dict[str, Any]]:
     if peering.publisher.isPrimary:
         return peering.publisher.rows()
     linked = peering.follower.publisher is not None
-    told = {row.get("name"): row for row in peering.clusterStatus.get("nodes", ()) if isinstance(row, dict)}
+    told = _rowsByName(peering.clusterStatus.get("nodes"))
     rows = []
     for name in own.document.nodes:
         if name != own.name:
             row = {**_row(name, own), **told.get(name, {})}
             rows.append(row if linked else {**row, "state": "disconnected"})
     return rows
+
+
+def _rowsByName(told: Any) -> dict[str, dict[str, Any]]:
+    """What of the primary's word can be shown."""
+    rows = [row for row in told if isinstance(row, dict)] if isinstance(told, list) else []
+    return {row["name"]: row for row in rows if isinstance(row.get("name"), str)}
 
 
 def clusterStatus(own: OwnStatus, peering: Peering) -> dict[str, Any]:
