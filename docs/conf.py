@@ -34,19 +34,9 @@ html_title = f"cftpcluster {release}"
 
 def _generateReference(_application: Any) -> None:
     """Have the pages that are derived from the code written by ``generate.py``."""
-    generate = _HERE / "generate.py"
-    if generate.exists():
-        subprocess.run([sys.executable, str(generate)], check=True, cwd=_HERE.parent)
-
-
-def _dropEmptyPatterns(_application: Any, page: str, source: list[str]) -> None:
-    """Take out of the index what matches no page: a part of the documentation may have none (yet, or in a release)."""
-    if page == root_doc:
-        lines = source[0].splitlines()
-        source[0] = "\n".join(line for line in lines if "*" not in line or any(_HERE.glob(f"{line}.md")))
+    subprocess.run([sys.executable, str(_HERE / "generate.py")], check=True, cwd=_HERE.parent)
 
 
 def setup(application: Any) -> None:
     """Sphinx calls this first."""
-    application.connect("source-read", _dropEmptyPatterns)
     application.connect("builder-inited", _generateReference)
