@@ -12,8 +12,8 @@ import secrets
 import socket
 import time
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from argon2 import PasswordHasher
 from attrs import field, frozen
@@ -29,6 +29,8 @@ from .errors import ClusterError
 from .journal.entry import Proposal
 from .state import StateDirectory
 from .vocabulary import Author
+
+T = TypeVar("T")
 
 IDENTITY = "node.pem"
 PRIVATE_KEY = "node.key"
@@ -64,17 +66,30 @@ class Membership:
 
 
 def load(state: StateDirectory) -> Membership | None:
-    """What the state folder holds, complete or not; ``None`` where a founding or a join has still to be done."""
-    identity, keys = state.read(IDENTITY), state.readJSON(CLUSTER_KEYS)
-    if identity is None or not isinstance(keys, list):
+    """What the state folder holds, complete or not; ``None`` where a founding or a join has still to be done.
+    ``ClusterError`` where a file is damaged."""
+    identity = state.read(IDENTITY)
+    if identity is None or state.read(CLUSTER_KEYS) is None:
         return None
-    joined: Any = state.readJSON(PEERS) or {}
-    return Membership(
-        NodeIdentity.fromPem(identity),
-        tuple(base64.b64decode(key) for key in keys),
-        tuple(Node(**peer) for peer in joined.get("nodes", ())),
-        joined.get("port", 0),
-    )
+    nodes, port = _read(state, PEERS, _peersFromPlain) if hasJoined(state) else ((), 0)
+    clusterKeys = _read(state, CLUSTER_KEYS, _keysFromPlain)
+    return Membership(NodeIdentity.fromPem(identity), clusterKeys, nodes, port)
+
+
+def _read(state: StateDirectory, name: str, meaning: Callable[[Any], T]) -> T:
+    try:
+        return meaning(state.readJSON(name))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ClusterError(f"{state.path / name} is damaged: {error}") from None
+
+
+def _keysFromPlain(plain: Any) -> tuple[bytes, ...]:
+    keys = tuple(base64.b64decode(key, validate=True) for key in plain)
+    return Sealer(*keys).keys
+
+
+def _peersFromPlain(plain: Any) -> tuple[tuple[Node, ...], int]:
+    return tuple(Node(**peer) for peer in plain["nodes"]), int(plain["port"])
 
 
 def hasJoined(state: StateDirectory) -> bool:
@@ -103,6 +118,9 @@ def prepareFounding(
     if password is None:
         password = secrets.token_urlsafe(18).encode("ascii")
         state.write(state.adminPassword.name, password + b"\n")
+    else:
+        # An earlier founding may have broken off.
+        state.adminPassword.unlink(missing_ok=True)
     change = _foundingChange(membership, authority, name, address, password, now)
     store(state, membership)
     return membership, Proposal(change, {}, SYSTEM, name, uuid.uuid4().hex, now)
