@@ -209,7 +209,9 @@ class MemoryCluster:
         """A further node that has joined and follows."""
         identity = self.authority.add(name, address)
         primary.change(self._entry(name))
-        node = self._make(name, address, identity, peers=(primary.document().nodes[primary.name],))
+        known = primary.document().nodes[primary.name]
+        peer = Node(name=known.name, address=known.address, fingerprint=known.fingerprint)
+        node = self._make(name, address, identity, peers=(peer,))
         node.peering.start()
         self.advance(1)
         return node
@@ -244,10 +246,15 @@ class MemoryCluster:
             return fail(NodeUnreachable(f"{address}: connection refused"))
         if identity.name not in other.peering.nodes():
             return fail(Refused(f"{address}: not a member"))
-        near = buildLink(expectedName)
-        self.cables.append(cable := Cable(near, other.peering.gate._buildLink(identity.name)))
-        links.add(cable.near, expectedName, nodes()[expectedName].fingerprint)
-        other.peering._live.add(cable.far, identity.name, other.document().nodes[identity.name].fingerprint)
+        near: Any = buildLink(expectedName)
+        far: Any = other.peering.gate._buildLink(identity.name)
+        self.cables.append(cable := Cable(near, far))
+        for live, link, end, name, known in (
+            (links, near, cable.near, expectedName, nodes()),
+            (other.peering._live, far, cable.far, identity.name, other.peering.nodes()),
+        ):
+            live.add(end, name, known[name].fingerprint)
+            link.whenLost().addCallback(lambda _, live=live, end=end: live.discard(end))
         return succeed(near)
 
     def advance(self, seconds: float) -> None:
