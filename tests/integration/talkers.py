@@ -168,7 +168,7 @@ class SFTPTalker:
             "UserKnownHostsFile": "/dev/null",
             "IdentitiesOnly": "yes",
             "PreferredAuthentications": "publickey",
-            "LogLevel": "ERROR",
+            "LogLevel": "QUIET",
         }
         self.process = subprocess.Popen(
             ["ssh", "-F", "/dev/null", "-i", str(client.key), "-p", "2222"]
