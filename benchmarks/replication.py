@@ -10,7 +10,8 @@ Starts real clusters of ``twistd`` processes on loopback addresses. For each num
   node (in ``plugin/``) notes when; all use the clock of this one machine;
 - ``durable``: milliseconds from the request to its acknowledgement, which includes the primary's fsync;
 - ``burst``: changes a second that 16 connections get acknowledged (one fsync serves several: group commit);
-- ``pull``: seconds in which an empty secondary is started, joins, has the whole configuration and is live on it.
+- ``boot``: seconds from the start of an empty secondary's process until it has joined, pulled the whole configuration
+  and is live on it.
 """
 
 from __future__ import annotations
@@ -63,10 +64,9 @@ def liveAfter(cluster: ClusterProcesses, folder: Path, acknowledged: dict[int, f
     """For each acknowledged revision the milliseconds until the last secondary was live on it."""
     lived: dict[int, list[float]] = {revision: [] for revision in acknowledged}
     for node in cluster.secondaries:
-        for line in (folder / node.name).read_text().splitlines():
-            revision, nanoseconds = map(int, line.split())
+        for revision, at in notes(folder / node.name):
             if revision in lived:
-                lived[revision].append(nanoseconds / 1e9)
+                lived[revision].append(at)
     for revision, times in lived.items():
         if len(times) != len(cluster.secondaries):
             raise RuntimeError(f"revision {revision} became live on {len(times)} secondaries only")
@@ -104,7 +104,7 @@ def measure(users: int, followers: int, arguments: argparse.Namespace) -> None:
                 "observers": [{"name": "stopwatch", "kind": "stopwatch", "folder": str(folder)}],
             }
         )
-        pulls = [joined(cluster, node) for node in cluster.secondaries]
+        pulls = [joined(cluster, node, folder) for node in cluster.secondaries]
         cluster.converged()
         durable, live = oneByOne(cluster, folder, arguments.changes)
         rate = burst(cluster, arguments.burst)
@@ -118,13 +118,23 @@ def measure(users: int, followers: int, arguments: argparse.Namespace) -> None:
         )
 
 
-def joined(cluster: ClusterProcesses, node: NodeProcess) -> float:
-    """Seconds from the start of an empty secondary until it is live on all that the primary has."""
-    started = time.perf_counter()
-    cluster.join(node)
+def joined(cluster: ClusterProcesses, node: NodeProcess, folder: Path) -> float:
+    """Seconds from the start of an empty secondary's process until it is live on all that the primary had then."""
     revision = cluster.primary.ctl("status")["revision"]
-    waitFor(f"{node.name} caught up", lambda: node.ctl("status")["revision"] >= revision)
-    return time.perf_counter() - started
+    token = cluster.folder / f"{node.name}.token"
+    token.write_text(cluster.primary.token(node.name) + "\n")
+    started = time.time()
+    node.start("secondary", "--join-file", str(token))
+    live = folder / node.name
+    waitFor(f"{node.name} live", lambda: live.exists() and any(noted >= revision for noted, _ in notes(live)))
+    return next(at for noted, at in notes(live) if noted >= revision) - started
+
+
+def notes(file: Path) -> Iterator[tuple[int, float]]:
+    """The revisions that became live on a node, and when, in seconds since the epoch."""
+    for line in file.read_text().splitlines():
+        revision, nanoseconds = line.split()
+        yield int(revision), int(nanoseconds) / 1e9
 
 
 def main() -> None:
@@ -135,7 +145,7 @@ def main() -> None:
     parser.add_argument("--burst", type=int, default=2000)
     arguments = parser.parse_args()
     print(
-        "  users followers live p50  live p99  durable p50  durable p99  burst/s  settled s  pull s   (else ms)",
+        "  users followers live p50  live p99  durable p50  durable p99  burst/s  settled s  boot s   (else ms)",
         file=sys.stdout,
         flush=True,
     )
