@@ -27,6 +27,9 @@ suppress_warnings = [
     "misc.highlighting_failure",  # examples hold placeholders such as NAME and ...
 ]
 nitpicky = True
+# Drawings and answers of programs are no Python, and options begin with two hyphens, not with a dash.
+highlight_language = "none"
+smartquotes = False
 
 html_theme = "furo"
 html_title = f"cftpcluster {release}"
