@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 from twisted.conch.interfaces import IConchUser
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -59,6 +59,9 @@ NODE_KINDS: Mapping[str, type] = {
     "manager": ManagerOptions,
 }
 """Listeners that the node makes itself, since they serve its own parts."""
+
+SETTLE_SECONDS = 0.005
+"""Between looks whether a convergence is done."""
 
 COMPACT_EVERY = 500
 """So many revisions beyond ``historyRevisions`` make a compaction worth it."""
@@ -122,9 +125,11 @@ class Node:
     _services: Services | None = field(default=None, init=False)
     _peering: Peering | None = field(default=None, init=False)
     _administration: Administration = field(init=False)
-    _socket: Any = field(default=None, init=False)
     _live: int = field(default=0, init=False)
+    _starting: Deferred[None] | None = field(default=None, init=False)
     _converging: bool = field(default=False, init=False)
+    _ending: bool = field(default=False, init=False)
+    _ends: list[Callable[[], Any]] = field(factory=list, init=False)
     _waiters: Waiters = field(init=False)
     _missingStorage: Sequence[str] = field(default=(), init=False)
     _remarks: tuple[str, ...] = field(default=(), init=False)
@@ -141,8 +146,10 @@ class Node:
         self._checking.clock = self._reactor
 
     def start(self) -> Deferred[None]:
-        """Fires when the node serves; fails with a ``ClusterError`` of one line where it cannot."""
-        return Deferred.fromCoroutine(self._run())
+        """Fires when the node serves; fails with a ``ClusterError`` of one line where it cannot, and with
+        ``CancelledError`` where it was stopped before it did."""
+        self._starting = Deferred.fromCoroutine(self._run())
+        return self._starting
 
     def _inPool(self, work: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         return deferToThreadPool(self._reactor, self._pools.work, work, *arguments)
@@ -151,16 +158,19 @@ class Node:
 
     async def _run(self) -> None:
         self._pools.start()
+        self._ends.append(self._pools.stop)
         found = Components.gather()
         state = self._start.state
         await self._inPool(state.sweep)
         kinds = {**found.kinds, "listeners": {**found.kinds["listeners"], **NODE_KINDS}}
         self._journal = await SQLiteJournal.open(str(state.journal), kinds, self._reactor)
+        self._ends.append(self._journal.close)
         self.head = await self._journal.head()
         membership = await self._member()
         self.name = membership.identity.name
         self._warnOfDifferences()
         self._assemble(found, kinds, membership)
+        self._ends += [self.services.stop, self._settled, self.peering.stop]
         await self._converged()
         self._requireOneListener()
         self._listenForAdministrators()
@@ -322,7 +332,8 @@ class Node:
     def _listenForAdministrators(self) -> None:
         path = self._start.state.socket
         path.unlink(missing_ok=True)  # the folder is locked, so whoever bound it is gone
-        self._socket = self._reactor.listenUNIX(socketAddress(path), self._site, mode=0o600)
+        listening = self._reactor.listenUNIX(socketAddress(path), self._site, mode=0o600)
+        self._ends.append(listening.stopListening)
 
     def _requireOneListener(self) -> None:
         listeners = self.services.listeners
@@ -426,14 +437,16 @@ class Node:
     # --- convergence: one at a time, a newer document replaces a waiting one
 
     def _converge(self) -> None:
-        if not self._converging:
+        if not self._converging and not self._ending:
             self._converging = True
             converged = Deferred.fromCoroutine(self._convergeUntilDone())
             _ = converged.addErrback(lambda failure: log.failure("convergence failed", failure))
 
     async def _convergeUntilDone(self) -> None:
         try:
-            while self.services.document is not self._wanted() or self._live != self.head.revision:
+            while not self._ending and (
+                self.services.document is not self._wanted() or self._live != self.head.revision
+            ):
                 head = self.head
                 await self.services.converge(self._wanted())
                 self._live = head.revision
@@ -445,8 +458,12 @@ class Node:
     async def _converged(self) -> None:
         """Converge for the first time."""
         self._converge()
+        await self._settled()
+
+    async def _settled(self) -> None:
+        """Wait until nothing converges."""
         while self._converging:
-            await deferLater(self._reactor, 0)
+            await deferLater(self._reactor, SETTLE_SECONDS)
 
     def _wanted(self) -> Document:
         return self.head.document if self.head.revision else self._boot
@@ -463,6 +480,12 @@ class Node:
             self._peering.publisher.changed()
 
     async def _check(self) -> None:
+        try:
+            await self._lookAtStorage()
+        except Exception:  # noqa: BLE001 - whatever it is, the next look may succeed
+            log.failure("the storage could not be looked at")
+
+    async def _lookAtStorage(self) -> None:
         document = self.document()
         if document is not self._remarkedOn:
             self._remarks, self._remarkedOn = tuple(await self._inPool(unsharedBackends, document)), document
@@ -516,25 +539,25 @@ class Node:
         self._draining = True
         self._statusChanged()
         drained = Deferred.fromCoroutine(self._services.drain())
-        _ = drained.addErrback(lambda failure: log.failure("draining failed", failure))
-        try:
-            await drained.addTimeout(self.document().settings.drainSeconds, self._reactor)
-        except TimeoutError:
+        late: Deferred[None] = deferLater(self._reactor, self.document().settings.drainSeconds)
+        await DeferredList([drained, late], fireOnOneCallback=True, consumeErrors=True)
+        if late.called:
             log.info("transfers are still under way; ending them")
+        else:
+            late.cancel()
 
     def stop(self) -> Deferred[None]:
-        """End everything; fires when nothing runs any more."""
+        """End everything; fires when nothing runs any more. Idempotent."""
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self._ending = True
+        if self._starting is not None:
+            self._starting.cancel()
         if self._checking.running:
             self._checking.stop()
-        if self._socket is not None:
-            await maybeDeferred(self._socket.stopListening)
-        if self._peering is not None:
-            await self._peering.stop()
-        if self._services is not None:
-            await self._services.stop()
-        if self._journal is not None:
-            await self._journal.close()
-        self._pools.stop()
+        while self._ends:
+            try:
+                await maybeDeferred(self._ends.pop())
+            except Exception:  # noqa: BLE001 - the rest is to be ended all the same
+                log.failure("the node did not stop cleanly")

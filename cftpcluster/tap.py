@@ -228,6 +228,8 @@ class NodeService(Service):
         _ = started.addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
+        if self._stopping:
+            return
         if failure.check(ClusterError):
             line = failure.getErrorMessage().replace("\n", "; ")
         else:
