@@ -47,8 +47,12 @@ class Store(Protocol):
     def commit(self, entries: Sequence[Entry], head: Head) -> None:
         """Store entries that make ``head``, all or none, durably. ``DiskFull``, ``JournalReadOnly``."""
 
-    def maintain(self) -> None:
-        """Do what would delay a commit, if anything is due."""
+    def maintain(self) -> bool:
+        """Do what would delay a commit, if anything is due. True where folding from the newest snapshot has become
+        slow, and another is wanted."""
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """Store a snapshot to start from, in place of the last one; one that is not of this history is ignored."""
 
     def since(self, revision: int, limit: int) -> Sequence[Entry]: ...
 
@@ -100,6 +104,7 @@ class ThreadedJournal:
     _tail: Tail = field(factory=Tail, init=False)
     _waiting: deque[tuple[Proposal, Deferred[Head]]] = field(factory=deque, init=False)
     _closed: bool = field(default=False, init=False)
+    _encoding: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._head = self._store.head
@@ -227,9 +232,25 @@ class ThreadedJournal:
 
     def _maintain(self) -> None:
         try:
-            self._store.maintain()
+            if self._store.maintain() and not self._encoding:
+                # Encoding takes as long as the document is large; commits need not wait for it.
+                self._encoding = True
+                self._reactor.callFromThread(self._reactor.callInThread, self._encode, self._store.head)
         except Exception:  # noqa: BLE001 what was asked for is done, and the next commit says what is wrong
             log.failure("the journal could not be maintained")
+
+    def _encode(self, head: Head) -> None:
+        """In some other thread."""
+        self._pool.callInThread(self._keep, snapshotOf(head))
+
+    def _keep(self, snapshot: Snapshot) -> None:
+        try:
+            if not self._closed:
+                self._store.keep(snapshot)
+        except Exception:  # noqa: BLE001 what was asked for is done, and the next commit says what is wrong
+            log.failure("the journal could not be maintained")
+        finally:
+            self._encoding = False
 
     def _extend(self, entries: Sequence[Entry]) -> Head:
         head = self._store.head

@@ -179,19 +179,26 @@ class SQLiteStore:
         self._bytesSince += sum(len(one.body) for one in entries)
         self._writeMark()
 
-    def maintain(self) -> None:
-        """Bring the log back into the file, and store a snapshot where folding from the last one has become slow."""
+    def maintain(self) -> bool:
         if self._failed:
-            return
-        if self._bytesSince > _SNAPSHOT_BYTES or self.head.revision - self._snapshot > _SNAPSHOT_ENTRIES:
-            with self._transaction():
-                self._writeSnapshot(snapshotOf(self.head))
-                self._connection.execute(
-                    "DELETE FROM snapshots WHERE revision NOT IN (?, ?)", (self._base, self.head.revision)
-                )
-            self._noteSnapshots()
+            return False
         if _size(self.path + "-wal") > _LOG_BYTES:
             self._checkpoint()
+        return self._bytesSince > self._bytesAllowed or self.head.revision - self._snapshot > _SNAPSHOT_ENTRIES
+
+    def keep(self, snapshot: Snapshot) -> None:
+        if self._failed or not self._base <= snapshot.revision <= self.head.revision:
+            return
+        entry = self.entry(snapshot.revision)
+        if entry is None or entry.chainHash != snapshot.chainHash:
+            # Another history took the place of the one that it is of.
+            return
+        with self._transaction():
+            self._writeSnapshot(snapshot)
+            self._connection.execute(
+                "DELETE FROM snapshots WHERE revision NOT IN (?, ?)", (self._base, snapshot.revision)
+            )
+        self._noteSnapshots()
 
     def restore(self, snapshot: Snapshot) -> None:
         head = headOf(snapshot)
@@ -238,8 +245,8 @@ class SQLiteStore:
 
     def close(self) -> None:
         try:
-            if not self._failed:
-                self.maintain()
+            if self.maintain():
+                self.keep(snapshotOf(self.head))
         finally:
             self._connection.close()
             self._mark.close()

@@ -9,13 +9,15 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from attrs import evolve
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from cftpcluster.errors import ClusterError, DiskFull, JournalDamaged, JournalLocked, JournalReadOnly, NewerFormat
 from cftpcluster.interfaces import IJournal
+from cftpcluster.journal._fold import snapshotOf
 from cftpcluster.journal.entry import Head
-from cftpcluster.journal.sqlite import SQLiteJournal
+from cftpcluster.journal.sqlite import SQLiteJournal, SQLiteStore
 from cftpcluster.testing.journal import KINDS, JournalContract, putUser
 
 
@@ -134,6 +136,39 @@ class ReopenTests(SQLiteCase):
     async def test_whatCannotBeOpenedIsSaidInOneLine(self) -> None:
         text = await self.openFails(ClusterError, os.path.join(self.folder, "missing", "journal.db"))
         self.assertIn("No such file or directory", text)
+
+
+class SnapshotTests(SQLiteCase):
+    """The snapshots that a start is quick from, made while entries go on being appended."""
+
+    def stored(self) -> list[int]:
+        connection = sqlite3.connect(self.path)
+        revisions = [revision for (revision,) in connection.execute("SELECT revision FROM snapshots ORDER BY revision")]
+        connection.close()
+        return revisions
+
+    async def test_snapshotOfAnEarlierHeadIsKept(self) -> None:
+        await self.closedJournal(2)
+        store = SQLiteStore.open(self.path)
+        snapshot = snapshotOf(store.head)
+        store.close()
+        journal = await self.openJournal()
+        head = await journal.append(putUser("later"))
+        await journal.close()
+        store = SQLiteStore.open(self.path)
+        store.keep(snapshot)
+        store.close()
+        self.assertEqual(self.stored(), [0, 2])
+        self.assertEqual(await (await self.openJournal()).head(), head)
+
+    async def test_snapshotOfAnotherHistoryIsNotKept(self) -> None:
+        head = await self.closedJournal(3)
+        store = SQLiteStore.open(self.path)
+        store.keep(evolve(snapshotOf(store.head), chainHash=bytes(32)))
+        store.keep(evolve(snapshotOf(store.head), revision=4))
+        store.close()
+        self.assertEqual(self.stored(), [0])
+        self.assertEqual(await (await self.openJournal()).head(), head)
 
 
 class LockTests(SQLiteCase):
