@@ -5,6 +5,7 @@ Imported only when something is asked of a node: help and completion are to come
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,10 @@ def _explained(where: Where, error: BaseException) -> str:
         text = "the certificate of the server is not the one expected"
     if where.url:
         return f"cannot ask {where.url}: {text}"
-    if not where.socket.exists():
-        folder = where.socket.parent
+    folder = where.socket.parent
+    if os.path.isdir(folder) and not os.access(folder, os.X_OK):
+        return f"cannot ask the node in {folder}: its state folder is another user's"
+    if not os.path.exists(where.socket):
         return f"no node is running in {folder}: there is no {ADMIN_SOCKET} (--state-dir says where)"
     return f"cannot ask the node at {where.socket}: {text}"
 

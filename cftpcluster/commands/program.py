@@ -99,6 +99,9 @@ def printJSON(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False))
 
 
+_WORDS = frozenset({"NAME", "NODE", "ROLE", "STATE", "REVISION", "LAG", "VERSION"})
+
+
 def printTable(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table on a terminal; tab-separated lines for programs."""
     if not sys.stdout.isatty():
@@ -111,7 +114,8 @@ def printTable(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
-        table.add_column(heading, overflow="fold")
+        # Where the terminal is narrow, sentences are broken before words.
+        table.add_column(heading, overflow="fold", no_wrap=heading in _WORDS)
     for row in rows:
         table.add_row(*map(Text, row))
     Console().print(table)
