@@ -17,10 +17,10 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from cftpcluster.cluster.tokens import JoinTokenText
 from cftpcluster.config.changes import Batch, MergeSettings, Put
-from cftpcluster.config.document import Mount, User
-from cftpcluster.errors import Conflict, Forbidden
+from cftpcluster.config.document import Backend, Mount, User
+from cftpcluster.errors import Conflict, Forbidden, HistoryGone
 from cftpcluster.founding import CLUSTER_KEYS, SYSTEM
-from cftpcluster.node import Node
+from cftpcluster.node import COMPACT_EVERY, Node
 from cftpcluster.servers.listening import LAST_WORDS_SECONDS
 from cftpcluster.vocabulary import Author
 
@@ -57,6 +57,24 @@ class StartTests(NodeCase):
             node = await self.started(self.make(role="secondary"))
         self.assertEqual(node.status()["role"], "primary")
         self.assertEqual([event["given"] for event in events if "--role" in str(event["log_format"])], ["secondary"])
+
+    async def test_joinTokenOfAMemberIsIgnoredWithAWarning(self) -> None:
+        await (await self.founded()).stop()
+        with capturedLogs() as events:
+            await self.started(self.make(token="cftpjoin1-x"))
+        self.assertTrue(any("the join token is ignored" in str(event["log_format"]) for event in events))
+
+    async def test_missingStorageIsAReasonNotToBeReady(self) -> None:
+        node = await self.founded()
+        mountPoint = self.folder / "mount"
+        mountPoint.mkdir()
+        options = {"root": str(mountPoint), "requireMarker": True}
+        await node.append(proposal(Put("backends", Backend(name="share", kind="local", options=options))))
+        await self.live(node)
+        await node._check()
+        (reason,) = node.readiness()["reasons"]
+        self.assertTrue(reason.startswith("backends/share: "), reason)
+        self.assertEqual(node.status()["nodes"][0]["problems"], [reason])
 
     async def test_takenPortIsAProblemOfItsListener(self) -> None:
         other = reactor.listenTCP(2121, _Nothing(), interface=addresses()[0])
@@ -139,6 +157,15 @@ class ConvergingTests(NodeCase):
             [node.append(proposal(putUser("alice"), request)) for request in ("one", "two", "one")]
         )
         self.assertEqual((again, other, node.head.revision), (first, first + 1, first + 1))
+
+    async def test_journalIsCompactedToTheHistoryWanted(self) -> None:
+        node = await self.founded()
+        await node.append(proposal(MergeSettings({"historyRevisions": 10})))
+        await gatherResults([node.append(proposal(putUser("alice"))) for _ in range(COMPACT_EVERY + 10)])
+        assert node._journal is not None
+        await self.fails(node._journal.since(1, 1), HistoryGone)
+        self.assertEqual(len(await node._journal.since(node.head.revision - 10, 100)), 10)
+        await self.live(node)
 
     async def test_whatIsRefusedChangesNothing(self) -> None:
         node = await self.founded()
