@@ -7,12 +7,11 @@ agree with its document. The first document after a start is no special case.
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from random import SystemRandom
 from typing import Any
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 from twisted.conch.interfaces import IConchUser
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.task import LoopingCall, deferLater
@@ -32,16 +31,18 @@ from .components import Components
 from .config.changes import Put, Rehash, apply
 from .config.defaults import DEFAULT_LISTENERS
 from .config.document import Document, Secret
+from .convergence import Convergence
 from .errors import ClusterError
 from .events import ConfigurationChanged, Event
 from .journal.entry import Head, Proposal
 from .journal.sqlite import SQLiteJournal
 from .manager import ManagerOptions, ManagerServerFactory, socketSite
-from .peering import ClusterServerFactory, Peering, joinCluster
+from .peering import ClusterServerFactory, Peering
 from .servers.health import HealthOptions, HealthServerFactory
 from .servers.ssh import sshAvatar
 from .services import Services
-from .state import StateDirectory, socketAddress
+from .starting import Start, establish
+from .state import socketAddress
 from .status import OwnStatus, clusterStatus, unsharedBackends, warnings
 from .vocabulary import Author
 
@@ -60,33 +61,8 @@ NODE_KINDS: Mapping[str, type] = {
 }
 """Listeners that the node makes itself, since they serve its own parts."""
 
-SETTLE_SECONDS = 0.005
-"""Between looks whether a convergence is done."""
-
 COMPACT_EVERY = 500
 """So many revisions beyond ``historyRevisions`` make a compaction worth it."""
-
-
-@frozen(kw_only=True)
-class Start:
-    """How a node is started.
-
-    :ivar role: ``primary`` or ``secondary``; decides only on an empty state folder.
-    :ivar bind: the address that listeners bind; "" for all.
-    :ivar advertise: the address at which other nodes reach this one.
-    :ivar token: a join token's text; "" without one.
-    :ivar existing: refuse to start on an empty state folder.
-    :ivar adminPassword: for administrator ``admin`` of a new cluster; ``None``: generated.
-    """
-
-    role: str
-    name: str
-    state: StateDirectory
-    bind: str
-    advertise: str
-    token: str = field(repr=False)
-    existing: bool
-    adminPassword: bytes | None = field(repr=False)
 
 
 @define(eq=False)
@@ -125,10 +101,8 @@ class Node:
     _services: Services | None = field(default=None, init=False)
     _peering: Peering | None = field(default=None, init=False)
     _administration: Administration = field(init=False)
-    _live: int = field(default=0, init=False)
+    _convergence: Convergence = field(init=False)
     _starting: Deferred[None] | None = field(default=None, init=False)
-    _converging: bool = field(default=False, init=False)
-    _ending: bool = field(default=False, init=False)
     _ends: list[Callable[[], Any]] = field(factory=list, init=False)
     _waiters: Waiters = field(init=False)
     _missingStorage: Sequence[str] = field(default=(), init=False)
@@ -165,71 +139,17 @@ class Node:
         kinds = {**found.kinds, "listeners": {**found.kinds["listeners"], **NODE_KINDS}}
         self._journal = await SQLiteJournal.open(str(state.journal), kinds, self._reactor)
         self._ends.append(self._journal.close)
-        self.head = await self._journal.head()
-        membership = await self._member()
+        membership, self.head = await establish(self._start, self._journal, self._reactor, self._inPool)
         self.name = membership.identity.name
-        self._warnOfDifferences()
         self._assemble(found, kinds, membership)
-        self._ends += [self.services.stop, self._settled, self.peering.stop]
-        await self._converged()
+        self._ends += [self.services.stop, self._convergence.end, self.peering.stop]
+        self._convergence.wake()
+        await self._convergence.settled()
         self._requireOneListener()
         self._listenForAdministrators()
         self.peering.start()
         _ = self._checking.start(CHECK_SECONDS).addErrback(lambda failure: log.failure("no more checks", failure))
         self._sayWhereEverythingIs()
-
-    async def _member(self) -> founding.Membership:
-        """What this node is a member with: as its state folder says, else by founding a cluster or joining one."""
-        state, start = self._start.state, self._start
-        membership = await self._inPool(founding.load, state)
-        joined = await self._inPool(founding.hasJoined, state)
-        if membership is not None and (self.head.revision or joined):
-            if start.token:
-                log.warn("the join token is ignored: this node is a member of a cluster already")
-            return membership  # type: ignore[no-any-return]
-        if self.head.revision:
-            raise ClusterError(f"{state.path} holds a journal, but not the node's identity or keys")
-        if start.existing:
-            raise ClusterError(f"--existing: the state folder {state.path} holds no node")
-        if start.role == "primary":
-            return await self._found()
-        return await self._join()
-
-    async def _found(self) -> founding.Membership:
-        start = self._start
-        assert self._journal is not None
-        membership, proposal = await self._inPool(
-            founding.prepareFounding, start.state, start.name, start.advertise, start.adminPassword
-        )
-        self.head = await self._journal.append(proposal)
-        log.info("founded a new cluster with this node, {name}, as its primary", name=start.name)
-        return membership  # type: ignore[no-any-return]
-
-    async def _join(self) -> founding.Membership:
-        start = self._start
-        if not start.token:
-            raise ClusterError(
-                "a secondary's first start needs a join token (cftpctl node token NAME): --join-file FILE"
-            )
-        key = await self._inPool(founding.privateKeyForJoining, start.state)
-        joined, port = await joinCluster(
-            self._reactor, start.token, name=start.name, privateKeyPem=key, advertise=start.advertise, bind=start.bind
-        )
-        log.info("joined the cluster of {primary}", primary=joined.primary)
-        return await self._inPool(founding.completeJoin, start.state, joined, port)  # type: ignore[no-any-return]
-
-    def _warnOfDifferences(self) -> None:
-        primary = self.head.document.promoted.name
-        role = "primary" if primary == self.name else "secondary"
-        if self.head.revision and role != self._start.role:
-            log.warn(
-                "started with --role {given}, but by its journal this node is a {role} (the primary is {primary})",
-                given=self._start.role,
-                role=role,
-                primary=primary,
-            )
-        if self._start.name not in (self.name, socket.gethostname().partition(".")[0]):
-            log.warn("started with --name {given}, but this node is {name}", given=self._start.name, name=self.name)
 
     def _assemble(
         self, found: Components, kinds: Mapping[str, Mapping[str, type]], membership: founding.Membership
@@ -261,6 +181,9 @@ class Node:
             avatars={IConchUser: sshAvatar},
             delay=delay,
             upgradeHash=self._upgradeHash,
+        )
+        self._convergence = Convergence(
+            reactor=self._reactor, wanted=self._wanted, converge=self.services.converge, became=self._becameLive
         )
 
     def _makePeering(self, membership: founding.Membership) -> Peering:
@@ -413,7 +336,7 @@ class Node:
         """A head is durable here: publish it, and make it live."""
         self.head = head
         self.peering.committed(head)
-        self._converge()
+        self._convergence.wake()
         self._compactSometimes()
 
     def _compactSometimes(self) -> None:
@@ -434,42 +357,17 @@ class Node:
 
         _ = proposed.addErrback(refused)
 
-    # --- convergence: one at a time, a newer document replaces a waiting one
+    # --- what is live
 
-    def _converge(self) -> None:
-        if not self._converging and not self._ending:
-            self._converging = True
-            converged = Deferred.fromCoroutine(self._convergeUntilDone())
-            _ = converged.addErrback(lambda failure: log.failure("convergence failed", failure))
-
-    async def _convergeUntilDone(self) -> None:
-        try:
-            while not self._ending and (
-                self.services.document is not self._wanted() or self._live != self.head.revision
-            ):
-                head = self.head
-                await self.services.converge(self._wanted())
-                self._live = head.revision
-                self.notify(ConfigurationChanged(revision=head.revision))
-                self._statusChanged()
-        finally:
-            self._converging = False
-
-    async def _converged(self) -> None:
-        """Converge for the first time."""
-        self._converge()
-        await self._settled()
-
-    async def _settled(self) -> None:
-        """Wait until nothing converges."""
-        while self._converging:
-            await deferLater(self._reactor, SETTLE_SECONDS)
-
-    def _wanted(self) -> Document:
-        return self.head.document if self.head.revision else self._boot
+    def _wanted(self) -> tuple[int, Document]:
+        return self.head.revision, self.head.document if self.head.revision else self._boot
 
     def _liveHere(self, revision: int, seconds: float) -> Deferred[bool]:
-        return self._waiters.wait(lambda: self._live >= revision, seconds)
+        return self._waiters.wait(lambda: self._convergence.live >= revision, seconds)
+
+    def _becameLive(self, revision: int) -> None:
+        self.notify(ConfigurationChanged(revision=revision))
+        self._statusChanged()
 
     # --- how it is
 
@@ -504,7 +402,7 @@ class Node:
             name=self.name,
             address=self._start.advertise,
             head=self.head,
-            live=self._live,
+            live=self._convergence.live,
             draining=self._draining,
             problems=(*self.services.allProblems(), *self._missingStorage, *unknown),
             remarks=self._remarks,
@@ -551,7 +449,6 @@ class Node:
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        self._ending = True
         if self._starting is not None:
             self._starting.cancel()
         if self._checking.running:

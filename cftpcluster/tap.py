@@ -29,7 +29,8 @@ from twisted.python.failure import Failure
 from . import state
 from .config.document import NAME_PATTERN
 from .errors import ClusterError
-from .node import Node, Start
+from .node import Node
+from .starting import Start
 
 log = Logger()
 

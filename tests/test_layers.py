@@ -31,7 +31,14 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"files"}), frozenset({"journal"})),
     (frozenset({"auth"}), frozenset({"observers"})),
     (frozenset({"servers"}), frozenset({"manager"}), frozenset({"cluster"})),
-    (frozenset({"node", "administration", "components", "founding", "peering", "services", "state", "status"}),),
+    (
+        frozenset(
+            {
+                *("node", "administration", "components", "convergence", "founding"),
+                *("peering", "services", "starting", "state", "status"),
+            }
+        ),
+    ),
     (frozenset({"testing"}),),
     (frozenset({"tap"}), frozenset({"cli", "commands"})),
 )

@@ -11,9 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from cftpcluster.components import Components
 from cftpcluster.config.defaults import DEFAULT_LISTENERS
 from cftpcluster.manager import ManagerServerFactory
-from cftpcluster.node import NODE_KINDS, Node, Start, bootDocument
+from cftpcluster.node import NODE_KINDS, Node, bootDocument
 from cftpcluster.peering import ClusterServerFactory
 from cftpcluster.servers.health import HealthServerFactory
+from cftpcluster.starting import Start
 from cftpcluster.state import StateDirectory
 
 

@@ -28,7 +28,8 @@ from cftpcluster.config.document import User
 from cftpcluster.errors import ClusterError
 from cftpcluster.founding import SYSTEM
 from cftpcluster.journal.entry import Proposal
-from cftpcluster.node import Node, Start
+from cftpcluster.node import Node
+from cftpcluster.starting import Start
 from cftpcluster.state import StateDirectory
 from cftpcluster.testing.processes import loopbackAddresses
 from cftpcluster.vocabulary import Author
