@@ -202,8 +202,7 @@ class SFTPTalker:
         self.end()
 
     def _send(self, packet: bytes) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(uint32(len(packet)) + packet)
+        self._sendAll([packet])
 
     def _packet(self) -> bytes:
         return self._exactly(int.from_bytes(self._exactly(4), "big"))
@@ -229,6 +228,20 @@ class SFTPTalker:
             length = int.from_bytes(answer[9:13], "big")
             return Verdict(_STATUS.get(code, str(code)), text=answer[13 : 13 + length].decode())
         return Verdict("done", answer[5:])
+
+    def askAtOnce(self, requests: Sequence[tuple[int, bytes]]) -> list[int]:
+        """Send requests without waiting for answers; where in the row stood the one that each answer is for."""
+        first = self._requests + 1
+        self._requests += len(requests)
+        packets = [bytes([verb]) + uint32(first + at) + body for at, (verb, body) in enumerate(requests)]
+        self._sendAll(packets)
+        return [int.from_bytes(self._packet()[1:5], "big") - first for _ in packets]
+
+    def _sendAll(self, packets: Sequence[bytes]) -> None:
+        rest = memoryview(b"".join(uint32(len(packet)) + packet for packet in packets))
+        assert self.process.stdin is not None
+        while rest:
+            rest = rest[self.process.stdin.write(rest) :]
 
     def extended(self, name: str, body: bytes) -> Verdict:
         return self.ask(EXTENDED, string(name) + body)

@@ -210,6 +210,18 @@ class OwnViewTests(UploadTestCase):
         mine.ask(talkers.CLOSE, handle)
         self.assertEqual((self.leftovers(), self.stored("new")), ([], None))
 
+    def test_writesAreAnsweredInTheirOrder(self) -> None:
+        mine = self.sftp()
+        handle = mine.open("/new", FOR_WRITING | CREATING | TRUNCATING)
+        size = 30_000
+        writes = [
+            (talkers.WRITE, handle + uint64(start) + string(FIRST[start : start + size]))
+            for start in range(0, len(FIRST), size)
+        ]
+        self.assertEqual(mine.askAtOnce(writes), list(range(len(writes))))
+        self.assertTrue(mine.ask(talkers.CLOSE, handle).isDone)
+        self.assertEqual(self.stored("new"), FIRST)
+
     def test_replacementIsSeenByOthersOnlyWhenItIsWhole(self) -> None:
         (self.root / "old").write_bytes(OLD)
         mine, other = self.sftp(), self.https(self.bob)

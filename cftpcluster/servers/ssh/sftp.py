@@ -4,15 +4,20 @@
     requests    answered exactly once each, whatever they hold
     EOF         everything is answered, then what is still open is aborted, then the exit status
 
+Requests run side by side, but are answered in their order: OpenSSH's server works them off one after the other, and
+clients (paramiko, Net::SFTP::Foreign) count on that: they wait for ever for an answer that another one overtook.
+
 What is under way is bounded: by a number of requests, by the bytes of answers that did not leave yet, and by the
 channel's credit, which a request's bytes are given back to when it is answered.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -36,6 +41,21 @@ UNSENT_LIMIT_BYTES = 2 * 1024 * 1024
 
 TURN_LIMIT = 256
 """So many requests at most before others than this client are served."""
+
+
+@define(eq=False)
+class _Request:
+    """A request that is not answered yet.
+
+    :ivar size: its length on the channel.
+    :ivar dueBytes: how large its answer may become, where that is much.
+    :ivar answer: its answer, which waits for those of earlier requests.
+    """
+
+    id: int
+    size: int
+    dueBytes: int = 0
+    answer: Answer | None = None
 
 
 class SFTPServer:
@@ -62,6 +82,7 @@ class SFTPServer:
         self._handles = Handles(randomBytes)
         self._operations = Operations(files, self._handles, reactor.seconds, draftLinks)
         self._initialized = False
+        self._unanswered: deque[_Request] = deque()
         self._dueBytes = 0
         self._pumping = False
         self._next: IDelayedCall | None = None
@@ -102,7 +123,10 @@ class SFTPServer:
         self._pumping = True
         try:
             for _ in range(TURN_LIMIT):
-                if len(self._order) >= REQUEST_LIMIT or self._dueBytes + self._channel.queued >= UNSENT_LIMIT_BYTES:
+                if (
+                    len(self._unanswered) >= REQUEST_LIMIT
+                    or self._dueBytes + self._channel.queued >= UNSENT_LIMIT_BYTES
+                ):
                     return
                 packet = self._frames.next()
                 if packet is None:
@@ -129,17 +153,19 @@ class SFTPServer:
             return
         if not self._initialized:
             raise packets.Unframed
-        requestId = int.from_bytes(packet[1:5], "big")
+        request = _Request(int.from_bytes(packet[1:5], "big"), size)
+        self._unanswered.append(request)
         try:
-            operation = self._operations.read(packet[0], requestId, Reader(packet, 5))
+            operation = self._operations.read(packet[0], request.id, Reader(packet, 5))
         except Truncated:
-            self._answer((packets.status(requestId, packets.BAD_MESSAGE),), size)
+            self._answer(request, (packets.status(request.id, packets.BAD_MESSAGE),))
         except FileSystemError as error:
-            self._answer((packets.errorReply(requestId, error),), size)
+            self._answer(request, (packets.errorReply(request.id, error),))
         else:
+            request.dueBytes = operation.answerBytes
             self._dueBytes += operation.answerBytes
             task = Task(
-                lambda: self._start(task, operation, requestId, size),
+                lambda: self._start(task, operation, request),
                 operation.looks,
                 operation.paths,
                 operation.handle,
@@ -147,21 +173,16 @@ class SFTPServer:
             )
             self._order.add(task)
 
-    def _start(self, task: Task, operation: Operation, requestId: int, size: int) -> None:
+    def _start(self, task: Task, operation: Operation, request: _Request) -> None:
         try:
             running = operation.run()
         except Exception:  # noqa: BLE001 - whatever breaks, the request is answered
-            self._done(Failure(), task, operation, requestId, size)
+            self._done(Failure(), task, request)
         else:
-            _ = running.addBoth(self._done, task, operation, requestId, size)
+            _ = running.addBoth(self._done, task, request)
 
-    def _done(self, result: Answer | Failure, task: Task, operation: Operation, requestId: int, size: int) -> None:
-        if isinstance(result, Failure):
-            answer: Answer = (self._explain(result, requestId),)
-        else:
-            answer = result
-        self._dueBytes -= operation.answerBytes
-        self._answer(answer, size)
+    def _done(self, result: Answer | Failure, task: Task, request: _Request) -> None:
+        self._answer(request, (self._explain(result, request.id),) if isinstance(result, Failure) else result)
         self._order.done(task)
         if not self._stopped:
             self._pump()
@@ -174,10 +195,14 @@ class SFTPServer:
         self._log.failure("an SFTP request broke", failure)
         return packets.status(requestId, packets.FAILURE, "internal error")
 
-    def _answer(self, answer: Answer, size: int) -> None:
-        if not self._stopped:
-            self._channel.send(*answer)
-            self._channel.consumed(size)
+    def _answer(self, request: _Request, answer: Answer) -> None:
+        """Answer a request as soon as all earlier ones have their answers."""
+        request.answer = answer
+        while self._unanswered and (first := self._unanswered[0].answer) is not None:
+            done = self._unanswered.popleft()
+            self._dueBytes -= done.dueBytes
+            self._channel.send(*first)
+            self._channel.consumed(done.size)
 
     # --- the end
 
@@ -192,6 +217,7 @@ class SFTPServer:
             self._next.cancel()
         self._frames.clear()
         self._order.forget()
+        self._unanswered.clear()
 
     def _end(self) -> Deferred[None]:
         """Abort what is open, once what is under way is done; fires then, more than once if need be."""

@@ -57,15 +57,35 @@ class OrderTests(SynchronousTestCase):
     def write(self, peer: SFTPPeer, handle: bytes, offset: int, data: bytes) -> int:
         return peer.start(WRITE, string(handle), uint64(offset), string(data))
 
-    def test_readsOverlapAndAreAnsweredAsTheyFinish(self) -> None:
+    def test_readsOverlapAndAreAnsweredInTheirOrder(self) -> None:
         peer, held = heldPeer(f=b"0123456789")
         handle = self.open(peer, held, b"/f", FLAG_READ)
         first, second = self.read(peer, handle, 0, 4), self.read(peer, handle, 2, 4)
         self.assertEqual(held.names, ["read", "read"])
         held.goOn(1)
-        self.assertEqual([reply.requestId for reply in peer.replies()], [second])
+        self.assertEqual(peer.replies(), [])
         held.goOn()
-        self.assertEqual([reply.requestId for reply in peer.replies()], [first])
+        self.assertEqual([reply.requestId for reply in peer.replies()], [first, second])
+
+    def test_whatCannotBeUnderstoodIsAnsweredInItsTurn(self) -> None:
+        peer, held = heldPeer()
+        first, second, third = peer.start(STAT, string(b"/f")), peer.start(99), peer.start(STAT)
+        self.assertEqual(peer.replies(), [])
+        held.goOn()
+        self.assertEqual(
+            [(reply.requestId, reply.code) for reply in peer.replies()],
+            [(first, NO_SUCH_FILE), (second, packets.OP_UNSUPPORTED), (third, packets.BAD_MESSAGE)],
+        )
+
+    def test_answersThatWaitForTheirTurnAreBounded(self) -> None:
+        peer, held = heldPeer(f=b"0123456789")
+        peer.start(STAT, string(b"/f"))
+        for _ in range(REQUEST_LIMIT * 2):
+            peer.start(99)
+        peer.start(STAT, string(b"/other"))
+        self.assertEqual(held.names, ["stat"])
+        held.goOnWithAll()
+        self.assertEqual(len(peer.replies()), REQUEST_LIMIT * 2 + 2)
 
     def test_closingWaitsForWritesAndSaysHowItWent(self) -> None:
         peer, held = heldPeer()
@@ -92,7 +112,7 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(held.names, ["write", "read"])
         held.goOnWithAll()
         self.assertEqual(
-            [reply.body.string() for reply in peer.replies() if reply.type == packets.DATA], [b"56", b"b2"]
+            [reply.body.string() for reply in peer.replies() if reply.type == packets.DATA], [b"b2", b"56"]
         )
 
     def test_namesAreSeenAsEarlierRequestsLeaveThem(self) -> None:
@@ -124,7 +144,8 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(held.names, ["commit"])
         peer.start(STAT, string(b"/f"))
         held.goOn(1)
-        self.assertEqual([reply.type for reply in peer.replies()], [packets.ATTRS])
+        held.goOn()
+        self.assertEqual([reply.type for reply in peer.replies()], [packets.STATUS, packets.ATTRS])
 
 
 class BoundsTests(SynchronousTestCase):
