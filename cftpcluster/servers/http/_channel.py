@@ -31,6 +31,7 @@ from ._request import Request
 class Patience:
     """How long a client may take, in seconds.
 
+    :ivar first: until the first byte of the first request, a TLS handshake included.
     :ivar header: for the headers of a request, from their first byte.
     :ivar idle: between two requests.
     :ivar body: for each :data:`LEAST_BODY_BYTES` of a body.
@@ -38,6 +39,7 @@ class Patience:
     :ivar linger: for hearing an answer that did not wait for the request's body.
     """
 
+    first: float = 30
     header: float = 30
     idle: float = 75
     body: float = 30
@@ -62,6 +64,7 @@ class Channel(HTTPChannel):
     transport: Any
     timeOut: Any
     patience: Patience = Patience()
+    _silent = True
     _deaf = False
     _thrownAway = 0
     _bodyPaused = False
@@ -75,6 +78,7 @@ class Channel(HTTPChannel):
     def connectionMade(self) -> None:
         self.timeOut = self.patience.idle
         super().connectionMade()
+        self._setDeadline(self.patience.first)
         self.site.connected(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -115,7 +119,8 @@ class Channel(HTTPChannel):
         if self._deaf:
             self._throwAway(data)
             return
-        if self.idle and self._deadline is None:
+        if self._silent or (self.idle and self._deadline is None):
+            self._silent = False
             self._setDeadline(self.patience.header)
         super().dataReceived(data)
 

@@ -334,8 +334,17 @@ class BodyTests(ChannelTestCase):
 
 class PatienceTests(ChannelTestCase):
     def test_silentConnectionEnds(self) -> None:
-        self.clock.pump([1] * 76)
+        self.clock.pump([1] * 29)
+        self.assertFalse(self.client.closed)
+        self.clock.pump([1] * 2)
         self.assertTrue(self.client.closed)
+
+    def test_firstRequestHasItsOwnTime(self) -> None:
+        self.clock.advance(29)
+        self.client.send(b"GET /hello HTTP/1.1\r\n")
+        self.clock.advance(29)
+        self.client.send(b"Host: a\r\n\r\n")
+        self.assertEqual(self.client.answers()[0].status, 200)
 
     def test_drippedHeadersEnd(self) -> None:
         for _ in range(31):
@@ -374,8 +383,9 @@ class PatienceTests(ChannelTestCase):
 
     def test_idleTimeCountsAnewAfterEachRequest(self) -> None:
         for _ in range(5):
-            self.clock.advance(70)
             self.assertEqual(self.client.ask("POST", "/body", body=b"x").status, 200)
+            self.clock.advance(70)
+        self.assertEqual(self.client.ask("POST", "/body", body=b"x").status, 200)
         self.clock.advance(76)
         self.assertTrue(self.client.closed)
 
