@@ -70,13 +70,31 @@ def _parseJSON(text: str) -> tuple[Any, Problem | None]:
     if len(text) > JSON_BYTES:
         raise Invalid([Problem("", f"larger than {JSON_BYTES} characters")])
     try:
-        return json.loads(text, parse_constant=_refuseConstant, object_pairs_hook=_withoutDuplicates), None
+        plain = json.loads(text, parse_constant=_refuseConstant, object_pairs_hook=_withoutDuplicates)
     except json.JSONDecodeError as error:
         return None, Problem(f"line {error.lineno}, column {error.colno}", error.msg)
     except RecursionError:
         raise Invalid([Problem("", "nested too deeply")]) from None
     except ValueError as error:
         raise Invalid([Problem("", str(error))]) from None
+    _requireShallow(plain)
+    return plain, None
+
+
+def _requireShallow(plain: Any) -> None:
+    """How deep Python's own parser goes differs from version to version."""
+    level = [plain]
+    for _ in range(DEPTH):
+        level = [
+            child
+            for one in level
+            if isinstance(one, dict | list)
+            for child in (one.values() if isinstance(one, dict) else one)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return
+    raise Invalid([Problem("", f"nested deeper than {DEPTH}")])
 
 
 def _refuseConstant(text: str) -> Any:
