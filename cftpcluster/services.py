@@ -80,13 +80,14 @@ class Services:
     _hostKeys: tuple[bytes, ...] = field(factory=tuple, init=False, repr=False)
     _sessionKeys: tuple[bytes, ...] = field(factory=tuple, init=False, repr=False)
     _chain: ChainingChecker = field(init=False)
+    _realm: Realm = field(init=False)
     _portal: Any = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         trees = FileTrees(self.currentDocument, self.backend, self.notify, self._reactor)
-        realm = Realm(self.currentDocument, trees.build, self._avatars, time.time)
+        self._realm = Realm(self.currentDocument, trees.build, self._avatars, time.time)
         self._chain = ChainingChecker(())
-        self._portal = AccountPortal(realm, self._chain, self.notify, self._delay)
+        self._portal = AccountPortal(self._realm, self._chain, self.notify, self._delay)
 
     def currentDocument(self) -> Document:
         return self.document
@@ -121,6 +122,8 @@ class Services:
     async def converge(self, document: Document) -> None:
         """Make what runs agree with ``document``. Whatever cannot be done is a problem, and the rest is done."""
         before, self.document = self.document, document
+        if document.users is not before.users:
+            self._realm.endStale()
         served = set(self._tls)
         if document.certificates is not before.certificates or document.keys is not before.keys:
             self._openKeys(document)

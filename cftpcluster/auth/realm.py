@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakSet
 
-from attrs import define
+from attrs import define, field
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import IRealm
+from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
 from ..config.document import Document, User
@@ -36,6 +38,8 @@ class Realm:
     _fileSystems: Callable[[User, Origin], IFileSystem]
     _avatars: Mapping[type[Interface], Callable[[IAccount], Any]]
     _now: Callable[[], float]
+    _accounts: WeakSet[Account] = field(factory=WeakSet, init=False)
+    _log = Logger()
 
     def admit(self, name: str, origin: Origin) -> User:
         """The user, if it may come in from there now; else ``UnauthorizedLogin``, whose text is for the log only."""
@@ -64,6 +68,23 @@ class Realm:
             if interface is IAccount or interface in self._avatars:
                 files = self._fileSystems(user, mind)
                 account = Account(user.name, mind, files, self._document().revision)
+                self._accounts.add(account)
                 avatar = account if interface is IAccount else self._avatars[interface](account)
                 return interface, avatar, account.logout
         raise NotImplementedError("no such avatar: " + ", ".join(each.__name__ for each in interfaces))
+
+    def endStale(self) -> None:
+        """The document has changed: end the sessions that could not begin any more.
+
+        What they have open is aborted, and nothing more is done for them; their connections stand until the client or
+        its server ends them.
+        """
+        users = self._document().users
+        for account in list(self._accounts):
+            user = users.get(account.name)
+            if user is None or self._objection(user, account.origin) or account.revision < user.credentialsRevision:
+                self._accounts.discard(account)
+                self._log.info("ended a session of {user!r}: it could not log in now", user=account.name)
+                _ = account.logout().addErrback(
+                    lambda failure: self._log.failure("a session did not end in order", failure)
+                )
