@@ -19,7 +19,7 @@ from zope.interface import Attribute, Interface
 
 from .config.document import Backend, Document, Listener, Settings
 from .events import Event, Notify
-from .vocabulary import Attributes, Author, Entry, OpenMode, Origin, Problem, Space, Stat, VirtualPath
+from .vocabulary import Attributes, Author, Entry, OpenMode, Origin, Problem, Row, Space, Stat, VirtualPath
 
 if TYPE_CHECKING:
     from twisted.cred.portal import Portal
@@ -294,6 +294,31 @@ class IPublisher(Interface):
 
     def renewCertificate(request: bytes) -> Deferred[bytes]:
         """A new certificate (PEM) for the node that asks, for its certificate signing request (PEM). ``Refused``."""
+
+
+class ISharedRows(Interface):
+    """Rows that every node may write and all nodes know, without a primary: each has one writing node, a version and an
+    expiry, so that nodes agree whatever the order in which they hear of it. None of the methods returns a Deferred.
+
+    A table is declared when the rows are built: whether its rows outlive a restart, and how many a node may write.
+    """
+
+    def put(table: str, key: str, value: Mapping[str, Any], seconds: float) -> None:
+        """Write this node's row of that key, anew if there is one, for so many seconds from now; sent to the other
+        nodes at once. A table that is full lets go of the row that expires first."""
+
+    def remove(table: str, key: str) -> None:
+        """Withdraw this node's row of that key, on all nodes. Nothing happens where there is none."""
+
+    def get(table: str, key: str) -> Sequence[Row]:
+        """The rows of that key, one for each node that wrote one."""
+
+    def rows(table: str) -> Sequence[Row]:
+        """Every row of a table, of all nodes, none that has expired."""
+
+    def watch(table: str, changed: Callable[[Row | None, Row | None], None]) -> Callable[[], None]:
+        """Call ``changed(before, after)`` for each row of a table that comes (before is ``None``), changes, or goes
+        (after is ``None``; by expiry too), whoever wrote it; answers with what ends that."""
 
 
 class IAdministration(Interface):

@@ -10,7 +10,8 @@ decoded from UTF-8 with ``surrogateescape``, so that every byte string a disk ca
 from __future__ import annotations
 
 import enum
-from typing import TypeAlias
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
@@ -150,6 +151,24 @@ class Origin:
     address: str
     listener: str
     session: str
+
+
+@frozen
+class Row:
+    """One row that nodes share: written by one node, known to all, and gone when it expires.
+
+    :ivar table: what it is about, such as ``bans``.
+    :ivar key: unique within the rows of its table and node.
+    :ivar node: who wrote it, and alone may change it.
+    :ivar value: plain JSON values by key.
+    :ivar expires: when it is gone, by the clock of the process (``IReactorTime.seconds``), not the time of day.
+    """
+
+    table: str
+    key: str
+    node: str
+    value: Mapping[str, Any]
+    expires: float
 
 
 @frozen
