@@ -87,7 +87,7 @@ def typeText(hint: Any) -> str:
 
 
 def fieldNames(cls: type) -> list[str]:
-    return [f"`{each.name}`" for each in attrs.fields(cls)]
+    return [f"`{each.name}`" for each in attrs.fields(cls) if each.name != "extra"]
 
 
 def defaultText(attribute: Any) -> str:
@@ -109,6 +109,10 @@ def attributeRows(cls: type, names: Iterable[str]) -> Iterator[tuple[str, str, s
         if not texts.get(name):
             raise Undocumented(f"{cls.__module__}.{cls.__name__}.{name}: its class needs `:ivar {name}:`")
         yield f"`{name}`", typeText(hints[name]), defaultText(fields[name]), texts[name]
+        if attrs.has(hints[name]) and hints[name] is not Secret:
+            inside = [each.name for each in attrs.fields(hints[name]) if each.name != "extra"]
+            for row in attributeRows(hints[name], inside):
+                yield (f"`{name}.{row[0][1:]}", *row[1:])
         for part in get_args(hints[name]):
             for inner in [part, *get_args(part)]:
                 if attrs.has(inner) and inner is not Mount:

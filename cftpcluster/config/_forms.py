@@ -18,7 +18,21 @@ from ..vocabulary import Problem
 from ._messages import joined, shown, suggestion
 from ._stored import unstructure
 from ._structure import structure
-from .document import SECTIONS, Admin, Certificate, Component, Group, HostKey, Named, Node, Secret, Section, User
+from .document import (
+    SECTIONS,
+    Admin,
+    Certificate,
+    Component,
+    Group,
+    HostKey,
+    Limits,
+    Named,
+    Node,
+    Quota,
+    Secret,
+    Section,
+    User,
+)
 
 SECTION_ORDER = (
     "backends",
@@ -87,6 +101,9 @@ class WrittenObject:
                 kept["key"] = existing.key
             else:
                 raise Invalid([Problem(joined(self.path, "key"), "is required")])
+        if isinstance(value, User) and isinstance(existing, User):
+            kept["quota"] = evolve(value.quota, extra=existing.quota.extra)
+            kept["limits"] = evolve(value.limits, extra=existing.limits.extra)
         if isinstance(value, User | Group) and isinstance(existing, User | Group):
             # What a newer version wrote into a mount stays with it.
             extras = {mount.path: mount.extra for mount in existing.mounts if mount.extra}
@@ -236,14 +253,17 @@ def exportObject(value: Named, openSecret: OpenSecret | None = None, defaults: b
 
 
 def _exported(value: Any, hidden: frozenset[str], defaults: bool) -> dict[str, Any]:
-    plain = {}
+    plain: dict[str, Any] = {}
     for one in fields(type(value)):
         item = getattr(value, one.name)
         if one.name in hidden or (not defaults and one.name not in _ALWAYS_SHOWN and item == _default(one)):
             continue
-        plain[one.name] = (
-            [_exported(each, _KEPT, defaults) for each in item] if one.name == "mounts" else unstructure(item)
-        )
+        if one.name == "mounts":
+            plain[one.name] = [_exported(each, _KEPT, defaults) for each in item]
+        elif isinstance(item, Quota | Limits):
+            plain[one.name] = _exported(item, _KEPT, defaults)
+        else:
+            plain[one.name] = unstructure(item)
     # The name comes first, as one writes it.
     return {"name": plain.pop("name"), **plain} if "name" in plain else plain
 

@@ -154,6 +154,36 @@ class Group(Named):
 
 
 @frozen(kw_only=True)
+class Quota:
+    """How much a user's own mounts may hold.
+
+    :ivar bytes: lengths of all files together, unfinished uploads among them; 0 is no limit.
+    :ivar files: number of files, unfinished uploads among them; 0 is no limit.
+    :ivar extra: keys that this version does not know, kept as they came.
+    """
+
+    bytes: int = 0
+    files: int = 0
+    extra: Options = Factory(dict)
+
+
+@frozen(kw_only=True)
+class Limits:
+    """What a user may do at once.
+
+    :ivar sessions: how many sessions at the same time, on all nodes and over all protocols together; 0 is no limit.
+    :ivar downloadBytesPerSecond: how fast, all its sessions on one node together; 0 is no limit.
+    :ivar uploadBytesPerSecond: as ``downloadBytesPerSecond``, the other way.
+    :ivar extra: keys that this version does not know, kept as they came.
+    """
+
+    sessions: int = 0
+    downloadBytesPerSecond: int = 0
+    uploadBytesPerSecond: int = 0
+    extra: Options = Factory(dict)
+
+
+@frozen(kw_only=True)
 class User(Named):
     """A user of the file services.
 
@@ -165,6 +195,8 @@ class User(Named):
     :ivar allow: client networks (CIDR) that log-ins may come from; empty means any.
     :ivar groups: names of groups, the first one's mounts first.
     :ivar mounts: the folders that make up its tree.
+    :ivar quota: how much its own mounts may hold.
+    :ivar limits: what it may do at once.
     :ivar credentialsRevision: sessions that logged in before this revision have ended; set by ``apply`` alone.
     """
 
@@ -176,6 +208,8 @@ class User(Named):
     allow: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
+    quota: Quota = Quota()
+    limits: Limits = Limits()
     credentialsRevision: int = 0
 
 

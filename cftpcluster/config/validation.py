@@ -27,10 +27,12 @@ from .document import (
     Document,
     Group,
     JoinToken,
+    Limits,
     Listener,
     Mount,
     Named,
     Node,
+    Quota,
     Role,
     Settings,
     User,
@@ -154,6 +156,15 @@ def _userProblems(document: Document, user: User) -> Iterator[Problem]:
         elif group in user.groups[:index]:
             yield Problem(f"groups[{index}]", f"group {shown(group)} is named twice")
     yield from _mountsProblems(document, user.mounts)
+    yield from _numbersProblems("quota", user.quota)
+    yield from _numbersProblems("limits", user.limits)
+
+
+def _numbersProblems(path: str, limits: Quota | Limits) -> Iterator[Problem]:
+    for key in fields_dict(type(limits)):
+        value = getattr(limits, key)
+        if key != "extra" and value < 0:
+            yield Problem(joined(path, key), f"{value} is out of bounds: expected 0 or more")
 
 
 def _mountsProblems(document: Document, mounts: Sequence[Mount]) -> Iterator[Problem]:

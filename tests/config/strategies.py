@@ -20,11 +20,13 @@ from cftpcluster.config.document import (
     Group,
     HostKey,
     JoinToken,
+    Limits,
     Listener,
     Mount,
     Node,
     Observer,
     Protocol,
+    Quota,
     Role,
     Secret,
     User,
@@ -52,6 +54,7 @@ secrets = st.builds(Secret, st.binary(max_size=20))
 options = st.dictionaries(st.sampled_from(["root", "tls", "passivePorts", "é"]), plains, max_size=3)
 extras = st.dictionaries(st.sampled_from(["laterKey", "anotherKey"]), plains, max_size=2)
 times = st.datetimes(timezones=st.just(datetime.UTC))
+amounts = st.integers(0, 2**62)
 mounts = st.builds(
     Mount,
     path=st.sampled_from(["/", "/a", "/b/c"]),
@@ -80,6 +83,10 @@ users = st.builds(
     allow=tuples(texts),
     groups=tuples(names),
     mounts=mountTuples,
+    quota=st.builds(Quota, bytes=amounts, files=amounts, extra=extras),
+    limits=st.builds(
+        Limits, sessions=amounts, downloadBytesPerSecond=amounts, uploadBytesPerSecond=amounts, extra=extras
+    ),
 )
 admins = st.builds(Admin, name=names, passwordHash=texts, role=st.sampled_from(Role), enabled=st.booleans())
 objects: dict[str, st.SearchStrategy[Any]] = {

@@ -96,6 +96,7 @@ class NewerVersionTests(SynchronousTestCase):
 
     def test_unknownKeysOfObjectsAreKept(self) -> None:
         value = {"name": "alice", "laterKey": {"a": [1]}, "mounts": [{"path": "/", "backend": "b", "laterKey": 2}]}
+        value["quota"] = {"bytes": 5, "laterKey": 3}
         change = self.decoded({"kind": "put", "section": "users", "value": value})
         assert isinstance(change, Put) and isinstance(change.value, User)
         self.assertEqual(change.value.extra, {"laterKey": {"a": [1]}})

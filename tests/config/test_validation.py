@@ -14,9 +14,11 @@ from cftpcluster.config.document import (
     Document,
     Group,
     JoinToken,
+    Limits,
     Listener,
     Mount,
     Node,
+    Quota,
     Role,
     Secret,
     User,
@@ -71,6 +73,8 @@ class ObjectTests(ValidationCase):
             allow=("192.0.2.0/24", "::1"),
             groups=("partners",),
             mounts=(Mount(path="/", backend="files", folder="alice"), Mount(path="/a/b", backend="files")),
+            quota=Quota(bytes=10**13, files=1),
+            limits=Limits(sessions=10, uploadBytesPerSecond=1),
         )
         self.good(Put("users", user))
 
@@ -86,6 +90,8 @@ class ObjectTests(ValidationCase):
                 Mount(path="/", backend="files"),
                 Mount(path="/", backend="files"),
             ),
+            quota=Quota(bytes=-1, files=5),
+            limits=Limits(sessions=-2, downloadBytesPerSecond=-3, uploadBytesPerSecond=0),
         )
         self.assertEqual(
             self.problems(Put("users", user)),
@@ -100,6 +106,9 @@ class ObjectTests(ValidationCase):
                 'mounts[0].folder: "/x" must be relative to the backend\'s root',
                 'mounts[0].backend: no backend named "fils"; did you mean "files"?',
                 'mounts[2].path: "/" is mounted twice',
+                "quota.bytes: -1 is out of bounds: expected 0 or more",
+                "limits.sessions: -2 is out of bounds: expected 0 or more",
+                "limits.downloadBytesPerSecond: -3 is out of bounds: expected 0 or more",
             ],
         )
 

@@ -17,9 +17,11 @@ from cftpcluster.config.document import (
     Document,
     Group,
     HostKey,
+    Limits,
     Listener,
     Mount,
     Node,
+    Quota,
     Role,
     Secret,
     User,
@@ -307,6 +309,33 @@ class ChangeTests(WrittenCase):
         (put,) = self.change({"users": [{"name": "alice", "mounts": plain}]}) or ()
         assert isinstance(put, Put) and isinstance(put.value, User)
         self.assertEqual([mount.extra for mount in put.value.mounts], [{"readOnly": True}, {}])
+
+    def test_whatANewerVersionWroteIntoAQuotaStays(self) -> None:
+        alice = User(name="alice", quota=Quota(bytes=5, extra={"folders": 3}), limits=Limits(extra={"later": 1}))
+        self.document = apply(self.document, Put("users", alice))
+        (put,) = self.change({"users": [{"name": "alice", "quota": {"files": 7}}]}) or ()
+        assert isinstance(put, Put) and isinstance(put.value, User)
+        self.assertEqual(put.value.quota, Quota(files=7, extra={"folders": 3}))
+        self.assertEqual(put.value.limits, Limits(extra={"later": 1}))
+
+    def test_quotaAndLimits(self) -> None:
+        numbers = {"quota": {"bytes": 10, "files": 2}, "limits": {"uploadBytesPerSecond": 3}}
+        written = {"name": "alice", **numbers}
+        (put,) = self.change({"users": [written]}) or ()
+        assert isinstance(put, Put) and isinstance(put.value, User)
+        self.assertEqual(put.value.quota, Quota(bytes=10, files=2))
+        self.assertEqual(put.value.limits, Limits(uploadBytesPerSecond=3))
+        plain = exportObject(put.value)
+        self.assertEqual({key: plain[key] for key in numbers}, numbers)
+        shown = exportObject(User(name="bob", quota=Quota(extra={"later": 1})), defaults=True)
+        self.assertEqual(shown["quota"], {"bytes": 0, "files": 0})
+        self.assertEqual(
+            self.invalid({"users": [{"name": "alice", "quota": {"byte": 1, "files": "many"}}]}),
+            [
+                'users[0].quota.files: expected a whole number, got "many"',
+                'users[0].quota: unknown key "byte"; did you mean "bytes"?',
+            ],
+        )
 
     def test_problemsAreToldWhereTheyWereWritten(self) -> None:
         plain = {"users": [{"name": "alice"}, {"name": "bob", "mounts": [{"path": "/", "backend": "fils"}]}]}
