@@ -70,6 +70,7 @@ class Administration:
     :ivar _append: appends a proposal on this node.
     :ivar _liveHere: fires with whether this node has converged on a revision in time.
     :ivar _actions: what this node does when asked, by the action's name.
+    :ivar _wallTime: seconds since the epoch.
     """
 
     _name: str
@@ -80,6 +81,7 @@ class Administration:
     _liveHere: Callable[[int, float], Deferred[bool]]
     _status: Callable[[], Mapping[str, Any]]
     _actions: Mapping[str, Callable[[Mapping[str, Any]], Deferred[Mapping[str, Any]]]]
+    _wallTime: Callable[[], float] = time.time
 
     def document(self) -> Document:
         return self._document()
@@ -92,7 +94,7 @@ class Administration:
     def propose(
         self, change: Change, expected: Mapping[Target, int], author: Author, requestId: str = ""
     ) -> Deferred[int]:
-        proposal = Proposal(change, expected, author, self._name, requestId or uuid.uuid4().hex, time.time())
+        proposal = Proposal(change, expected, author, self._name, requestId or uuid.uuid4().hex, self._wallTime())
         return Deferred.fromCoroutine(self._propose(proposal))
 
     async def _propose(self, proposal: Proposal) -> int:
@@ -114,7 +116,7 @@ class Administration:
             primary.address,
             self._peering.portOf(primary.name),
             openAuthority(document, self._peering.sealer).fingerprint,
-            time.time(),
+            self._wallTime(),
             expireSeconds,
         )
         return text, Put("tokens", token)

@@ -21,7 +21,8 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from . import founding, manager
-from .administration import DURABLE_SECONDS, Administration, requireRight, touched
+from .administration import Administration
+from .appending import Appending
 from .auth.administrators import AdminPasswords
 from .auth.delay import FailureDelay
 from .auth.passwords import Passwords
@@ -34,7 +35,7 @@ from .config.document import Document, Secret
 from .convergence import Convergence
 from .errors import ClusterError
 from .events import ConfigurationChanged, Event
-from .journal.entry import Head, Proposal
+from .journal.entry import Head
 from .journal.sqlite import SQLiteJournal
 from .manager import ManagerOptions, ManagerServerFactory, socketSite
 from .peering import ClusterServerFactory, Peering
@@ -100,6 +101,7 @@ class Node:
     _journal: SQLiteJournal | None = field(default=None, init=False)
     _services: Services | None = field(default=None, init=False)
     _peering: Peering | None = field(default=None, init=False)
+    _appending: Appending = field(init=False)
     _administration: Administration = field(init=False)
     _convergence: Convergence = field(init=False)
     _starting: Deferred[None] | None = field(default=None, init=False)
@@ -188,6 +190,12 @@ class Node:
 
     def _makePeering(self, membership: founding.Membership) -> Peering:
         assert self._journal is not None
+        self._appending = Appending(
+            journal=self._journal,
+            publisher=lambda: self.peering.publisher,
+            head=lambda: self.head,
+            committed=self._committed,
+        )
         return Peering(
             name=self.name,
             bind=self._start.bind,
@@ -199,7 +207,7 @@ class Node:
             head=self.head,
             document=self.document,
             notify=self.notify,
-            append=self.append,
+            append=self._appending.append,
             applied=self._committed,
             perform=self._performHere,
             relay=self._relayed,
@@ -226,7 +234,7 @@ class Node:
             peering=self.peering,
             document=self.document,
             journalHead=lambda: self.head,
-            append=self.append,
+            append=self._appending.append,
             liveHere=self._liveHere,
             status=self.status,
             actions={"wait": self._waitedFor},
@@ -309,28 +317,6 @@ class Node:
         self.services.notify(event)
 
     # --- changes
-
-    def append(self, proposal: Proposal) -> Deferred[int]:
-        """Append a proposal on this node, which must be primary; fires with its revision when it is durable, and on as
-        many followers as the settings want."""
-        return Deferred.fromCoroutine(self._append(proposal))
-
-    async def _append(self, proposal: Proposal) -> int:
-        assert self._journal is not None
-        self.peering.publisher.requirePrimary()
-        requireRight(proposal.author, self.document(), touched(proposal.change))
-        head = await self._journal.append(proposal)
-        if head.revision > self.head.revision:
-            self._committed(head)
-            revision = head.revision
-        else:
-            # The same request was appended before.
-            entry = await self._journal.find(proposal.requestId)
-            revision = entry.revision if entry else head.revision
-        followers = self.document().settings.synchronousFollowers
-        if followers:
-            await self.peering.publisher.durable(revision, followers, DURABLE_SECONDS)
-        return revision
 
     def _committed(self, head: Head) -> None:
         """A head is durable here: publish it, and make it live."""

@@ -5,11 +5,10 @@ Puts the pieces of :mod:`cftpcluster.cluster` together; appends nothing and make
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from random import SystemRandom
+from random import Random, SystemRandom
 from typing import Any
 
 from attrs import define, evolve, field, frozen
@@ -106,6 +105,7 @@ class Peering:
     :ivar _report: what this node says of itself.
     :ivar _status: the cluster's status, for followers.
     :ivar _changed: told when a node's status changed.
+    :ivar _wallTime: seconds since the epoch.
     """
 
     _name: str
@@ -127,6 +127,8 @@ class Peering:
     _proposeOwn: Callable[[Change, Mapping[tuple[str, str], int]], Deferred[int]]
     _head: Head
     _connect: Callable[..., Deferred[IProtocol]] = connectLink
+    _random: Random = field(factory=SystemRandom)
+    _wallTime: Callable[[], float] = time.time
     clusterStatus: Mapping[str, Any] = field(factory=dict, init=False)
     publisher: Publisher = field(init=False)
     follower: Follower = field(init=False)
@@ -135,17 +137,18 @@ class Peering:
     _live: LiveLinks = field(factory=LiveLinks, init=False)
     _links: Links = field(init=False)
     _renewing: LoopingCall = field(init=False)
-    _followedUntil: float = field(factory=time.monotonic, init=False)
+    _followedUntil: float = field(init=False)
     _wasFollowing: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._followedUntil = self._reactor.seconds()
         inThread = partial(deferToThreadPool, self._reactor, self._pool)
         self.publisher = Publisher(
             node=self._name,
             head=self._head,
             journal=self._journal,
             clock=self._reactor,
-            newId=lambda: os.urandom(16).hex(),
+            newId=lambda: self._random.randbytes(16).hex(),
             propose=self._append,
             relay=self._relay,
             renewCertificate=self._renew,
@@ -168,13 +171,19 @@ class Peering:
         )
         self._links = Links(
             clock=self._reactor,
-            wallTime=time.time,
+            wallTime=self._wallTime,
             hello=lambda: Hello.fromHead(self._name, self.publisher.head),
             publisher=self.publisher,
             inThread=inThread,
         )
         admission = JoinServer(
-            self._reactor, self._name, self._document, self._proposeOwn, lambda: self.sealer, self._notify, time.time
+            self._reactor,
+            self._name,
+            self._document,
+            self._proposeOwn,
+            lambda: self.sealer,
+            self._notify,
+            self._wallTime,
         )
         self.gate = Gate(
             self._reactor,
@@ -184,11 +193,11 @@ class Peering:
             admission.buildJoin,
             self._live,
             self._notify,
-            time.time,
+            self._wallTime,
         )
         self.uplink = Uplink(
             clock=self._reactor,
-            random=SystemRandom(),
+            random=self._random,
             dial=self._dial,
             peers=self._peers,
             links=self._links,
@@ -238,7 +247,7 @@ class Peering:
             expectedName=peer.name,
             buildLink=build,
             links=self._live,
-            wallClock=time.time,
+            wallClock=self._wallTime,
         )
 
     # --- the node's life
@@ -267,13 +276,14 @@ class Peering:
         """How long this node may have missed something, as a follower."""
         if self.follower.state == "following":
             return 0.0
-        return round(time.monotonic() - self._followedUntil, 3)
+        now: float = self._reactor.seconds()
+        return round(now - self._followedUntil, 3)
 
     # --- what the pieces tell
 
     def _followerChanged(self) -> None:
         if self.follower.state == "following" or self._wasFollowing:
-            self._followedUntil = time.monotonic()
+            self._followedUntil = self._reactor.seconds()
         self._wasFollowing = self.follower.state == "following"
         self._changed()
 
@@ -296,11 +306,11 @@ class Peering:
 
     def _renew(self, name: str, request: bytes) -> Deferred[bytes]:
         return deferToThreadPool(
-            self._reactor, self._pool, renew, self._document(), self.sealer, name, request, time.time()
+            self._reactor, self._pool, renew, self._document(), self.sealer, name, request, self._wallTime()
         )
 
     def _renewOwn(self) -> Deferred[None]:
-        if not needsRenewal(self.identity().certificatePem, time.time()):
+        if not needsRenewal(self.identity().certificatePem, self._wallTime()):
             return succeed(None)
         return Deferred.fromCoroutine(self._askForCertificate()).addErrback(
             lambda failure: log.warn("the node's certificate was not renewed: {why}", why=failure.getErrorMessage())

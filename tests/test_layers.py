@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (
         frozenset(
             {
-                *("node", "administration", "components", "convergence", "founding"),
+                *("node", "administration", "appending", "components", "convergence", "founding"),
                 *("peering", "services", "starting", "state", "status"),
             }
         ),
