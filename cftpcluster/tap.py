@@ -14,6 +14,8 @@ import resource
 import signal
 import socket
 import sys
+import time
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
@@ -177,6 +179,26 @@ def _defaultRouteAddress() -> str:
     return "127.0.0.1"
 
 
+def steadily(wallTime: Callable[[], float], elapsed: Callable[[], float]) -> Callable[[], float]:
+    """A clock that shows the time of day as it is now, and goes on from there whatever becomes of the system's.
+
+    :param wallTime: seconds since the epoch.
+    :param elapsed: seconds since some moment, never set and never going back.
+    """
+    begun = wallTime() - elapsed()
+    return lambda: begun + elapsed()
+
+
+def keepTime(reactor: Any) -> None:
+    """Have time-outs, delays, bans and sessions last as long as they should when the system's clock is set.
+
+    A reactor counts by the time of day: an hour forward and every time-out is over, an hour back and no delayed call
+    comes for an hour. Calls that are scheduled already stay as they are, since the numbers go on from where they were.
+    The time that the machine sleeps counts, so that nothing outlives its time by it.
+    """
+    reactor.seconds = steadily(time.time, lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
+
+
 GARBAGE_THRESHOLDS = (50_000, 20, 100)
 """A large document is millions of objects that live long; looking for cycles among them stops everything else."""
 
@@ -273,4 +295,5 @@ def makeService(options: Options) -> NodeService:
     """What twistd runs."""
     from twisted.internet import reactor
 
+    keepTime(reactor)
     return NodeService(options.start, reactor)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+import time
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.base import ReactorBase
 from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.tap import Options
+from cftpcluster.tap import Options, keepTime, steadily
 
 
 class OptionsTests(SynchronousTestCase):
@@ -107,3 +109,52 @@ class OptionsTests(SynchronousTestCase):
             "admin-password-file",
         ):
             self.assertIn(f"--{option}", text)
+
+
+class StillReactor(ReactorBase):
+    """A reactor that is only turned by hand; it counts by the time of day, as they all do."""
+
+    @staticmethod
+    def seconds() -> float:
+        return time.time()
+
+    def installWaker(self) -> None:
+        """Nobody wakes it."""
+
+    def mainLoop(self) -> None:
+        raise NotImplementedError
+
+
+class TimeTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.wallTime = 1_700_000_000.0
+        self.patch(time, "time", lambda: self.wallTime)
+
+    def test_clockBeginsAtTheTimeOfDay(self) -> None:
+        elapsed = [5.0]
+        clock = steadily(time.time, lambda: elapsed[0])
+        self.assertEqual(clock(), 1_700_000_000.0)
+        elapsed[0] = 7.5
+        self.wallTime += 3600
+        self.assertEqual(clock(), 1_700_000_002.5)
+
+    def turned(self, stepSeconds: float) -> list[str]:
+        """Which calls come when the system's clock is set meanwhile."""
+        reactor: Any = StillReactor()
+        came: list[str] = []
+        reactor.callLater(0, came.append, "scheduled before")
+        keepTime(reactor)
+        reactor.callLater(0, came.append, "due")
+        reactor.callLater(600, came.append, "not due")
+        self.wallTime += stepSeconds
+        time.sleep(0.001)
+        reactor.runUntilCurrent()
+        for call in reactor.getDelayedCalls():
+            self.assertTrue(599 < call.getTime() - reactor.seconds() < 600)
+        return came
+
+    def test_timersComeWhenTheyShouldThoughTheClockIsSetForward(self) -> None:
+        self.assertEqual(self.turned(3600), ["scheduled before", "due"])
+
+    def test_timersComeWhenTheyShouldThoughTheClockIsSetBack(self) -> None:
+        self.assertEqual(self.turned(-3600), ["scheduled before", "due"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -64,7 +63,6 @@ class ManagerServerFactory:
 
     _administration: Administration
     _authenticate: Callable[[str, bytes, str], Deferred[Author]]
-    _now: Callable[[], float] = time.time
     _randomBytes: Callable[[int], bytes] = os.urandom
     kind: str = field(default="manager", init=False)
     summary: str = field(default="the administrators' REST API", init=False)
@@ -80,7 +78,7 @@ class ManagerServerFactory:
         settings: Callable[[], Settings],
         **others: Any,
     ) -> ManagerServer:
-        sessions = Sessions(COOKIE, AUDIENCE, sessionKeys, settings, self._now, self._randomBytes)
+        sessions = Sessions(COOKIE, AUDIENCE, sessionKeys, settings, reactor.seconds, self._randomBytes)
         access = AdministratorAccess(
             self._administration.node.document,
             self._authenticate,

@@ -94,7 +94,7 @@ class HealthProtocol(Protocol):
         self._received = b""
         lines = [
             b"HTTP/1.1 %d %s" % (answer.status, answer.status.phrase.encode("ascii")),
-            b"Date: " + datetimeToString(self.factory.clock.seconds()),
+            b"Date: " + datetimeToString(),
             b"Content-Type: " + answer.type,
             b"Content-Length: %d" % len(answer.body),
             b"Allow: GET, HEAD, OPTIONS",

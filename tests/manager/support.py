@@ -108,7 +108,7 @@ class Cluster:
         """The listener kind ``manager``."""
         delay = FailureDelay(self.clock, lambda: 0.0, seconds=0)
         admins = AdminPasswords(self.node.document, self.passwords, self.events.append, delay)
-        factory = ManagerServerFactory(self.administration, admins.authenticate, self.clock.seconds, os.urandom)
+        factory = ManagerServerFactory(self.administration, admins.authenticate, os.urandom)
         return factory.build(
             ManagerOptions(),
             reactor=self.clock,

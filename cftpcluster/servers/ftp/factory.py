@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from random import Random, SystemRandom
 from typing import Any
@@ -43,6 +44,7 @@ class FTPServer:
     """Serves the control connections of one listener.
 
     :ivar options: those of new sessions.
+    :ivar now: the time of day, seconds since the epoch.
     :ivar isDraining: whether it takes no new work.
     """
 
@@ -53,6 +55,7 @@ class FTPServer:
     tls: Any
     bindAddress: str
     random: Random
+    now: Callable[[], float]
     isDraining: bool = field(default=False, init=False)
     connections: set[ControlConnection] = field(factory=set, init=False)
     _drained: list[Deferred[None]] = field(factory=list, init=False)
@@ -84,6 +87,7 @@ class FTPServer:
             options=self.options,
             control=control,
             reactor=self.reactor,
+            now=self.now,
             portal=self.portal,
             commands=commands,
             sized=control.secured,
@@ -162,6 +166,7 @@ class FTPServerFactory:
             tls=tls,
             bindAddress=bindAddress,
             random=SystemRandom(),
+            now=time.time,
         )
 
 

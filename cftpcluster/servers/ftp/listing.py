@@ -124,7 +124,7 @@ async def _send(connection: DataConnection, source: _Source, line: LineOf) -> No
 
 async def list_(session: Session, argument: str) -> Reply:
     argument = _withoutOptions(argument)
-    now = session.reactor.seconds()
+    now = session.now()
 
     def lineOf(source: _Source) -> LineOf:
         return lambda name, stat: listings.longLine(name, stat, now)
@@ -168,7 +168,7 @@ async def stat_(session: Session, argument: str) -> Reply:
     if not argument:
         return status(session)
     source = await _source(session, argument)
-    now = session.reactor.seconds()
+    now = session.now()
     lines: list[str] = []
     try:
         async for entries in source.batches():

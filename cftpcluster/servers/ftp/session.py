@@ -69,6 +69,7 @@ class Session:
     :ivar id: unguessable, unique in the cluster.
     :ivar client: the client's address.
     :ivar listener: the listener's name.
+    :ivar now: the time of day, seconds since the epoch.
     :ivar commands: every command, by verb.
     :ivar name: the name that USER gave, and nobody has proved yet.
     :ivar failures: log-ins that failed.
@@ -89,6 +90,7 @@ class Session:
     options: FTPOptions
     control: Control
     reactor: Any
+    now: Callable[[], float]
     portal: Any
     commands: Mapping[str, Command]
     sized: bool

@@ -60,7 +60,7 @@ class Sessions:
     :ivar cookieName: with the prefix ``__Host-``.
     :ivar audience: what the sessions are for; a cookie made for another audience is none.
     :ivar keys: to sign with the first of, and to accept any of.
-    :ivar now: seconds since the epoch.
+    :ivar now: seconds since the epoch, by a clock that nobody sets.
     """
 
     cookieName: str

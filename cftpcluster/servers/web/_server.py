@@ -95,15 +95,15 @@ def webServer(
 ) -> WebServer:
     """A server made of its parts.
 
-    :param now: seconds since the epoch.
+    :param now: the time of day, as files have it; seconds since the epoch.
     """
     app = Klein()
     answerProblems(app)
     access = UserAccess(
         portal,
         listener,
-        Sessions(COOKIE, AUDIENCE, sessionKeys, settings, now, randomBytes),
-        EndedSessions(now, lambda: settings().sessionAbsoluteSeconds),
+        Sessions(COOKIE, AUDIENCE, sessionKeys, settings, reactor.seconds, randomBytes),
+        EndedSessions(reactor.seconds, lambda: settings().sessionAbsoluteSeconds),
         VerifiedLogins(randomBytes(32), reactor.seconds),
         notify,
         randomBytes,

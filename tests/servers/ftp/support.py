@@ -104,6 +104,7 @@ def makeServer(reactor: Any, users: Any, options: FTPOptions, seed: int = 1) -> 
         tls=CERTIFICATE,
         bindAddress="",
         random=random.Random(seed),
+        now=reactor.seconds,
     )
 
 
