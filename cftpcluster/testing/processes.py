@@ -78,12 +78,14 @@ class NodeProcess:
 
     :ivar state: its state folder.
     :ivar address: the address it binds.
+    :ivar prefix: a command that runs the node, such as ``nsenter`` or ``strace``, and becomes it.
     """
 
     name: str
     address: str
     state: Path
     environment: dict[str, str] = field(factory=dict, repr=False)
+    prefix: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -100,6 +102,7 @@ class NodeProcess:
         with open(self.logFile, "ab") as output:
             self.process = subprocess.Popen(
                 [
+                    *self.prefix,
                     *(program("twistd"), "-n", "cftpcluster", "--role", role, "--name", self.name),
                     *("--bind", self.address, "--state-dir", str(self.state), *options),
                 ],
