@@ -14,7 +14,7 @@ import datetime
 import enum
 import re
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from attrs import Factory, field, frozen
 from rpds import HashTrieMap
@@ -58,21 +58,27 @@ class Settings:
 
     :ivar synchronousFollowers: a change is acknowledged when it is durable on the primary and on so many other nodes; 0
         does not wait for others.
-    :ivar drainSeconds: how long a node that is stopped waits for transfers to finish.
+    :ivar drainSeconds: a node that is drained or stopped goes on with transfers for so long, then it ends them.
+    :ivar drainGraceSeconds: for the first of these seconds it takes new connections too, while balancers find out by
+        ``/readyz`` that it is going.
     :ivar sessionIdleSeconds: a web session ends when it was not used for so long.
     :ivar sessionAbsoluteSeconds: a web session ends so long after its log-in, however much it is used.
     :ivar partialSeconds: how long the beginning of a broken upload is kept.
     :ivar historyRevisions: so many revisions stay in the journal; what is older is known only as part of its result.
+    :ivar probeNetworks: networks (CIDR) of whoever looks whether ports answer: what comes from there without logging in
+        is neither logged nor counted as a failure.
     :ivar revision: the revision of their last change.
     :ivar extra: settings that this version does not know, kept as they came.
     """
 
     synchronousFollowers: int = 0
     drainSeconds: int = 30
+    drainGraceSeconds: int = 5
     sessionIdleSeconds: int = 1800
     sessionAbsoluteSeconds: int = 43200
     partialSeconds: int = 86400
     historyRevisions: int = 10000
+    probeNetworks: tuple[str, ...] = ()
     revision: int = 0
     extra: Options = Factory(dict)
 
@@ -237,12 +243,18 @@ class Listener(Component):
     :ivar allow: client networks (CIDR) that may connect; empty means any, but for the kinds ``manager`` and ``health``
         loopback and private networks.
     :ivar deny: client networks that may not; stronger than ``allow``.
+    :ivar proxyProtocol: whether connections start with a PROXY header, which says who the client really is. ``off``:
+        none does; ``optional``: those from ``trustedProxies`` must, within 5 seconds, others must not; ``required``:
+        only ``trustedProxies`` may connect. Passive data ports of FTP follow.
+    :ivar trustedProxies: networks (CIDR) of the balancers that are believed.
     :ivar certificate: name of the certificate for TLS.
     """
 
     port: int
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    proxyProtocol: Literal["off", "optional", "required"] = "off"
+    trustedProxies: tuple[str, ...] = ()
     certificate: str = "default"
 
 

@@ -206,6 +206,9 @@ def _listenerProblems(document: Document, listener: Listener) -> Iterator[Proble
     yield from _fault("port", _syntax.portFault, listener.port)
     yield from _faults("allow", _syntax.networkFault, listener.allow)
     yield from _faults("deny", _syntax.networkFault, listener.deny)
+    yield from _faults("trustedProxies", _syntax.networkFault, listener.trustedProxies)
+    if listener.proxyProtocol != "off" and not listener.trustedProxies:
+        yield Problem("trustedProxies", f"proxyProtocol {listener.proxyProtocol} needs the networks of the balancers")
     if listener.certificate not in document.certificates:
         yield Problem("certificate", _missing("certificate", listener.certificate, document.certificates))
 
@@ -255,6 +258,7 @@ _YEAR_SECONDS = 366 * 24 * 3600
 _SETTINGS_BOUNDS = {
     "synchronousFollowers": (0, 100),
     "drainSeconds": (0, 24 * 3600),
+    "drainGraceSeconds": (0, 3600),
     "banAfterFailures": (1, 1_000_000),
     "banWindowSeconds": (1, _YEAR_SECONDS),
     "banSeconds": (1, _YEAR_SECONDS),

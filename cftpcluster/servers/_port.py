@@ -11,7 +11,9 @@ from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IDelayedCall, IListeningPort, IProtocolFactory
-from zope.interface import Attribute
+from zope.interface import Attribute, implementer
+
+from .proxy import Header, IProxiedTransport, ProxyPolicy, addressOf
 
 BACKLOG = 1024
 """Connections that the kernel holds until they are accepted."""
@@ -24,6 +26,7 @@ class IDoor(IProtocolFactory):
     """A factory that is told of every connection that stands, and of its end."""
 
     asked: int = Attribute("how often ``buildProtocol`` was called")
+    policy: ProxyPolicy = Attribute("which connections start with a PROXY header")
 
     def came(transport: Any) -> None:
         """A connection stands; its protocol will be made to know it after this."""
@@ -39,6 +42,7 @@ def mostDescriptors() -> int:
     return limit - max(limit // 8, 16)
 
 
+@implementer(IProxiedTransport)
 class Connection(tcp.Server):
     """A transport that reports to the door it came in by.
 
@@ -46,6 +50,8 @@ class Connection(tcp.Server):
     """
 
     server: Port
+    _peer: Any = None
+    _host: Any = None
 
     def __init__(self, sock: socket.socket, *arguments: Any) -> None:
         super().__init__(sock, *arguments)
@@ -56,6 +62,27 @@ class Connection(tcp.Server):
     def connectionLost(self, reason: Any) -> None:
         self.server.factory.went(self)
         super().connectionLost(reason)
+
+    @property
+    def proxyPolicy(self) -> ProxyPolicy:
+        policy: ProxyPolicy = self.server.factory.policy
+        return policy
+
+    def isFrom(self, header: Header) -> None:
+        """Be from whom a PROXY header names from now on."""
+        if header.source is None or header.destination is None:
+            return
+        self._peer, self._host = addressOf(header.source), addressOf(header.destination)
+        self.hostname = header.source.host
+
+    def getPeer(self) -> Any:
+        return self._peer or super().getPeer()
+
+    def getHost(self) -> Any:
+        return self._host or super().getHost()
+
+    def getSocketHost(self) -> Any:
+        return super().getHost()
 
 
 class Port(tcp.Port):

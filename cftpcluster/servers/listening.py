@@ -1,6 +1,7 @@
 """Binds the port of one listener and hands its connections to a server.
 
-From the socket inwards: the door (who may come in, how many), TLS where every connection starts with it, the server.
+From the socket inwards: the door (who may come in, how many), a PROXY header where one is due, TLS where every
+connection starts with it, the server.
 It knows no protocol.
 """
 
@@ -20,6 +21,7 @@ from twisted.internet.interfaces import (
     IOpenSSLServerConnectionCreator,
     IProtocol,
     IProtocolFactory,
+    IReactorTime,
 )
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -31,6 +33,7 @@ from ..interfaces import IPrivateServer, IServer
 from ..networks import PRIVATE_NETWORKS, AddressRule, Networks, countedAs
 from ..vocabulary import Problem
 from ._port import IDoor, listenTCP
+from .proxy import Header, HeaderReader, ProxyPolicy
 
 RETRY_SECONDS = 5.0
 """Between attempts to bind a port that is taken."""
@@ -40,6 +43,9 @@ MOST_CONNECTIONS = 10_000
 
 MOST_CONNECTIONS_OF_A_SOURCE = 2_500
 """Of one listener, from one address (IPv6: one /64): nobody may keep all others out."""
+
+MOST_TOLD = 1000
+"""So many different refusals are remembered, so that none is logged twice."""
 
 LAST_WORDS_SECONDS = 1.0
 """What a server that ends its connections has to send its last words, before they are cut."""
@@ -52,13 +58,25 @@ _WITHOUT_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
 @implementer(IDoor)
 @define(eq=False)
 class Door:
-    """Decides by a client's address, before any byte, and counts who is in.
+    """Decides by a client's address, before any byte of its own, and counts who is in.
 
+    The client of a connection that comes through a trusted proxy is whom its PROXY header names. Until that has come
+    the connection counts as the proxy's.
+
+    :ivar name: the listener's, for the log.
+    :ivar policy: which connections start with a PROXY header; :meth:`believe` changes it.
+    :ivar refuses: why an address may not come in now; "" where it may.
+    :ivar isProbe: whether an address is of somebody who only looks whether the port answers.
     :ivar inside: the transports of the connections that stand.
     """
 
+    name: str
     _inner: IProtocolFactory
     rule: AddressRule
+    policy: ProxyPolicy
+    refuses: Callable[[str], str]
+    isProbe: Callable[[str], bool]
+    _clock: IReactorTime
     _most: int
     _mostOfASource: int
     asked: int = field(default=0, init=False)
@@ -66,6 +84,13 @@ class Door:
     _sources: Counter[str] = field(factory=Counter, init=False)
     _ports: int = field(default=0, init=False)
     _waiting: list[Deferred[None]] = field(factory=list, init=False)
+    _told: set[tuple[str, str]] = field(factory=set, init=False)
+    _log = Logger()
+
+    def believe(self, policy: ProxyPolicy) -> None:
+        if policy != self.policy:
+            self.policy = policy
+            self._told.clear()
 
     def doStart(self) -> None:
         self._ports += 1
@@ -79,23 +104,62 @@ class Door:
 
     def buildProtocol(self, addr: Any) -> IProtocol | None:
         self.asked += 1
-        if not self.rule.admits(addr.host):
+        if not self.policy.admits(addr.host):
+            self._tell(addr.host, "it is none of the trusted proxies")
             return None
         if len(self.inside) >= self._most or self._sources[countedAs(addr.host)] >= self._mostOfASource:
             return None
-        return self._inner.buildProtocol(addr)
+        if self.policy.expects(addr.host):
+            return HeaderReader(self._clock, self._known, self._notKnown)
+        return self._inner.buildProtocol(addr) if self._mayEnter(addr.host) else None
+
+    def _mayEnter(self, host: str) -> bool:
+        if not self.rule.admits(host):
+            return False
+        why = self.refuses(host)
+        if why:
+            self._log.debug("listener {name}: refused {address!r}: {why}", name=self.name, address=host, why=why)
+        return not why
+
+    def _known(self, transport: Any, header: Header) -> IProtocol | None:
+        """A PROXY header has come."""
+        self._uncount(transport)
+        transport.isFrom(header)
+        self._sources[countedAs(transport.getPeer().host)] += 1
+        host = transport.getPeer().host
+        if self._sources[countedAs(host)] > self._mostOfASource or not self._mayEnter(host):
+            return None
+        return self._inner.buildProtocol(transport.getPeer())
+
+    def _notKnown(self, transport: Any, why: str) -> None:
+        self._tell(transport.getPeer().host, why)
+
+    def _tell(self, address: str, why: str) -> None:
+        """Somebody who connects in vain again and again is told of once, and nobody who only looks whether the port
+        answers."""
+        text = "listener {name}: refused a connection from {address!r}: {why}"
+        if not why or (address, why) in self._told or self.isProbe(address):
+            self._log.debug(text, name=self.name, address=address, why=why or "it ended without a word")
+            return
+        if len(self._told) >= MOST_TOLD:
+            self._told.clear()
+        self._told.add((address, why))
+        self._log.warn(text, name=self.name, address=address, why=why)
 
     def came(self, transport: Any) -> None:
         self.inside.add(transport)
         self._sources[countedAs(transport.getPeer().host)] += 1
 
+    def _uncount(self, transport: Any) -> None:
+        source = countedAs(transport.getPeer().host)
+        self._sources[source] -= 1
+        if not self._sources[source]:
+            del self._sources[source]
+
     def went(self, transport: Any) -> None:
         if transport in self.inside:
             self.inside.remove(transport)
-            source = countedAs(transport.getPeer().host)
-            self._sources[source] -= 1
-            if not self._sources[source]:
-                del self._sources[source]
+            self._uncount(transport)
         if not self.inside:
             waiting, self._waiting = self._waiting, []
             for each in waiting:
@@ -115,6 +179,8 @@ class Door:
 class ListenerService:
     """One listener of the document, on this node.
 
+    :param refuses: why a client's address may not come in now; "" where it may. Asked for each connection.
+    :param isProbe: whether an address is of somebody who only looks whether ports answer, and is not to be told of.
     :ivar listener: as it is served now.
     :ivar problem: what keeps it from being served as it should be, or ``None``; tried again every some seconds.
     """
@@ -124,6 +190,8 @@ class ListenerService:
     _reactor: Any
     _bindAddress: str
     _tls: IOpenSSLServerConnectionCreator | None
+    _refuses: Callable[[str], str]
+    _isProbe: Callable[[str], bool]
     _mostConnections: int = MOST_CONNECTIONS
     _mostOfASource: int = MOST_CONNECTIONS_OF_A_SOURCE
     _listen: Callable[[Any, int, IDoor, str], IListeningPort] = listenTCP
@@ -135,8 +203,18 @@ class ListenerService:
 
     def __attrs_post_init__(self) -> None:
         """:raises Invalid: for networks that are none."""
-        rule = self._rule(self.listener)
-        self._door = Door(self._behindTheDoor(), rule, self._mostConnections, self._mostOfASource)
+        rule, policy = self._rules(self.listener)
+        self._door = Door(
+            name=self.name,
+            inner=self._behindTheDoor(),
+            rule=rule,
+            policy=policy,
+            refuses=self._refuses,
+            isProbe=self._isProbe,
+            clock=self._reactor,
+            most=self._mostConnections,
+            mostOfASource=self._mostOfASource,
+        )
 
     @property
     def name(self) -> str:
@@ -165,9 +243,9 @@ class ListenerService:
         assert self._tls is not None, "this server needs a certificate"
         return TLSMemoryBIOFactory(self._tls, False, self._server, self._reactor)
 
-    def _rule(self, listener: Listener) -> AddressRule:
+    def _rules(self, listener: Listener) -> tuple[AddressRule, ProxyPolicy]:
         problems = []
-        lists = {"allow": listener.allow, "deny": listener.deny}
+        lists = {"allow": listener.allow, "deny": listener.deny, "trustedProxies": listener.trustedProxies}
         if not listener.allow and IPrivateServer.providedBy(self._server):
             lists["allow"] = PRIVATE_NETWORKS
         networks = {}
@@ -178,7 +256,8 @@ class ListenerService:
                 problems.append(Problem(key, str(error)))
         if problems:
             raise Invalid(problems)
-        return AddressRule(**networks)
+        policy = ProxyPolicy(listener.proxyProtocol, networks["trustedProxies"])
+        return AddressRule(networks["allow"], networks["deny"]), policy
 
     # --- the socket
 
@@ -228,14 +307,23 @@ class ListenerService:
         return Deferred.fromCoroutine(self._reconfigure(listener, config))
 
     async def _reconfigure(self, listener: Listener, config: Any) -> None:
-        rule = self._rule(listener)
+        rule, policy = self._rules(listener)
         await self._server.reconfigure(config)
         self._door.rule = rule
+        self._door.believe(policy)
         self.listener = listener
 
     def drain(self) -> Deferred[None]:
         """Have the server refuse new sessions politely; the port stays bound. Fires when the last session is gone."""
         return self._server.drain()
+
+    def resume(self) -> None:
+        """Have the server take sessions again."""
+        self._server.resume()
+
+    def disconnect(self) -> None:
+        """End the sessions that stand; the port stays bound."""
+        self._server.disconnect()
 
     def stopListening(self) -> Deferred[None]:
         """Let go of the port; connections stay. Idempotent."""

@@ -104,6 +104,8 @@ objects: dict[str, st.SearchStrategy[Any]] = {
         options=options,
         allow=tuples(texts),
         deny=tuples(texts),
+        proxyProtocol=st.sampled_from(("off", "optional", "required")),
+        trustedProxies=tuples(texts),
     ),
     "checkers": st.builds(Checker, name=names, kind=names, options=options),
     "observers": st.builds(Observer, name=names, kind=names),

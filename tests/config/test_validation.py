@@ -156,6 +156,20 @@ class ObjectTests(ValidationCase):
             ],
         )
 
+    def test_balancersThatAreBelievedAreNamed(self) -> None:
+        for mode in ("optional", "required"):
+            listener = Listener(name="x", kind="ftp", port=1, proxyProtocol=mode)  # type: ignore[arg-type]
+            self.assertEqual(
+                self.problems(Put("listeners", listener)),
+                [f"trustedProxies: proxyProtocol {mode} needs the networks of the balancers"],
+            )
+            self.good(Put("listeners", evolve(listener, trustedProxies=("192.0.2.0/24", "2001:db8::1"))))
+        wrong = evolve(listener, trustedProxies=("balancer",))
+        self.assertEqual(
+            self.problems(Put("listeners", wrong)),
+            ['trustedProxies[0]: "balancer" is not a network such as 192.0.2.0/24'],
+        )
+
     def test_certificates(self) -> None:
         wrong = Certificate(name="x", chain="nothing", key=Secret(b""))
         self.assertEqual(self.problems(Put("certificates", wrong)), ["chain: is not a chain of certificates in PEM"])

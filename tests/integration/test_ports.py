@@ -91,6 +91,8 @@ class PortTests(TestCase):
             reactor=reactor,
             bindAddress=address,
             tls=None,
+            refuses=lambda address: "",
+            isProbe=lambda address: False,
         )
         await service.start()
         self.addCleanup(service.stop)

@@ -25,6 +25,7 @@ from cftpcluster.servers._port import IDoor
 from cftpcluster.servers.listening import LAST_WORDS_SECONDS, ListenerService
 
 LISTENER = Listener(name="sftp", kind="sftp", port=2222)
+PROBE = "192.0.2.250"
 
 
 @implementer(IServer)
@@ -145,6 +146,7 @@ class ListeningTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.network = Network()
+        self.banned: dict[str, str] = {}
         self.server = FakeServer()
 
     def service(self, listener: Listener = LISTENER, bindAddress: str = "127.0.0.2", **options: Any) -> ListenerService:
@@ -154,6 +156,8 @@ class ListeningTestCase(SynchronousTestCase):
             reactor=self.clock,
             bindAddress=bindAddress,
             tls=options.pop("tls", None),
+            refuses=lambda address: self.banned.get(address, ""),
+            isProbe=lambda address: address == PROBE,
             listen=self.network.listen,
             **options,
         )
