@@ -138,6 +138,32 @@ class Space:
 
 
 @frozen
+class Usage:
+    """How much is held: the lengths of files together, and their number."""
+
+    bytes: int = 0
+    files: int = 0
+
+    def plus(self, other: Usage) -> Usage:
+        return Usage(self.bytes + other.bytes, self.files + other.files)
+
+    def minus(self, other: Usage) -> Usage:
+        return Usage(self.bytes - other.bytes, self.files - other.files)
+
+
+@frozen
+class Held:
+    """What lies on a storage under one name; ``None`` where there is no such file.
+
+    :ivar committed: the file that others see.
+    :ivar partial: what its owner left of an upload, or is uploading.
+    """
+
+    committed: Stat | None = None
+    partial: Stat | None = None
+
+
+@frozen
 class Origin:
     """Where a log-in comes from.
 
