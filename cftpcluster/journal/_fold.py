@@ -12,7 +12,7 @@ from ..config.changes import apply, moved
 from ..config.codec import decodeChange, decodeDocument, encodeChange, encodeDocument
 from ..config.document import Document
 from ..config.validation import problems
-from ..errors import ChainMismatch, Conflict, HistoryGone, Invalid
+from ..errors import ChainMismatch, ClusterError, Conflict, HistoryGone, Invalid
 from ..vocabulary import Problem
 from .entry import CHAIN_START, Entry, Head, Proposal, Snapshot, chained
 
@@ -93,6 +93,15 @@ def requireHistory(revision: int, base: int) -> None:
     """:raises HistoryGone: where entries right after ``revision`` were compacted away."""
     if revision < base:
         raise HistoryGone(f"entries up to revision {base} are gone")
+
+
+def requireRevision(revision: int, base: int, head: int) -> None:
+    """:raises HistoryGone: where nobody can say any more how it was at ``revision``.
+    :raises ClusterError: where it has not come yet.
+    """
+    requireHistory(revision, base)
+    if revision > head:
+        raise ClusterError(f"there is no revision {revision} yet")
 
 
 def bounded(entries: Iterable[Entry], limit: int) -> Iterator[Entry]:

@@ -58,6 +58,9 @@ class Store(Protocol):
 
     def entry(self, revision: int) -> Entry | None: ...
 
+    def at(self, revision: int) -> Head:
+        """The head as it was; ``HistoryGone``."""
+
     def restore(self, snapshot: Snapshot) -> None: ...
 
     def compact(self, keep: int) -> None: ...
@@ -136,6 +139,9 @@ class ThreadedJournal:
 
     def snapshot(self) -> Deferred[Snapshot]:
         return self._inThread(lambda: snapshotOf(self._store.head))
+
+    def at(self, revision: int) -> Deferred[Head]:
+        return self._inThread(self._store.at, revision)
 
     def restore(self, snapshot: Snapshot) -> Deferred[Head]:
         return self._inThread(self._restore, snapshot).addCallback(self._publish, None)

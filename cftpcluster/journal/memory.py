@@ -25,6 +25,7 @@ from ._fold import (
     judged,
     repeated,
     requireHistory,
+    requireRevision,
     snapshotOf,
 )
 from .entry import Entry, Head, Proposal, Snapshot
@@ -63,6 +64,9 @@ class MemoryJournal:
     def snapshot(self) -> Deferred[Snapshot]:
         return self._execute(lambda: snapshotOf(self._head))
 
+    def at(self, revision: int) -> Deferred[Head]:
+        return self._execute(self._at, revision)
+
     def restore(self, snapshot: Snapshot) -> Deferred[Head]:
         return self._execute(self._restore, snapshot)
 
@@ -99,6 +103,10 @@ class MemoryJournal:
     def _since(self, revision: int, limit: int) -> Sequence[Entry]:
         requireHistory(revision, self._base.revision)
         return list(bounded(self._entries[revision - self._base.revision :], limit))
+
+    def _at(self, revision: int) -> Head:
+        requireRevision(revision, self._base.revision, self._head.revision)
+        return folded(self._base, self._entries[: revision - self._base.revision])
 
     def _restore(self, snapshot: Snapshot) -> Head:
         self._base = self._head = headOf(snapshot)

@@ -29,7 +29,7 @@ from twisted.python.threadpool import ThreadPool
 
 from ..errors import ChainMismatch, ClusterError, DiskFull, JournalDamaged, JournalReadOnly
 from ._database import blob, connect, create, readable, resultCode, upgrade
-from ._fold import START, Kinds, bounded, compactedBase, folded, headOf, requireHistory, snapshotOf
+from ._fold import START, Kinds, bounded, compactedBase, folded, headOf, requireHistory, requireRevision, snapshotOf
 from ._mark import Mark
 from ._proof import Stored, proved
 from ._threaded import ThreadedJournal
@@ -233,15 +233,19 @@ class SQLiteStore:
         self._checkpoint()
 
     def _snapshotFor(self, revision: int) -> Snapshot:
+        with readable(self.path):
+            stored = self._snapshotAt("WHERE revision = ?", revision)
+        return stored or snapshotOf(self.at(revision))
+
+    def at(self, revision: int) -> Head:
+        requireRevision(revision, self._base, self.head.revision)
         if revision == self.head.revision:
-            return snapshotOf(self.head)
+            return self.head
         with readable(self.path):
             start = self._snapshotAt("WHERE revision <= ? ORDER BY revision DESC LIMIT 1", revision)
             assert start is not None
-            if start.revision == revision:
-                return start
             with closing(self._entriesAfter(start.revision)) as entries:
-                return snapshotOf(folded(headOf(start), islice(entries, revision - start.revision)))
+                return folded(headOf(start), islice(entries, revision - start.revision))
 
     def close(self) -> None:
         try:

@@ -101,6 +101,9 @@ class LateJournal:
     def snapshot(self) -> Deferred[Any]:
         return self._later(self.journal.snapshot)
 
+    def at(self, revision: int) -> Deferred[Head]:
+        return self._later(self.journal.at, revision)
+
     def restore(self, snapshot: Any) -> Deferred[Head]:
         return self._later(self.journal.restore, snapshot, writes=True)
 

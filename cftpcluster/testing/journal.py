@@ -358,6 +358,23 @@ class JournalContract(_Base):
         self.assertEqual(await journal.head(), before)
         self.assertEqual(len(await journal.since(0, 10)), 1)
 
+    # --- how it was
+
+    async def test_earlierHeadsAreFoldedAnew(self) -> None:
+        journal, heads = await self.makeJournal(), []
+        for name in ("alice", "bob", "carol"):
+            heads.append(await journal.append(putUser(name)))
+        for head in heads:
+            self.assertEqual(await journal.at(head.revision), head)
+        self.assertEqual((await journal.at(0)).revision, 0)
+        await self.refused(ClusterError, journal.at(4))
+
+    async def test_whatWasCompactedNobodyKnows(self) -> None:
+        journal = await self.filled("alice", "bob", "carol")
+        await journal.compact(1)
+        self.assertEqual(list((await journal.at(2)).document.users), ["alice", "bob"])
+        await self.refused(HistoryGone, journal.at(1))
+
     # --- compaction
 
     async def test_compactionForgetsOlderEntriesAlone(self) -> None:
