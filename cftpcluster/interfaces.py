@@ -243,6 +243,9 @@ class IJournal(Interface):
     def snapshot() -> Deferred[Any]:
         """The document and chain position at the head as a ``Snapshot``: bytes with a SHA-256."""
 
+    def at(revision: int) -> Deferred[Any]:
+        """The ``Head`` as it was at ``revision``; ``HistoryGone`` where entries before it were compacted away."""
+
     def restore(snapshot: Any) -> Deferred[Any]:
         """Replace everything by a snapshot, in one transaction; fires with the ``Head``."""
 
