@@ -364,7 +364,10 @@ class IServer(IProtocolFactory, IReconfigurable):
 
     def drain() -> Deferred[None]:
         """Take no new work: refuse politely in the protocol's own words, let transfers finish; fires when the last
-        session is gone."""
+        session is gone, or with :meth:`resume`."""
+
+    def resume() -> None:
+        """Take new work again after :meth:`drain`; nothing happens otherwise. Not a Deferred."""
 
     def disconnect() -> None:
         """End what is left, at once; not a Deferred."""

@@ -13,8 +13,8 @@ from typing import Any
 
 from attrs import define, evolve, field
 from twisted.conch.interfaces import IConchUser
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -33,6 +33,7 @@ from .config.changes import Put, Rehash, apply
 from .config.defaults import DEFAULT_LISTENERS
 from .config.document import Document, Secret
 from .convergence import Convergence
+from .draining import Draining
 from .errors import ClusterError
 from .events import ConfigurationChanged, Event
 from .journal.entry import Head
@@ -110,7 +111,7 @@ class Node:
     _missingStorage: Sequence[str] = field(default=(), init=False)
     _remarks: tuple[str, ...] = field(default=(), init=False)
     _remarkedOn: Document | None = field(default=None, init=False)
-    _draining: bool = field(default=False, init=False)
+    draining: Draining = field(init=False)
     _checking: LoopingCall = field(init=False)
     _compactedAt: int = field(default=0, init=False)
     _boot: Document = field(factory=bootDocument, init=False)
@@ -118,6 +119,12 @@ class Node:
 
     def __attrs_post_init__(self) -> None:
         self._waiters = Waiters(self._reactor)
+        self.draining = Draining(
+            clock=self._reactor,
+            services=lambda: self.services,
+            settings=lambda: self.document().settings,
+            changed=self._statusChanged,
+        )
         self._checking = LoopingCall(self._check)
         self._checking.clock = self._reactor
 
@@ -183,6 +190,8 @@ class Node:
             avatars={IConchUser: sshAvatar},
             delay=delay,
             upgradeHash=self._upgradeHash,
+            refuses=lambda address: "",
+            lasting=frozenset(NODE_KINDS),
         )
         self._convergence = Convergence(
             reactor=self._reactor, wanted=self._wanted, converge=self.services.converge, became=self._becameLive
@@ -228,6 +237,10 @@ class Node:
     def _waitedFor(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
         return self._administration.waitAction(arguments)
 
+    def _resumed(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
+        self.draining.resume()
+        return succeed({})
+
     def _makeAdministration(self, kinds: Mapping[str, Mapping[str, type]]) -> manager.Administration:
         self._administration = Administration(
             name=self.name,
@@ -237,7 +250,11 @@ class Node:
             append=self._appending.append,
             liveHere=self._liveHere,
             status=self.status,
-            actions={"wait": self._waitedFor},
+            actions={
+                "wait": self._waitedFor,
+                "drain": self.draining.drainAction,
+                "resume": self._resumed,
+            },
         )
         # Log-ins are verified by another thread pool, which a large document must not hold up.
         preparation = manager.Preparation(
@@ -389,7 +406,7 @@ class Node:
             address=self._start.advertise,
             head=self.head,
             live=self._convergence.live,
-            draining=self._draining,
+            draining=self.draining.isActive,
             problems=(*self.services.allProblems(), *self._missingStorage, *unknown),
             remarks=self._remarks,
         )
@@ -403,7 +420,7 @@ class Node:
         reasons = list(self._missingStorage)
         if not self.head.revision:
             reasons.append("there is no configuration yet")
-        if self._draining:
+        if self.draining.isActive:
             reasons.append("draining")
         return {
             "reasons": reasons,
@@ -414,21 +431,10 @@ class Node:
     # --- ending
 
     def drain(self) -> Deferred[None]:
-        """Take no new work, let transfers finish, until ``drainSeconds`` are over."""
-        return Deferred.fromCoroutine(self._drain())
-
-    async def _drain(self) -> None:
+        """Take no new work, let transfers finish, until ``drainSeconds`` are over at the latest."""
         if self._services is None:
-            return
-        self._draining = True
-        self._statusChanged()
-        drained = Deferred.fromCoroutine(self._services.drain())
-        late: Deferred[None] = deferLater(self._reactor, self.document().settings.drainSeconds)
-        await DeferredList([drained, late], fireOnOneCallback=True, consumeErrors=True)
-        if late.called:
-            log.info("transfers are still under way; ending them")
-        else:
-            late.cancel()
+            return succeed(None)
+        return self.draining.begin(self.document().settings.drainSeconds)
 
     def stop(self) -> Deferred[None]:
         """End everything; fires when nothing runs any more. Idempotent."""
@@ -437,6 +443,7 @@ class Node:
     async def _stop(self) -> None:
         if self._starting is not None:
             self._starting.cancel()
+        self.draining.stop()
         if self._checking.running:
             self._checking.stop()
         while self._ends:

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import define, evolve, field
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
@@ -30,6 +30,7 @@ from .config.plan import Change, Start, Stop, overridden, plan
 from .errors import ClusterError, Invalid
 from .events import Event
 from .interfaces import IBackend, IObserver
+from .networks import Networks
 from .servers.listening import ListenerService
 from .servers.tls import ServerTLS
 
@@ -55,6 +56,8 @@ class Running:
 class Services:
     """The components of one node.
 
+    :ivar _lasting: the kinds of listeners that serve the node itself, and go on whatever becomes of its clients.
+    :ivar _refuses: why a client's address may not come in now; "" where it may.
     :ivar problems: what is wrong, by the path of the object it concerns (``listeners/ftp``).
     """
 
@@ -69,7 +72,10 @@ class Services:
     _avatars: Mapping[Any, Callable[..., Any]]
     _delay: FailureDelay
     _upgradeHash: Callable[[str, str, str], None]
+    _refuses: Callable[[str], str]
     _makeListener: Callable[..., ListenerService] = ListenerService
+    _lasting: frozenset[str] = frozenset()
+    _isDraining: bool = field(default=False, init=False)
     document: Document = field(factory=Document, init=False)
     problems: dict[str, str] = field(factory=dict, init=False)
     _backends: dict[str, Running] = field(factory=dict, init=False)
@@ -94,6 +100,10 @@ class Services:
 
     def settings(self) -> Settings:
         return self.document.settings
+
+    def isProbe(self, address: str) -> bool:
+        """Whether whoever connects from there only looks whether ports answer."""
+        return address in Networks.parse(self.document.settings.probeNetworks)
 
     def backend(self, name: str) -> IBackend | None:
         """The running backend of that name."""
@@ -310,7 +320,11 @@ class Services:
                 reactor=self._reactor,
                 bindAddress=self._bind,
                 tls=tls.built if tls else None,
+                refuses=self._refuses,
+                isProbe=self.isProbe,
             )
+            if self._isDraining:
+                _ = self._drainListener(service)
             await service.start()
             self._listeners[name] = Running(listener, service)
         except Exception as error:  # noqa: BLE001 - a plug-in's fault is a problem of this listener alone
@@ -326,12 +340,37 @@ class Services:
     # --- the end
 
     async def drain(self) -> None:
-        """Every listener refuses politely and lets transfers finish."""
+        """Every listener refuses politely and lets transfers finish; so do those that are started from now on, until
+        :meth:`resume`."""
+        self._isDraining = True
+        await gatherResults([self._drainListener(each) for each in self._forClients()])
 
-        def failed(failure: Failure, name: str) -> None:
-            log.failure("could not drain listeners/{name}", failure, name=name)
+    def _drainListener(self, listener: ListenerService) -> Deferred[None]:
+        def failed(failure: Failure) -> None:
+            log.failure("could not drain listeners/{name}", failure, name=listener.name)
 
-        await gatherResults([maybeDeferred(each.drain).addErrback(failed, each.name) for each in self.listeners])
+        if listener.listener.kind in self._lasting:
+            return succeed(None)
+        return maybeDeferred(listener.drain).addErrback(failed)
+
+    def _forClients(self) -> list[ListenerService]:
+        return [each for each in self.listeners if each.listener.kind not in self._lasting]
+
+    @property
+    def sessions(self) -> int:
+        """How many connections clients have."""
+        return sum(each.connections for each in self._forClients())
+
+    def resume(self) -> None:
+        """Every listener takes sessions again."""
+        self._isDraining = False
+        for each in self._forClients():
+            each.resume()
+
+    def disconnect(self) -> None:
+        """End the sessions that clients have."""
+        for each in self._forClients():
+            each.disconnect()
 
     async def stop(self) -> None:
         """End everything, listeners first."""

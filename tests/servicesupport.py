@@ -103,6 +103,9 @@ class PlainServer(Factory):
             raise self.failing["drain"]
         return self.empty
 
+    def resume(self) -> None:
+        self.told.append("resume")
+
     def disconnect(self) -> None:
         self.told.append("disconnect")
         if "disconnect" in self.failing:
@@ -202,6 +205,7 @@ class ServicesCase(SynchronousTestCase):
             avatars={},
             delay=FailureDelay(self.reactor, lambda: 0.0, 0.0),
             upgradeHash=lambda name, before, after: None,
+            refuses=lambda address: "",
             makeListener=partial(ListenerService, listen=self.network.listen),
         )
 

@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (
         frozenset(
             {
-                *("node", "administration", "appending", "components", "convergence", "founding"),
+                *("node", "administration", "appending", "components", "convergence", "draining", "founding"),
                 *("peering", "services", "starting", "state", "status"),
             }
         ),

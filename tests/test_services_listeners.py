@@ -294,6 +294,23 @@ class EndTests(ListenersCase):
         self.successResultOf(drained)
         self.assertEqual(self.ports, [2001, 2002])
 
+    def test_listenerStartedDuringADrainDrainsToo(self) -> None:
+        Deferred.fromCoroutine(self.services.drain())
+        self.put("third", 2003)
+        self.assertEqual(self.servers[-1].told, ["drain"])
+        self.services.resume()
+        self.assertEqual([server.told for server in self.servers], [["drain", "resume"]] * 3)
+        self.put("fourth", 2004)
+        self.assertEqual(self.servers[-1].told, [])
+
+    def test_listenersOfTheNodeItselfGoOn(self) -> None:
+        self.services._lasting = frozenset({"plain"})
+        self.successResultOf(Deferred.fromCoroutine(self.services.drain()))
+        self.services.disconnect()
+        self.services.resume()
+        self.assertEqual([server.told for server in self.servers], [[], []])
+        self.assertEqual(self.services.sessions, 0)
+
     def test_serverThatCannotDrainDoesNotHurryTheOthers(self) -> None:
         first, second = self.servers
         first.failing["drain"] = RuntimeError("unable")

@@ -145,6 +145,9 @@ class Gate:
         # A draining node is still a member: it has to follow, and to be told to resume.
         return succeed(None)
 
+    def resume(self) -> None:
+        pass
+
     def disconnect(self) -> None:
         for arrival in list(self._halfOpen):
             arrival.abort()

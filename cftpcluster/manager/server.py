@@ -47,7 +47,11 @@ class ManagerServer:
         return succeed(None)
 
     def drain(self) -> Deferred[None]:
-        return self.site.drain()
+        # A draining node is still administered, if only to be told to resume.
+        return succeed(None)
+
+    def resume(self) -> None:
+        pass
 
     def disconnect(self) -> None:
         self.site.disconnect()

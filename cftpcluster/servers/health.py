@@ -142,6 +142,9 @@ class HealthServer(Factory):
     def drain(self) -> Deferred[None]:
         return succeed(None)
 
+    def resume(self) -> None:
+        pass
+
     def disconnect(self) -> None:
         for connection in list(self.connections):
             connection.end()

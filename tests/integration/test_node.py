@@ -210,6 +210,7 @@ class DrainTests(NodeCase):
         node = await self.founded()
         idle = await self.connect(2121)
         await idle.ask()
+        await node.append(proposal(MergeSettings({"drainGraceSeconds": 0})))
         await node.drain()
         await idle.lost
         self.assertIn(b"421 ", idle.received)
@@ -222,7 +223,7 @@ class DrainTests(NodeCase):
         ftp = evolve(node.document().listeners["ftp"], options={"tls": "off"})
         hashed = PasswordHasher(1, 8 * 1024, 1).hash("secret")
         alice = User(name="alice", passwordHash=hashed, mounts=(Mount(path="/", backend="files", folder="alice"),))
-        changes = (Put("listeners", ftp), Put("users", alice), MergeSettings({"drainSeconds": 1}))
+        changes = (Put("listeners", ftp), Put("users", alice), MergeSettings({"drainSeconds": 3, "drainGraceSeconds": 0}))
         await node.append(proposal(Batch(changes)))
         await self.live(node)
         control = await self.connect(2121)

@@ -32,6 +32,10 @@ log = Logger()
 
 LOGIN_SECONDS = 60.0
 IDLE_SECONDS = 300.0
+PAUSE_SECONDS = 2.0
+"""How long the client of a draining server must have been silent to be sent away: longer than clients pause between
+two files, or before they give an upload its final name."""
+
 CLOSE_SECONDS = 10.0
 """How long a client may take to read the last answer."""
 
@@ -90,8 +94,7 @@ class ControlConnection(Protocol, TimeoutMixin):
         transport.registerProducer(self, True)
         self.session = self._server.newSession(self, COMMANDS)
         if self._server.isDraining:
-            self._endsNext = True
-            self._answered(DRAINING)
+            self._sendAway()
             return
         self._loginTimer = self._reactor.callLater(LOGIN_SECONDS, self._hangUp, "Log-in took too long")
         self.setTimeout(IDLE_SECONDS)
@@ -131,7 +134,10 @@ class ControlConnection(Protocol, TimeoutMixin):
         _ = ending.addBoth(lambda ignored: self._server.ended(self))
 
     def timeoutConnection(self) -> None:
-        self._hangUp("Nothing was said for too long")
+        if self._server.isDraining:
+            self._sendAway()
+        else:
+            self._hangUp("Nothing was said for too long")
 
     def _hangUp(self, text: str) -> None:
         self.reply(Reply.of(421, text))
@@ -149,10 +155,29 @@ class ControlConnection(Protocol, TimeoutMixin):
         transport.loseConnection()
 
     def drain(self) -> None:
-        """Hang up politely: at once where nothing runs, else when the command has its answer."""
+        """Hang up politely: at once before a log-in, else when nothing runs and the client pauses."""
+        if self._isBusy or self._isClosing:
+            return
+        if self.session.account is None:
+            self._sendAway()
+        else:
+            self.setTimeout(PAUSE_SECONDS)
+
+    def resume(self) -> None:
+        """The server takes work again."""
         if not self._isBusy and not self._isClosing:
-            self._endsNext = True
-            self._answered(DRAINING)
+            self.setTimeout(IDLE_SECONDS)
+
+    def _sendAway(self) -> None:
+        self.reply(DRAINING)
+        self._close()
+
+    def _isToGo(self) -> bool:
+        """Whether the server drains, and the client must not wait for a better moment."""
+        if not self._server.isDraining:
+            return False
+        session = self.session
+        return session.account is None or (self._server.isInAHurry and not session.data.isPrepared)
 
     def disconnect(self) -> None:
         """End now, with a last word."""
@@ -312,12 +337,11 @@ class ControlConnection(Protocol, TimeoutMixin):
 
     def _answered(self, reply: Reply) -> None:
         self.reply(reply)
-        self.setTimeout(IDLE_SECONDS)
+        self.setTimeout(PAUSE_SECONDS if self._server.isDraining else IDLE_SECONDS)
         if self._endsNext:
             self._close()
-        elif self._server.isDraining:
-            self._endsNext = True
-            self._answered(DRAINING)
+        elif self._isToGo():
+            self._sendAway()
         elif self._securesNext:
             self._secure()
 

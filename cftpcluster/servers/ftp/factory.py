@@ -26,6 +26,9 @@ from .control import ControlConnection
 from .options import FTPOptions
 from .session import Command, Session
 
+HURRY_SECONDS = 10.0
+"""So long after a drain began a session is ended between two commands, not only when its client pauses."""
+
 _SESSION_BITS = 128
 
 
@@ -58,6 +61,7 @@ class FTPServer:
     now: Callable[[], float]
     isDraining: bool = field(default=False, init=False)
     connections: set[ControlConnection] = field(factory=set, init=False)
+    _hurriesAt: float = field(default=0.0, init=False)
     _drained: list[Deferred[None]] = field(factory=list, init=False)
 
     @property
@@ -109,9 +113,17 @@ class FTPServer:
         """A session is over."""
         self.connections.discard(control)
         if not self.connections:
-            drained, self._drained = self._drained, []
-            for waiting in drained:
-                waiting.callback(None)
+            self._tellDrained()
+
+    def _tellDrained(self) -> None:
+        drained, self._drained = self._drained, []
+        for waiting in drained:
+            waiting.callback(None)
+
+    @property
+    def isInAHurry(self) -> bool:
+        """Whether it drains, and has waited long enough for clients to pause."""
+        return self.isDraining and bool(self.reactor.seconds() >= self._hurriesAt)
 
     # --- IServer
 
@@ -122,7 +134,8 @@ class FTPServer:
         return succeed(None)
 
     def drain(self) -> Deferred[None]:
-        self.isDraining = True
+        if not self.isDraining:
+            self.isDraining, self._hurriesAt = True, self.reactor.seconds() + HURRY_SECONDS
         for control in list(self.connections):
             control.drain()
         if not self.connections:
@@ -130,6 +143,12 @@ class FTPServer:
         drained: Deferred[None] = Deferred()
         self._drained.append(drained)
         return drained
+
+    def resume(self) -> None:
+        self.isDraining = False
+        for control in list(self.connections):
+            control.resume()
+        self._tellDrained()
 
     def disconnect(self) -> None:
         for control in list(self.connections):

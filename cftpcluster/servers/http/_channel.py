@@ -356,6 +356,13 @@ class Site(TwistedSite):
             drained.callback(None)
         return drained
 
+    def resume(self) -> None:
+        """Serve requests again."""
+        self.draining = False
+        gone, self._gone = self._gone, []
+        for each in gone:
+            each.callback(None)
+
     def disconnect(self) -> None:
         """End every connection, at once."""
         for channel in list(self._channels):

@@ -96,6 +96,10 @@ class SessionChannel(SSHChannel):
         """Whether the client is in the middle of something."""
         return self._program is not None and self._program.busy
 
+    def paused(self) -> None:
+        """Everything that the client began on this channel is done."""
+        self.conn.transport.paused()
+
     # --- requests
 
     def requestReceived(self, requestType: bytes, data: bytes) -> bool:

@@ -28,10 +28,16 @@ from .hostkeys import HostKeyring
 from .transport import SSHTransport
 from .userauth import UserAuthentication
 
-SHUTTING_DOWN = b"shutting down"
+LEAVING = b"this server is being taken out of service, try again"
 IDLE_SECONDS = 2
 """How long a session of a draining server must have had nothing to do to be ended: longer than clients pause between
 two files."""
+
+LOGIN_SECONDS = 5
+"""How long those may take to log in who came before a drain began."""
+
+HURRY_SECONDS = 10
+"""So long after a drain began a session is ended between two files, not only when its client pauses."""
 
 
 @implementer(IValidator)
@@ -103,6 +109,7 @@ class SSHServer(Factory[SSHTransport]):
         self._waiting: dict[SSHTransport, None] = {}  # not logged in, oldest first
         self._sessions: dict[SSHTransport, float | None] = {}  # logged in, and idle since when
         self._drained: Deferred[None] | None = None
+        self._drainingSince = 0.0
         self._looking = LoopingCall(self._endIdle)
         self._looking.clock = reactor
 
@@ -113,7 +120,7 @@ class SSHServer(Factory[SSHTransport]):
         options = TransportOptions(self.options.loginSeconds, self.options.rekeyBytes, self.options.rekeySeconds)
         transport = SSHTransport(self, self._reactor, self._keyring.current(), origin, options)
         if self._drained is not None:
-            transport.refusal = SHUTTING_DOWN
+            transport.refusal = LEAVING
         return transport
 
     def connected(self, transport: SSHTransport) -> None:
@@ -140,8 +147,14 @@ class SSHServer(Factory[SSHTransport]):
     def loggedIn(self, transport: SSHTransport) -> None:
         self._waiting.pop(transport, None)
         self._sessions[transport] = None
-        if self._drained is not None:
-            transport.sendGoodbye(SHUTTING_DOWN)
+
+    def paused(self, transport: SSHTransport) -> None:
+        """Everything that a client began is done."""
+        if self._drained is not None and self._drainedSeconds() >= HURRY_SECONDS and not transport.busy:
+            transport.sendGoodbye(LEAVING)
+
+    def _drainedSeconds(self) -> float:
+        return float(self._reactor.seconds() - self._drainingSince)
 
     def ended(self, transport: SSHTransport) -> None:
         self._waiting.pop(transport, None)
@@ -156,9 +169,7 @@ class SSHServer(Factory[SSHTransport]):
 
     def drain(self) -> Deferred[None]:
         if self._drained is None:
-            self._drained = Deferred()
-            for transport in list(self._waiting):
-                transport.sendGoodbye(SHUTTING_DOWN)
+            self._drained, self._drainingSince = Deferred(), self._reactor.seconds()
             _ = self._looking.start(IDLE_SECONDS / 2).addErrback(
                 lambda failure: self._log.failure("draining broke", failure)
             )
@@ -167,15 +178,24 @@ class SSHServer(Factory[SSHTransport]):
         _ = self._drained.chainDeferred(answer)
         return answer
 
+    def resume(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.called:
+            self._looking.stop()
+            drained.callback(None)
+
     def _endIdle(self) -> None:
         now = self._reactor.seconds()
+        if self._drainedSeconds() >= LOGIN_SECONDS:
+            for transport in list(self._waiting):
+                transport.sendGoodbye(LEAVING)
         for transport, idleSince in list(self._sessions.items()):
             if transport.busy:
                 self._sessions[transport] = None
             elif idleSince is None:
                 self._sessions[transport] = now
             elif now - idleSince >= IDLE_SECONDS:
-                transport.sendGoodbye(SHUTTING_DOWN)
+                transport.sendGoodbye(LEAVING)
 
     def _checkDrained(self) -> None:
         if self._drained is not None and not self._drained.called and not (self._waiting or self._sessions):
@@ -184,7 +204,7 @@ class SSHServer(Factory[SSHTransport]):
 
     def disconnect(self) -> None:
         for transport in [*self._waiting, *self._sessions]:
-            transport.sendGoodbye(SHUTTING_DOWN)
+            transport.sendGoodbye(LEAVING)
 
 
 def _addressOf(peer: Any) -> str:

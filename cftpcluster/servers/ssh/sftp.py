@@ -109,6 +109,7 @@ class SFTPServer:
 
     def sentSome(self) -> None:
         self._pump()
+        self._tellPause()
 
     def channelClosed(self) -> Deferred[None]:
         self._stop()
@@ -186,8 +187,13 @@ class SFTPServer:
         self._order.done(task)
         if not self._stopped:
             self._pump()
+            self._tellPause()
         elif not len(self._order) and self._ending is not None:
             self._abortAll()
+
+    def _tellPause(self) -> None:
+        if not self._stopped and not self.busy:
+            self._channel.paused()
 
     def _explain(self, failure: Failure, requestId: int) -> bytes:
         if isinstance(failure.value, FileSystemError):

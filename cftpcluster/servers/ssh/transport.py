@@ -75,6 +75,8 @@ class Owner(Protocol):
 
     def loggedIn(self, transport: SSHTransport) -> None: ...
 
+    def paused(self, transport: SSHTransport) -> None: ...
+
     def ended(self, transport: SSHTransport) -> None: ...
 
 
@@ -149,6 +151,10 @@ class SSHTransport(KeyExchanging):
     def busy(self) -> bool:
         """Whether the client is in the middle of something."""
         return bool(getattr(self.service, "busy", False))
+
+    def paused(self) -> None:
+        """Everything is done that the client began on some channel."""
+        self.owner.paused(self)
 
     def hold(self) -> None:
         """Look at no further message until :meth:`release`."""

@@ -73,6 +73,9 @@ class WebServer:
     def drain(self) -> Deferred[None]:
         return self.site.drain()
 
+    def resume(self) -> None:
+        self.site.resume()
+
     def disconnect(self) -> None:
         self.site.disconnect()
 

@@ -14,7 +14,8 @@ from zope.interface.verify import verifyObject
 from cftpcluster.errors import Invalid
 from cftpcluster.interfaces import IServer, IServerFactory
 from cftpcluster.servers.ftp import FTPOptions, ftpServerFactory
-from cftpcluster.servers.ftp.control import COMMANDS, WAITING_LIMIT
+from cftpcluster.servers.ftp.control import COMMANDS, PAUSE_SECONDS, WAITING_LIMIT
+from cftpcluster.servers.ftp.factory import HURRY_SECONDS
 
 from .support import Conversation, codesOf
 
@@ -288,11 +289,46 @@ class ServerTests(SynchronousTestCase):
 
     def test_drainingHangsUpOnWhoeverIsIdle(self) -> None:
         drained = self.client.server.drain()
+        self.assertNoResult(drained)
+        self.client.turn(PAUSE_SECONDS)
         self.assertEqual(codesOf(self.client.heard()), [421])
         self.client.turn()
         self.assertIsNone(self.successResultOf(drained))
         self.client.connect()
         self.assertEqual(codesOf(self.client.heard()), [421])
+
+    def test_drainingHangsUpAtOnceOnWhoeverHasNotLoggedIn(self) -> None:
+        self.client.connect()
+        self.client.heard()
+        self.client.server.drain()
+        self.assertEqual(codesOf(self.client.heard()), [421])
+
+    def test_drainingLetsAClientThatGoesOnGoOn(self) -> None:
+        self.client.server.drain()
+        for _ in range(5):
+            self.client.turn(PAUSE_SECONDS / 2)
+            self.assertEqual(self.client.codes("NOOP"), [200])
+
+    def test_drainingEndsBusyClientsBetweenTwoTransfersAfterAWhile(self) -> None:
+        data = self.client.data()
+        self.client.say("STOR x")
+        drained = self.client.server.drain()
+        self.client.turn(HURRY_SECONDS)
+        data.protocol.dataReceived(b"whole")
+        data.end(ConnectionDone())
+        self.client.turn()
+        self.assertEqual(codesOf(self.client.heard()), [226, 421])
+        self.client.turn()
+        self.successResultOf(drained)
+
+    def test_resumedServerTakesClientsAgain(self) -> None:
+        drained = self.client.server.drain()
+        self.client.server.resume()
+        self.successResultOf(drained)
+        self.client.turn(2 * PAUSE_SECONDS)
+        self.assertEqual(self.client.codes("NOOP"), [200])
+        self.client.connect()
+        self.assertEqual(codesOf(self.client.heard()), [220])
 
     def test_drainingLetsATransferFinish(self) -> None:
         data = self.client.data()
@@ -302,10 +338,13 @@ class ServerTests(SynchronousTestCase):
         data.protocol.dataReceived(b"whole")
         data.end(ConnectionDone())
         self.client.turn()
-        self.assertEqual(codesOf(self.client.heard()), [226, 421])
+        self.assertEqual(codesOf(self.client.heard()), [226])
+        self.assertEqual(self.client.codes("RNFR x", "RNTO y"), [350, 250])
+        self.client.turn(PAUSE_SECONDS)
+        self.assertEqual(codesOf(self.client.heard()), [421])
         self.client.turn()
         self.assertIsNone(self.successResultOf(drained))
-        self.assertEqual(self.client.get("/x"), b"whole")
+        self.assertEqual(self.client.get("/y"), b"whole")
 
     def test_disconnectingEndsEverything(self) -> None:
         data = self.client.data()

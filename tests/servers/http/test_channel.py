@@ -416,8 +416,18 @@ class DrainTests(ChannelTestCase):
         self.client.lose()
         self.successResultOf(self.site.drain())
         late = Conversation.with_(self.site)
-        self.assertEqual(late.ask("GET", "/hello").status, 503)
+        refused = late.ask("GET", "/hello")
+        self.assertEqual((refused.status, refused.headers["Retry-After"]), (503, "5"))
         self.assertTrue(late.closed)
+
+    def test_resumedSiteServesAgain(self) -> None:
+        self.client.request("GET", "/wait/1")
+        drained = self.site.drain()
+        self.site.resume()
+        self.successResultOf(drained)
+        again = Conversation.with_(self.site)
+        self.assertEqual(again.ask("GET", "/hello").status, 200)
+        self.assertFalse(again.closed)
 
     def test_disconnectEndsEverything(self) -> None:
         self.client.request("GET", "/wait/1")

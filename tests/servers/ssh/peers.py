@@ -83,6 +83,9 @@ class FakeChannel:
     def finish(self, exitStatus: int) -> None:
         self.exitStatus = exitStatus
 
+    def paused(self) -> None:
+        pass
+
 
 @define(eq=False)
 class Reply:

@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 from cftpcluster.config.document import Listener
 from cftpcluster.interfaces import IServer, IServerFactory, IValidator
 from cftpcluster.servers.ssh import SFTPOptions, sftpServerFactory, sshAvatar
-from cftpcluster.servers.ssh.factory import IDLE_SECONDS
+from cftpcluster.servers.ssh.factory import HURRY_SECONDS, IDLE_SECONDS, LEAVING, LOGIN_SECONDS
 from cftpcluster.servers.ssh.wire import boolean, string, uint32
 
 from .peers import ED25519, RSA, Site, Wire, pemOf
@@ -147,13 +147,41 @@ class DrainTests(SynchronousTestCase):
         raw = RawClient(self.site)
         self.assertFalse(raw.wire.disconnecting)
         raw.send(kexInit())
-        self.assertEqual(raw.farewell, b"shutting down")
+        self.assertEqual(raw.farewell, LEAVING)
 
-    def test_thoseWhoAreLoggingInAreToldSo(self) -> None:
-        login = LogIn(self.site)
-        self.site.server.drain()
+    def test_thoseWhoAreLoggingInHaveAMomentToDoSo(self) -> None:
+        quick, slow = LogIn(self.site), LogIn(self.site)
+        drained = self.site.server.drain()
+        quick.password(b"secret")
+        self.openFile(quick)
+        self.advance(quick, LOGIN_SECONDS + 1)
+        slow.link.pump()
+        self.assertEqual(slow.client.disconnected, [(11, LEAVING)])
+        self.assertEqual(quick.client.disconnected, [])
+        self.closeFile(quick)
+        self.advance(quick, IDLE_SECONDS + 1)
+        self.assertEqual(quick.client.disconnected, [(11, LEAVING)])
+        self.successResultOf(drained)
+
+    def test_afterAWhileSessionsEndBetweenTwoFiles(self) -> None:
+        login = self.session()
+        self.openFile(login)
+        drained = self.site.server.drain()
+        self.advance(login, HURRY_SECONDS)
+        self.closeFile(login)
         login.link.pump()
-        self.assertEqual(login.client.disconnected, [(11, b"shutting down")])
+        self.assertEqual(login.client.disconnected, [(11, LEAVING)])
+        self.successResultOf(drained)
+
+    def test_resumedServerTakesClientsAgain(self) -> None:
+        login = self.session()
+        drained = self.site.server.drain()
+        self.site.server.resume()
+        self.successResultOf(drained)
+        self.advance(login, 60)
+        self.assertEqual(login.client.disconnected, [])
+        self.session()
+        self.site.server.resume()
 
     def test_idleSessionsEndSoon(self) -> None:
         login = self.session()
@@ -162,7 +190,7 @@ class DrainTests(SynchronousTestCase):
         self.advance(login, IDLE_SECONDS - 0.5)
         self.assertEqual(login.client.disconnected, [])
         self.advance(login, 1.5)
-        self.assertEqual(login.client.disconnected, [(11, b"shutting down")])
+        self.assertEqual(login.client.disconnected, [(11, LEAVING)])
         self.successResultOf(drained)
 
     def test_transfersFinish(self) -> None:
@@ -174,7 +202,7 @@ class DrainTests(SynchronousTestCase):
         self.assertNoResult(drained)
         self.closeFile(login)
         self.advance(login, IDLE_SECONDS + 1)
-        self.assertEqual(login.client.disconnected, [(11, b"shutting down")])
+        self.assertEqual(login.client.disconnected, [(11, LEAVING)])
         self.successResultOf(drained)
 
     def test_whoeverIsLeftIsDisconnected(self) -> None:
@@ -183,7 +211,7 @@ class DrainTests(SynchronousTestCase):
         drained = self.site.server.drain()
         self.site.server.disconnect()
         login.link.pump()
-        self.assertEqual(login.client.disconnected, [(11, b"shutting down")])
+        self.assertEqual(login.client.disconnected, [(11, LEAVING)])
         self.successResultOf(drained)
 
     def test_drainedWhenLogOutsAreDone(self) -> None:
