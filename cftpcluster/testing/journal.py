@@ -361,9 +361,8 @@ class JournalContract(_Base):
     # --- how it was
 
     async def test_earlierHeadsAreFoldedAnew(self) -> None:
-        journal, heads = await self.makeJournal(), []
-        for name in ("alice", "bob", "carol"):
-            heads.append(await journal.append(putUser(name)))
+        journal = await self.makeJournal()
+        heads = [await journal.append(putUser(name)) for name in ("alice", "bob", "carol")]
         for head in heads:
             self.assertEqual(await journal.at(head.revision), head)
         self.assertEqual((await journal.at(0)).revision, 0)
