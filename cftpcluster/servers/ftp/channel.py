@@ -1,7 +1,8 @@
 """How data connections come about (RFC 959, section 3.3; RFC 2428): passive ports and active dialling.
 
 What RFC 2577 warns of is impossible here: a passive port takes one connection, from the client's own address only, and
-only that address is ever dialled. Nothing here knows a command or a file.
+only that address is ever dialled. Behind a proxy that is the address which a PROXY header names; dialling goes to the
+client directly. Nothing here knows a command or a file.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
+from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...networks import parseAddress
+from ..proxy import Header, HeaderReader, ProxyPolicy
 from .data import DataConnection, overTLS
 from .options import FTPOptions
 from .replies import Refusal
@@ -34,13 +36,49 @@ PORTS_TRIED = 200
 
 
 class _DataFactory(Factory):
+    """Gives what serves a data connection.
+
+    :ivar policy: which connections start with a PROXY header.
+    """
+
     noisy = False
 
-    def __init__(self, channel: DataChannel) -> None:
+    def __init__(self, channel: DataChannel, policy: ProxyPolicy, clock: IReactorTime) -> None:
         self._channel = channel
+        self._policy = policy
+        self._clock = clock
+        self._readers: set[HeaderReader] = set()
 
     def buildProtocol(self, address: IAddress | None) -> Protocol | None:
-        return self._channel.admit(getattr(address, "host", ""), self)
+        host = getattr(address, "host", "")
+        if not self._policy.admits(host):
+            return None
+        if not self._policy.expects(host):
+            return self._channel.admit(host, self)
+        reader = HeaderReader(
+            self._clock,
+            lambda transport, header: self._known(reader, transport, header),
+            lambda transport, why: self._notKnown(reader, transport, why),
+        )
+        self._readers.add(reader)
+        return reader
+
+    def _known(self, reader: HeaderReader, transport: Any, header: Header) -> Protocol | None:
+        self._readers.discard(reader)
+        host = header.source.host if header.source else transport.getPeer().host
+        return self._channel.admit(host, self)
+
+    def _notKnown(self, reader: HeaderReader, transport: Any, why: str) -> None:
+        self._readers.discard(reader)
+        if why:
+            host = transport.getPeer().host
+            log.info("refused a data connection from {address!r}: {why}", address=host, why=why)
+
+    def forget(self) -> None:
+        """Nobody is waited for any more."""
+        readers, self._readers = self._readers, set()
+        for reader in readers:
+            reader.abort()
 
 
 @define(eq=False)
@@ -50,13 +88,17 @@ class DataChannel:
     States: *closed*, *listening* or *aimed* (PORT), *connected*; :meth:`take` gives the connection away and closes.
 
     :ivar client: the address that data connections may come from or go to.
-    :ivar local: the address of this end of the control connection.
-    :ivar bindAddress: where to listen if ``local`` is not an address of this machine; "" for all addresses.
+    :ivar local: the address of this end of the control connection, as the client sees it.
+    :ivar machineAddress: the same end's address on this machine; another one where a proxy stands between.
+    :ivar policy: whether passive data connections come through proxies, too, asked when a port is opened.
+    :ivar bindAddress: where to listen if ``machineAddress`` cannot be bound; "" for all addresses.
     :ivar private: whether data connections are to speak TLS, asked when one is made; close the channel when it changes.
     """
 
     client: str
     local: str
+    _machineAddress: str
+    _policy: Callable[[], ProxyPolicy]
     _bindAddress: str
     _options: FTPOptions
     _reactor: Any
@@ -102,7 +144,7 @@ class DataChannel:
     def listen(self) -> int:
         """Listen on a port of the range; gives it. ``Refusal`` where none is free."""
         self.close()
-        factory = _DataFactory(self)
+        factory = _DataFactory(self, self._policy(), self._reactor)
         ports = self._options.ports
         for number in self._random.sample(ports, min(len(ports), PORTS_TRIED)):
             port = self._listenOn(number, factory)
@@ -113,7 +155,7 @@ class DataChannel:
         raise Refusal(425, "No port is free for a data connection, try again")
 
     def _listenOn(self, number: int, factory: _DataFactory) -> IListeningPort | None:
-        for address in (self.local, self._bindAddress):
+        for address in (self._machineAddress, self._bindAddress):
             try:
                 port: IListeningPort = self._reactor.listenTCP(number, factory, backlog=4, interface=address)
             except CannotListenError as error:
@@ -188,8 +230,11 @@ class DataChannel:
 
     def _dial(self, host: str, port: int) -> None:
         endpointClass = TCP6ClientEndpoint if self.isSixth else TCP4ClientEndpoint
-        endpoint = endpointClass(self._reactor, host, port, CONNECT_SECONDS, (self.local, 0))
-        self._factory = _DataFactory(self)
+        # Behind a proxy the client may be of another family than this machine's end.
+        isReachable = parseAddress(host).version == parseAddress(self._machineAddress).version
+        source = (self._machineAddress, 0) if isReachable else None
+        endpoint = endpointClass(self._reactor, host, port, CONNECT_SECONDS, source)
+        self._factory = _DataFactory(self, ProxyPolicy(), self._reactor)
         self._dialling = endpoint.connect(self._factory)
         self._dialling.addErrback(self._notDialled)
 
@@ -215,6 +260,8 @@ class DataChannel:
 
     def _stopListening(self) -> None:
         port, self._port = self._port, None
+        if self._factory is not None:
+            self._factory.forget()
         if port is not None:
             _ = maybeDeferred(port.stopListening).addErrback(
                 lambda reason: log.failure("could not close a passive port", failure=reason)

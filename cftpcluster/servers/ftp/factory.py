@@ -21,6 +21,7 @@ from ...events import Notify
 from ...interfaces import IServer, IServerFactory
 from ...networks import parseAddress
 from ...vocabulary import Problem
+from ..proxy import policyOf, socketHost
 from .channel import DataChannel
 from .control import ControlConnection
 from .options import FTPOptions
@@ -84,6 +85,7 @@ class FTPServer:
         self.connections.add(control)
         transport: Any = control.transport
         client, local = plainAddress(transport.getPeer().host), plainAddress(transport.getHost().host)
+        machine = plainAddress(socketHost(transport).host)
         session = Session(
             id=f"{self.random.getrandbits(_SESSION_BITS):032x}",
             client=client,
@@ -100,6 +102,8 @@ class FTPServer:
         session.data = DataChannel(
             client=client,
             local=local,
+            machineAddress=machine,
+            policy=lambda: policyOf(transport),
             bindAddress=self.bindAddress,
             options=session.options,
             reactor=self.reactor,
