@@ -61,10 +61,24 @@ class Settings:
     :ivar drainSeconds: a node that is drained or stopped goes on with transfers for so long, then it ends them.
     :ivar drainGraceSeconds: for the first of these seconds it takes new connections too, while balancers find out by
         ``/readyz`` that it is going.
+    :ivar allow: client networks (CIDR) that may connect to listeners for users and administrators; empty means any. Whom
+        a listener, a user or a group restricts further has to pass all of them.
+    :ivar deny: client networks that may not; stronger than ``allow``.
+    :ivar banAfterFailures: so many failed log-ins of one address (IPv6: of one /64), over all protocols and nodes, ban
+        it; 0 bans nobody.
+    :ivar banWindowSeconds: within this time.
+    :ivar banSeconds: for so long.
+    :ivar neverBan: networks (CIDR) that are never banned, delayed or limited by address.
+    :ivar sessionsPerAddress: how many sessions one address (IPv6: one /64) may have at the same time, on all nodes; 0
+        is no limit.
+    :ivar loginsPerMinute: how many log-ins one address may try on one node; 0 is no limit.
     :ivar sessionIdleSeconds: a web session ends when it was not used for so long.
     :ivar sessionAbsoluteSeconds: a web session ends so long after its log-in, however much it is used.
     :ivar partialSeconds: how long the beginning of a broken upload is kept.
     :ivar historyRevisions: so many revisions stay in the journal; what is older is known only as part of its result.
+    :ivar appendUnconfirmed: whether a primary that nobody confirms takes changes: none of the other nodes has answered
+        since it started, so one of them may have been promoted meanwhile. What it took then may end as a divergent
+        branch.
     :ivar probeNetworks: networks (CIDR) of whoever looks whether ports answer: what comes from there without logging in
         is neither logged nor counted as a failure.
     :ivar revision: the revision of their last change.
@@ -74,10 +88,19 @@ class Settings:
     synchronousFollowers: int = 0
     drainSeconds: int = 30
     drainGraceSeconds: int = 5
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    banAfterFailures: int = 10
+    banWindowSeconds: int = 600
+    banSeconds: int = 3600
+    neverBan: tuple[str, ...] = ()
+    sessionsPerAddress: int = 0
+    loginsPerMinute: int = 0
     sessionIdleSeconds: int = 1800
     sessionAbsoluteSeconds: int = 43200
     partialSeconds: int = 86400
     historyRevisions: int = 10000
+    appendUnconfirmed: bool = False
     probeNetworks: tuple[str, ...] = ()
     revision: int = 0
     extra: Options = Factory(dict)
@@ -154,9 +177,13 @@ class Group(Named):
     """Mounts that several users share.
 
     :ivar mounts: folders of backends that its users see; a user's own mount at the same path comes before.
+    :ivar allow: client networks (CIDR) that log-ins of its users may come from; empty means any.
+    :ivar deny: client networks that they may not come from; stronger than ``allow``.
     """
 
     mounts: tuple[Mount, ...] = ()
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -199,6 +226,7 @@ class User(Named):
     :ivar expires: log-ins are refused from then on.
     :ivar protocols: what it may log in over; ``ftp`` with TLS and without.
     :ivar allow: client networks (CIDR) that log-ins may come from; empty means any.
+    :ivar deny: client networks that they may not come from; stronger than ``allow``.
     :ivar groups: names of groups, the first one's mounts first.
     :ivar mounts: the folders that make up its tree.
     :ivar quota: how much its own mounts may hold.
@@ -212,6 +240,7 @@ class User(Named):
     expires: datetime.datetime | None = None
     protocols: frozenset[Protocol] = frozenset(Protocol)
     allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
     quota: Quota = Quota()

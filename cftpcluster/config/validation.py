@@ -133,6 +133,8 @@ def _putProblems(document: Document, section: str, value: Named, kinds: Kinds) -
             yield from _userProblems(document, value)
         case Group():
             yield from _mountsProblems(document, value.mounts)
+            yield from _faults("allow", _syntax.networkFault, value.allow)
+            yield from _faults("deny", _syntax.networkFault, value.deny)
         case Admin():
             yield from _fault("passwordHash", _syntax.passwordHashFault, value.passwordHash)
         case Listener():
@@ -150,6 +152,7 @@ def _userProblems(document: Document, user: User) -> Iterator[Problem]:
     yield from _fault("passwordHash", _syntax.passwordHashFault, user.passwordHash)
     yield from _faults("publicKeys", _syntax.publicKeyFault, user.publicKeys)
     yield from _faults("allow", _syntax.networkFault, user.allow)
+    yield from _faults("deny", _syntax.networkFault, user.deny)
     for index, group in enumerate(user.groups):
         if group not in document.groups:
             yield Problem(f"groups[{index}]", _missing("group", group, document.groups))
@@ -259,9 +262,11 @@ _SETTINGS_BOUNDS = {
     "synchronousFollowers": (0, 100),
     "drainSeconds": (0, 24 * 3600),
     "drainGraceSeconds": (0, 3600),
-    "banAfterFailures": (1, 1_000_000),
+    "banAfterFailures": (0, 1_000_000),
     "banWindowSeconds": (1, _YEAR_SECONDS),
     "banSeconds": (1, _YEAR_SECONDS),
+    "sessionsPerAddress": (0, 1_000_000),
+    "loginsPerMinute": (0, 1_000_000),
     "sessionIdleSeconds": (60, _YEAR_SECONDS),
     "sessionAbsoluteSeconds": (60, _YEAR_SECONDS),
     "partialSeconds": (0, 10 * _YEAR_SECONDS),
