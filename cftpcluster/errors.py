@@ -185,6 +185,10 @@ class PrimaryUnreachable(ClusterError):
     """The primary cannot be asked; nothing was changed."""
 
 
+class NotAppending(ClusterError):
+    """The primary takes no changes now; the text says why. Nothing was changed."""
+
+
 class OutcomeUnknown(ClusterError):
     """The link ended after the primary may have committed.
 

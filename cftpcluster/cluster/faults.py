@@ -106,6 +106,7 @@ _FORMS: Mapping[str, _Form] = {
     "DiskFull": _ofText(errors.DiskFull),
     "NewerFormat": _ofText(errors.NewerFormat),
     "HistoryGone": _ofText(errors.HistoryGone),
+    "NotAppending": _ofText(errors.NotAppending),
     "PrimaryUnreachable": _ofText(errors.PrimaryUnreachable),
     "Refused": _ofText(errors.Refused),
     "SnapshotNeeded": _ofText(errors.SnapshotNeeded),

@@ -25,6 +25,7 @@ from ..errors import (
     Forbidden,
     Invalid,
     JournalReadOnly,
+    NotAppending,
     NotDurableEnough,
     NotPrimary,
     OutcomeUnknown,
@@ -33,6 +34,7 @@ from ..errors import (
 from ..interfaces import IAdministration
 from ..servers.http import HTTPProblem, RoutedResource, answerProblems
 from ._cluster import ClusterRoutes
+from ._nodes import NodeRoutes
 from ._objects import ObjectRoutes
 from ._writes import Writes
 from .access import IsAccess
@@ -77,6 +79,7 @@ def administrationResource(administration: Administration, access: IsAccess) -> 
         administration.reactor,
         administration.pool,
     ).add(app)
+    NodeRoutes(administration.node, access).add(app)
     ObjectRoutes(
         administration.node,
         access,
@@ -103,6 +106,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (Conflict, 409),
     (PrimaryUnreachable, 503),
     (NotPrimary, 503),
+    (NotAppending, 503),
     (JournalReadOnly, 503),
     (LoginBusy, 503),
     (DiskFull, 507),
