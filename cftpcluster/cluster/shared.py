@@ -248,8 +248,8 @@ class SharedRows:
         self._rose = self._clock.seconds()
         self.incarnation = incarnation
         for shelves in self._shelves.values():
-            shelf = shelves.get(self.node)
-            for record in list(shelf.records.values()) if shelf is not None else ():
+            shelf = shelves.get(self.node, _Shelf())
+            for record in list(shelf.records.values()):
                 shelf.put(evolve(record, incarnation=incarnation))
                 self._listenersHear(record.id)
 
