@@ -26,6 +26,9 @@ log = Logger()
 
 MOST_SECONDS = 24 * 3600.0
 
+MOST_WAIT_SECONDS = 20.0
+"""An answer that waits longer might find its link gone."""
+
 
 @define(eq=False, kw_only=True)
 class Draining:
@@ -40,6 +43,7 @@ class Draining:
     _changed: Callable[[], None]
     isActive: bool = field(default=False, init=False)
     _isOver: bool = field(default=False, init=False)
+    _ended: int = field(default=0, init=False)
     _until: float = field(default=0.0, init=False)
     _running: Deferred[None] | None = field(default=None, init=False)
     _deadline: IDelayedCall | None = field(default=None, init=False)
@@ -86,20 +90,27 @@ class Draining:
     # --- as actions of the node
 
     def drainAction(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
-        """Drain, and tell at once how far it is; asked again, it tells that."""
-        seconds = arguments.get("seconds")
-        if seconds is not None and (
-            isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= MOST_SECONDS
-        ):
-            return fail(ClusterError(f"seconds: expected a number between 0 and {MOST_SECONDS:g}"))
-        _ = self.begin(seconds)
+        """Drain, and tell how far it is: at once, or with ``wait`` when it is over or so many seconds later."""
+        seconds, wait = arguments.get("seconds"), arguments.get("wait", 0)
+        for name, value, most in (("seconds", seconds, MOST_SECONDS), ("wait", wait, MOST_WAIT_SECONDS)):
+            isNumber = isinstance(value, int | float) and not isinstance(value, bool)
+            if value is not None and not (isNumber and 0 <= value <= most):
+                return fail(ClusterError(f"{name}: expected a number between 0 and {most:g}"))
+        over = self.begin(seconds)
+        if wait:
+            _ = over.addTimeout(wait, self._clock, lambda _, seconds: None)
+            return over.addCallback(lambda _: self._progress())
+        return succeed(self._progress())
+
+    def _progress(self) -> Mapping[str, Any]:
         left = 0.0 if self._isOver else round(self._secondsLeft(), 1)
-        return succeed({"state": "draining", "sessions": self.sessions, "over": self._isOver, "seconds": left})
+        progress = {"sessions": self.sessions, "over": self._isOver, "ended": self._ended, "seconds": left}
+        return {"state": "draining" if self.isActive else "resumed", **progress}
 
     # --- the course of it
 
     def _start(self, seconds: float) -> None:
-        self.isActive = True
+        self.isActive, self._ended = True, 0
         self._until = self._clock.seconds() + seconds
         log.info("draining: sessions have {seconds} s to finish", seconds=seconds)
         self._running = Deferred.fromCoroutine(self._run(min(self._settings().drainGraceSeconds, seconds)))
@@ -131,6 +142,7 @@ class Draining:
         await DeferredList([drained, late], fireOnOneCallback=True, fireOnOneErrback=True, consumeErrors=True)
         if late.called:
             log.info("draining: {sessions} sessions are still under way; ending them", sessions=self.sessions)
+            self._ended = self.sessions
             self._services().disconnect()
         else:
             log.info("drained: no session is left")

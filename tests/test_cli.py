@@ -267,6 +267,18 @@ class SectionTests(CommandTestCase):
         self.assertEqual(self.json("node", "list")[0]["name"], "node-a")
         self.assertIn("primary", self.refused("node", "remove", "node-a"))
 
+    def test_drainShowsHowFarItIsAndWaits(self) -> None:
+        told = {"state": "draining", "sessions": 2, "over": False, "ended": 0, "seconds": 20}
+        self.cluster.node.answers += [told, {**told, "sessions": 1}, {**told, "sessions": 0, "over": True}]
+        result = self.call("node", "drain", "--timeout", "20", "node-a")
+        self.assertEqual(result.stdout, "node-a is drained\n")
+        self.assertEqual(result.stderr, "node-a: 2 connections left, 20 s\nnode-a: 1 connections left, 20 s\n")
+        arguments = [each[2] for each in self.cluster.node.performed]
+        self.assertEqual(arguments, [{"seconds": 20}, {"wait": 1}, {"wait": 1}])
+        self.cluster.node.answers += [{**told, "over": True, "ended": 2}]
+        self.assertIn("2 connections had to be ended", self.refused("node", "drain", "node-a"))
+        self.assertEqual(self.call("node", "resume", "node-a").stdout, "node-a goes on\n")
+
 
 class ClusterTests(CommandTestCase):
     def test_statusIsWhatTheNodeSays(self) -> None:

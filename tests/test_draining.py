@@ -76,6 +76,7 @@ class DrainingTests(SynchronousTestCase):
         self.clock.advance(0.1)
         self.successResultOf(over)
         self.assertEqual(self.services.told, ["drain", "disconnect"])
+        self.assertEqual(self.progress()["ended"], 2)
 
     def test_graceTimeIsNotLongerThanAllOfIt(self) -> None:
         over = self.draining.begin(1)
@@ -108,14 +109,31 @@ class DrainingTests(SynchronousTestCase):
 
     def test_tellsHowFarItIs(self) -> None:
         self.assertEqual(
-            self.progress(seconds=10), {"state": "draining", "sessions": 2, "over": False, "seconds": 10.0}
+            self.progress(seconds=10),
+            {"state": "draining", "sessions": 2, "over": False, "ended": 0, "seconds": 10.0},
         )
         self.clock.advance(5)
         self.services.sessions = 0
         self.services.gone.callback(None)
-        self.assertEqual(self.progress(), {"state": "draining", "sessions": 0, "over": True, "seconds": 0.0})
+        done = {"state": "draining", "sessions": 0, "over": True, "ended": 0, "seconds": 0.0}
+        self.assertEqual(self.progress(), done)
+
+    def test_answerMayWaitForTheEnd(self) -> None:
+        waiting = self.draining.drainAction({"wait": 1})
+        self.clock.advance(0.9)
+        self.assertNoResult(waiting)
+        self.clock.advance(0.1)
+        answer: Any = self.successResultOf(waiting)
+        self.assertFalse(answer["over"])
+        waiting = self.draining.drainAction({"wait": 10})
+        self.clock.advance(4)
+        self.services.gone.callback(None)
+        answer = self.successResultOf(waiting)
+        self.assertTrue(answer["over"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_nonsenseIsRefused(self) -> None:
+        self.failureResultOf(self.draining.drainAction({"wait": 60}), ClusterError)
         for seconds in (-1, "soon", True, 1e9):
             self.failureResultOf(self.draining.drainAction({"seconds": seconds}), ClusterError)
         self.assertFalse(self.draining.isActive)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .client import Client, escaped
+from .client import Client, Failed, escaped
 from .objects import Section, assigned, patchObject
 from .program import Program, jsonOption, passProgram, printJSON, printTable, printWritten, printYAML, waitOption
 
@@ -101,3 +101,71 @@ def remove(program: Program, name: str, waitSeconds: float, asJSON: bool) -> Non
     path = f"nodes/{escaped(name)}"
     answer = program.run(lambda client: client.ask("DELETE", path, {"wait": waitSeconds}))
     printWritten(answer, asJSON, f"node {name} removed")
+
+
+_LOOK_SECONDS = 1
+"""How long a node holds back its word how far a drain is."""
+
+
+@node.command()
+@click.argument("name")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, 86400),
+    metavar="S",
+    help="End what is left after so many seconds.  [default: the setting drainSeconds]",
+)
+@jsonOption
+@passProgram
+def drain(program: Program, name: str, timeout: float | None, asJSON: bool) -> None:
+    """Take a node out of service without harm to its clients, and wait until nobody is left.
+
+    It is not ready at once, so that balancers send nobody to it; after the setting drainGraceSeconds it refuses who
+    comes all the same; transfers finish. It goes on following the configuration, until "node resume" or a restart takes
+    it back. Works on the node itself without the primary. Exits with 1 where sessions had to be ended.
+
+    \b
+    Examples:
+      cftpctl node drain node-b
+      cftpctl node drain --timeout 3600 node-b
+    """
+    shown: list[int] = []
+
+    async def work(client: Client) -> Any:
+        body = {} if timeout is None else {"seconds": timeout}
+        while True:
+            answer = await client.ask("POST", f"nodes/{escaped(name)}/drain", None, body)
+            if answer["over"] or answer["state"] != "draining":
+                return answer
+            if answer["sessions"] not in shown[-1:]:
+                shown.append(answer["sessions"])
+                click.echo(f"{name}: {answer['sessions']} connections left, {answer['seconds']:.0f} s", err=True)
+            body = {"wait": _LOOK_SECONDS}
+
+    answer = program.run(work)
+    if asJSON:
+        printJSON(answer)
+    if answer["state"] != "draining":
+        raise Failed(f"{name} was resumed meanwhile")
+    if answer["ended"]:
+        raise Failed(f"{name} is drained, but {answer['ended']} connections had to be ended")
+    if not asJSON:
+        click.echo(f"{name} is drained")
+
+
+@node.command()
+@click.argument("name")
+@jsonOption
+@passProgram
+def resume(program: Program, name: str, asJSON: bool) -> None:
+    """Have a node that was drained take clients again.
+
+    \b
+    Example:
+      cftpctl node resume node-b
+    """
+    answer = program.run(lambda client: client.ask("POST", f"nodes/{escaped(name)}/resume", None, {}))
+    if asJSON:
+        printJSON(answer)
+    else:
+        click.echo(f"{name} goes on")

@@ -233,6 +233,8 @@ MATRIX: tuple[tuple[str, str, Any, tuple[int, int, int]], ...] = (
     ("PATCH", "admins/users", {"role": "full"}, (200, 403, 403)),
     ("DELETE", "admins/auditor", None, (200, 403, 403)),
     ("PATCH", "nodes/node-a", {"address": "127.0.0.9"}, (200, 403, 403)),
+    ("POST", "nodes/node-a/drain", {"seconds": 5}, (200, 403, 403)),
+    ("POST", "nodes/node-a/resume", {}, (200, 403, 403)),
     ("DELETE", "hostkeys/ed25519", None, (200, 403, 403)),
     ("POST", "tokens/join", {"name": "node-b"}, (201, 403, 403)),
     ("POST", "apply", {"users": [{"name": "a"}]}, (200, 200, 403)),
