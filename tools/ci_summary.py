@@ -23,7 +23,7 @@ def readJSON(path: Path) -> Any:
 
 def isTestEnvironment(name: str) -> bool:
     """Whether an environment runs trial, and so leaves a record."""
-    return name.split("-")[0] in {"unit", "integration"}
+    return name.split("-")[0] in {"unit", "integration", "endurance"}
 
 
 def summarise(toxResult: Any, records: Path) -> tuple[int, int, int, list[str]]:

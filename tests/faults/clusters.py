@@ -1,0 +1,187 @@
+"""Clusters to do harm to: nodes on hosts of their own, and what is measured of a process."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, Self
+
+from attrs import define, field
+from twisted.trial.unittest import SynchronousTestCase
+
+from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, waitFor
+
+from .network import Host, Network
+
+PASSWORD = "correct horse"
+USER = "alice"
+
+
+def user(**more: Any) -> dict[str, Any]:
+    """The user whom every load logs in as."""
+    return {
+        "name": USER,
+        "password": PASSWORD,
+        "enabled": True,
+        "mounts": [{"path": "/", "backend": "files", "folder": USER}],
+        **more,
+    }
+
+
+@define(eq=False)
+class HostNode(NodeProcess):
+    """A node on a host of its own."""
+
+    network: Network = field(kw_only=True)
+    host: Host = field(kw_only=True)
+
+    def health(self, path: str) -> tuple[int, bytes]:
+        with self.network.inside():
+            return NodeProcess.health(self, path)
+
+
+@define(eq=False)
+class HostCluster(ClusterProcesses):
+    """A cluster whose nodes are on hosts of their own."""
+
+    network: Network = field(init=False)
+    _stack: ExitStack = field(factory=ExitStack, init=False)
+
+    def __enter__(self) -> Self:
+        ClusterProcesses.__enter__(self)
+        self.network = self._stack.enter_context(Network())
+        for name in list(self.nodes):
+            self.addNode(name)
+        return self
+
+    def __exit__(self, *error: Any) -> None:  # noqa: PYI036 - handed on
+        ClusterProcesses.__exit__(self, *error)
+        self._stack.close()
+
+    def addNode(self, name: str) -> HostNode:
+        host = self.network.newHost()
+        node = HostNode(name, host.address, self.folder / name, prefix=host.prefix, network=self.network, host=host)
+        self.nodes[name] = node
+        return node
+
+    def host(self, node: NodeProcess) -> Host:
+        assert isinstance(node, HostNode)
+        return node.host
+
+
+class Shared:
+    """A cluster that the tests of one process share; anew after a test that left it broken."""
+
+    def __init__(self, make: Any) -> None:
+        self._make = make
+        self._cluster: Any = None
+        atexit.register(self.end)
+
+    def get(self) -> Any:
+        """The cluster, whole and equal everywhere."""
+        if self._cluster is None:
+            cluster = self._make()
+            cluster.__enter__()
+            self._cluster = cluster
+            cluster.startAll()
+            cluster.primary.apply({"users": [user()]})
+        try:
+            self._cluster.converged()
+        except AssertionError:
+            self.end()
+            raise
+        return self._cluster
+
+    def end(self) -> None:
+        cluster, self._cluster = self._cluster, None
+        if cluster is not None:
+            cluster.__exit__(None, None, None)
+
+
+class FaultCase(SynchronousTestCase):
+    """A test that harms the nodes of a shared cluster, and leaves them healed."""
+
+    shared: Shared
+
+    def setUp(self) -> None:
+        self.cluster = self.shared.get()
+        self.addCleanup(self.heal)
+        self.primary = self.cluster.primary
+        self.nodes = list(self.cluster.nodes.values())
+
+    def heal(self) -> None:
+        """Bring everything back, or let go of the cluster."""
+        if isinstance(self.cluster, HostCluster):
+            self.cluster.network.heal()
+        try:
+            for node in self.nodes:
+                node.signal(signal.SIGCONT)
+                if node.process is None or node.process.poll() is not None:
+                    node.start("primary" if node is self.primary else "secondary")
+            self.cluster.converged()
+        except AssertionError:
+            self.shared.end()
+
+    def equalWithin(self, seconds: float) -> float:
+        """All nodes have the same epoch, revision and hash that soon; answers with how soon, in seconds."""
+        begun = time.monotonic()
+        waitFor("equal heads", lambda: len({headOf(node) for node in self.nodes}) == 1, seconds)
+        return time.monotonic() - begun
+
+
+def ask(node: NodeProcess, path: str) -> Any:
+    """What a node's administration socket answers; asked often, so it takes no process of its own."""
+    with closing(node.connection()) as connection:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read()
+    if answer.status != 200:
+        raise AssertionError(f"{node.name}: {path}: {answer.status} {body!r}")
+    return json.loads(body)
+
+
+def headOf(node: NodeProcess) -> tuple[int, int, str]:
+    """Epoch, revision and chain hash of a node."""
+    status = ask(node, "/api/v1/status")
+    return status["epoch"], status["revision"], status["chainHash"]
+
+
+def namesOf(node: NodeProcess, prefix: str) -> set[str]:
+    """The users whose names begin so."""
+    return {one["name"] for one in node.ctl("export").get("users", []) if one["name"].startswith(prefix)}
+
+
+def stateOf(asked: NodeProcess, name: str) -> str:
+    """What ``asked`` shows as the state of a node."""
+    nodes = ask(asked, "/api/v1/status")["nodes"]
+    return next((str(node["state"]) for node in nodes if node["name"] == name), "")
+
+
+# --- what a process uses
+
+
+def _identifier(node: NodeProcess) -> int:
+    assert node.process is not None
+    return node.process.pid
+
+
+def descriptors(node: NodeProcess) -> int:
+    """How many descriptors it has open."""
+    return len(os.listdir(f"/proc/{_identifier(node)}/fd"))
+
+
+def cpuSeconds(node: NodeProcess) -> float:
+    """The time that it has used of a processor."""
+    fields = Path(f"/proc/{_identifier(node)}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def residentBytes(node: NodeProcess) -> int:
+    """The memory that it holds."""
+    pages = int(Path(f"/proc/{_identifier(node)}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,23 @@
+"""Whether the tests run their short or their long variants, and where what they measure is told."""
+
+from __future__ import annotations
+
+import os
+from typing import TypeVar
+
+T = TypeVar("T")
+
+ENDURANCE = os.environ.get("CFTPCLUSTER_ENDURANCE", "").lower() == "true"
+
+
+def choose(short: T, long: T) -> T:
+    """What the variant at hand takes."""
+    return long if ENDURANCE else short
+
+
+def figure(line: str) -> None:
+    """Tell what was measured: to the file that ``CFTPCLUSTER_FIGURES`` names, else nowhere."""
+    path = os.environ.get("CFTPCLUSTER_FIGURES")
+    if path:
+        with open(path, "a") as file:
+            file.write(line + "\n")
