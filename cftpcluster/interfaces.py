@@ -19,7 +19,20 @@ from zope.interface import Attribute, Interface
 
 from .config.document import Backend, Document, Listener, Settings
 from .events import Event, Notify
-from .vocabulary import Attributes, Author, Entry, OpenMode, Origin, Problem, Row, Space, Stat, VirtualPath
+from .vocabulary import (
+    Attributes,
+    Author,
+    Entry,
+    Held,
+    OpenMode,
+    Origin,
+    Problem,
+    Row,
+    Space,
+    Stat,
+    Usage,
+    VirtualPath,
+)
 
 if TYPE_CHECKING:
     from twisted.cred.portal import Portal
@@ -149,6 +162,35 @@ class ISpaceReport(Interface):
         """Room for this user where ``path`` lies."""
 
 
+class IUsageReport(Interface):
+    """A file system that can tell how much it holds, whoever put it there."""
+
+    def usage(path: VirtualPath) -> Deferred[Usage]:
+        """Everything at and beneath ``path``, uploads and partials of all owners among it; a file with several names
+        counts once, folders and links do not. Takes its time, and leaves the storage to others now and then."""
+
+    def held(path: VirtualPath, follow: bool) -> Deferred[Held]:
+        """What lies under one name, leaving aside what the session sees there because it is uploading it. With
+        ``follow`` under the name that a link leads to."""
+
+
+class ISizedUpload(Interface):
+    """An opened file that can refuse early."""
+
+    def expect(size: int) -> None:
+        """Tell how long it is to become; raises ``OutOfSpace`` where that would not fit now. Not a Deferred."""
+
+
+class IPaced(Interface):
+    """An opened file whose reads and writes may be made to wait, so that its user keeps to a speed."""
+
+    def pieceBytes(isDownload: bool) -> int:
+        """How much to move at once, so that it waits no longer than a moment; not a Deferred."""
+
+    def hurry() -> None:
+        """Nobody waits for its bytes any more: let through at once what does, and what comes. Not a Deferred."""
+
+
 class IServerSideCopy(Interface):
     """A file system that copies without the bytes passing through a client."""
 
@@ -206,6 +248,11 @@ class IAccount(Interface):
     origin: Origin = Attribute("where the log-in came from")
     files: IFileSystem = Attribute("the user's tree; permissions, limits and events are applied within")
     revision: int = Attribute("revision of the document it was made from")
+
+    def whenEnded() -> Deferred[str]:
+        """Fires, with a reason that the client may be told, when the cluster ends the session before its time: kicked,
+        disabled, expired, rights withdrawn. Nothing can be done by the account any more; its server says why, and ends
+        the connection. Never fires where the session ends otherwise."""
 
     def logout() -> Deferred[None]:
         """The session is over: uploads in progress are aborted, their partials kept."""

@@ -7,6 +7,8 @@ agree with its document. The first document after a start is no special case.
 from __future__ import annotations
 
 import os
+import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from random import SystemRandom
 from typing import Any
@@ -26,8 +28,11 @@ from .appending import Appending
 from .auth.administrators import AdminPasswords
 from .auth.delay import FailureDelay
 from .auth.passwords import Passwords
+from .auth.rules import TABLES, Rules
 from .cluster.members import Waiters
 from .cluster.membership import removal
+from .cluster.records import Table
+from .cluster.shared import SharedRows
 from .components import Components
 from .config.changes import Put, Rehash, apply
 from .config.defaults import DEFAULT_LISTENERS
@@ -36,6 +41,7 @@ from .convergence import Convergence
 from .draining import Draining
 from .errors import ClusterError
 from .events import ConfigurationChanged, Event
+from .haproxy import Balancer, haproxyConfiguration
 from .journal.entry import Head
 from .journal.sqlite import SQLiteJournal
 from .manager import ManagerOptions, ManagerServerFactory, socketSite
@@ -105,6 +111,7 @@ class Node:
     _appending: Appending = field(init=False)
     _administration: Administration = field(init=False)
     _convergence: Convergence = field(init=False)
+    _rules: Rules = field(init=False)
     _starting: Deferred[None] | None = field(default=None, init=False)
     _ends: list[Callable[[], Any]] = field(factory=list, init=False)
     _waiters: Waiters = field(init=False)
@@ -151,7 +158,8 @@ class Node:
         membership, self.head = await establish(self._start, self._journal, self._reactor, self._inPool)
         self.name = membership.identity.name
         self._assemble(found, kinds, membership)
-        self._ends += [self.services.stop, self._convergence.end, self.peering.stop]
+        self._ends += [self._rules.stop, self.services.stop, self._convergence.end, self.peering.stop]
+        self._rules.start()
         self._convergence.wake()
         await self._convergence.settled()
         self._requireOneListener()
@@ -164,6 +172,7 @@ class Node:
         self, found: Components, kinds: Mapping[str, Mapping[str, type]], membership: founding.Membership
     ) -> None:
         self._peering = self._makePeering(membership)
+        self._rules = self._makeRules()
         administration = self._makeAdministration(kinds)
         delay = FailureDelay(self._reactor, SystemRandom().random)
         administrators = AdminPasswords(
@@ -171,6 +180,7 @@ class Node:
             Passwords(self._reactor, self._pools.hashes, os.urandom, HASH_THREADS),
             self.notify,
             delay,
+            self._rules.guard,
         )
         components = found.including(
             ClusterServerFactory(lambda: self.peering.gate),
@@ -190,7 +200,7 @@ class Node:
             avatars={IConchUser: sshAvatar},
             delay=delay,
             upgradeHash=self._upgradeHash,
-            refuses=lambda address: "",
+            rules=self._rules,
             lasting=frozenset(NODE_KINDS),
         )
         self._convergence = Convergence(
@@ -225,6 +235,16 @@ class Node:
             changed=self._statusChanged,
             proposeOwn=lambda change, expected: self._administration.propose(change, expected, founding.SYSTEM),
         )
+
+    def _makeRules(self) -> Rules:
+        tables = {
+            name: Table(name=name, durable=one.durable, most=one.most, evicts=one.evicts)
+            for name, one in TABLES.items()
+        }
+        rows = SharedRows(
+            node=self.name, incarnation=1, clock=self._reactor, tables=tables, members=lambda: self.document().nodes
+        )
+        return Rules.of(rows, self.name, self._reactor, self.liveDocument, time.time, lambda: uuid.uuid4().hex)
 
     def _performHere(self, action: str, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
         return self._administration.performHere(action, arguments)
@@ -270,6 +290,7 @@ class Node:
             makeToken=self._administration.makeToken,
             nodeRemoval=lambda name: removal(self.document(), name),
             openSecret=self._openSecret,
+            haproxy=lambda document, **said: haproxyConfiguration(document, Balancer(**said)),
             reactor=self._reactor,
             pool=self._pools.work,
         )

@@ -21,6 +21,7 @@ from .auth.chain import ChainingChecker
 from .auth.delay import FailureDelay
 from .auth.portal import AccountPortal
 from .auth.realm import Realm
+from .auth.rules import Rules
 from .auth.tree import FileTrees
 from .cluster.sealing import CannotOpen, Sealer
 from .components import Components
@@ -44,6 +45,13 @@ def effectiveListener(listener: Listener, document: Document, node: str) -> List
     return overridden(listener, overrides) if overrides else listener
 
 
+UNGUARDED = frozenset({"cluster", "health"})
+"""Kinds of listeners that are for nodes and for whoever looks after them: no ban may part the cluster."""
+
+GRANTING = ("users", "groups", "backends", "settings")
+"""The parts of the document that say what a session may do."""
+
+
 @define(eq=False)
 class Running:
     """A component that runs, and the value it was built from."""
@@ -57,7 +65,7 @@ class Services:
     """The components of one node.
 
     :ivar _lasting: the kinds of listeners that serve the node itself, and go on whatever becomes of its clients.
-    :ivar _refuses: why a client's address may not come in now; "" where it may.
+    :ivar _rules: what holds for log-ins and sessions on all nodes.
     :ivar problems: what is wrong, by the path of the object it concerns (``listeners/ftp``).
     """
 
@@ -72,7 +80,7 @@ class Services:
     _avatars: Mapping[Any, Callable[..., Any]]
     _delay: FailureDelay
     _upgradeHash: Callable[[str, str, str], None]
-    _refuses: Callable[[str], str]
+    _rules: Rules
     _makeListener: Callable[..., ListenerService] = ListenerService
     _lasting: frozenset[str] = frozenset()
     _isDraining: bool = field(default=False, init=False)
@@ -91,9 +99,11 @@ class Services:
 
     def __attrs_post_init__(self) -> None:
         trees = FileTrees(self.currentDocument, self.backend, self.notify, self._reactor)
-        self._realm = Realm(self.currentDocument, trees.build, self._avatars, time.time)
+        self._realm = Realm(
+            self.currentDocument, trees.build, self._avatars, time.time, self._rules.sessions, self._reactor
+        )
         self._chain = ChainingChecker(())
-        self._portal = AccountPortal(self._realm, self._chain, self.notify, self._delay)
+        self._portal = AccountPortal(self._realm, self._chain, self.notify, self._delay, self._rules)
 
     def currentDocument(self) -> Document:
         return self.document
@@ -122,6 +132,7 @@ class Services:
 
     def notify(self, event: Event) -> None:
         """Hand an event to every observer; one that fails does not harm the others."""
+        self._rules.guard.observe(event)
         for name, running in self._observers.items():
             observer: IObserver = running.built
             try:
@@ -132,7 +143,7 @@ class Services:
     async def converge(self, document: Document) -> None:
         """Make what runs agree with ``document``. Whatever cannot be done is a problem, and the rest is done."""
         before, self.document = self.document, document
-        if document.users is not before.users:
+        if any(getattr(document, part) is not getattr(before, part) for part in GRANTING):
             self._realm.endStale()
         served = set(self._tls)
         if document.certificates is not before.certificates or document.keys is not before.keys:
@@ -320,7 +331,7 @@ class Services:
                 reactor=self._reactor,
                 bindAddress=self._bind,
                 tls=tls.built if tls else None,
-                refuses=self._refuses,
+                refuses=_refusesNobody if listener.kind in UNGUARDED else self._rules.guard.refusal,
                 isProbe=self.isProbe,
             )
             if self._isDraining:
@@ -408,6 +419,10 @@ class Services:
 def _isSame(running: Component, wanted: Component | None) -> bool:
     """Whether what runs is what is wanted, whenever that was written."""
     return wanted is not None and evolve(running, revision=wanted.revision) == wanted
+
+
+def _refusesNobody(address: str) -> str:
+    return ""
 
 
 def _sameSocket(running: Listener, wanted: Listener) -> bool:

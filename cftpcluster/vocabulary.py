@@ -171,12 +171,17 @@ class Origin:
     :ivar address: the client's IP address, without a port.
     :ivar listener: the name of the listener it came in by.
     :ivar session: an unguessable id of this session, unique in the cluster.
+    :ivar software: what the client calls itself; "" when it did not say.
+    :ivar lingerSeconds: how long the session counts as live after its log-out; 0 where it ends with that. Over HTTP
+        every request is a log-in of its own.
     """
 
     protocol: str
     address: str
     listener: str
     session: str
+    software: str = ""
+    lingerSeconds: float = 0.0
 
 
 @frozen

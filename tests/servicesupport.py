@@ -26,7 +26,9 @@ from cftpcluster.events import Event
 from cftpcluster.interfaces import IServer
 from cftpcluster.servers.listening import ListenerService
 from cftpcluster.services import Services
+from cftpcluster.testing.auth import rulesFor
 from cftpcluster.testing.membership import SmallCluster
+from cftpcluster.testing.rows import MemoryRows
 from cftpcluster.testing.threads import InlinePool, InlineReactor
 
 NOW = 1_800_000_000.0
@@ -193,6 +195,7 @@ class ServicesCase(SynchronousTestCase):
 
     def makeServices(self, components: Components) -> Services:
         pool: Any = InlinePool()
+        self.rules = rulesFor(lambda: self.services.document, MemoryRows(self.reactor, NODE), self.reactor)
         return Services(
             node=NODE,
             stateDirectory="/nowhere",
@@ -205,7 +208,7 @@ class ServicesCase(SynchronousTestCase):
             avatars={},
             delay=FailureDelay(self.reactor, lambda: 0.0, 0.0),
             upgradeHash=lambda name, before, after: None,
-            refuses=lambda address: "",
+            rules=self.rules,
             makeListener=partial(ListenerService, listen=self.network.listen),
         )
 

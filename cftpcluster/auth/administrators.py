@@ -14,9 +14,10 @@ from ..networks import countedAs
 from ..vocabulary import Author, Origin
 from .credentials import LONGEST_NAME_TOLD
 from .delay import FailureDelay
+from .guard import ADMINISTRATORS, ADMINISTRATORS_PROTOCOL, Guard
 from .passwords import Passwords
 
-PROTOCOL = "manager"
+PROTOCOL = ADMINISTRATORS_PROTOCOL
 """As protocol and listener of the events' origin."""
 
 
@@ -26,6 +27,7 @@ class AdminPasswords:
     _passwords: Passwords
     _notify: Notify
     _delay: FailureDelay
+    _guard: Guard
 
     def authenticate(self, name: str, password: bytes, address: str) -> Deferred[Author]:
         """Who may now ask for changes. Fails as :meth:`cftpcluster.auth.portal.AccountPortal.login` does: with
@@ -33,6 +35,8 @@ class AdminPasswords:
         return Deferred.fromCoroutine(self._authenticate(name, password, address))
 
     async def _authenticate(self, name: str, password: bytes, address: str) -> Author:
+        self._guard.turnAway(address)
+        await self._guard.hold(ADMINISTRATORS, name, address)
         started = self._delay.started()
         origin = Origin(protocol=PROTOCOL, address=address, listener=PROTOCOL, session="")
         known = self._admin(name)

@@ -20,6 +20,10 @@ class LoginBusy(UnauthorizedLogin):
     """Too many log-ins are being checked: nothing was decided, and the client may try again later."""
 
 
+class TurnedAway(LoginBusy):
+    """A limit or a ban keeps the client out for now, whatever it would prove. The text may be told to it."""
+
+
 @implementer(IPasswordLogin)
 @frozen
 class PasswordLogin:

@@ -15,12 +15,14 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import Interface
 
-from ..events import LoggedIn, LoggedOut, LoginFailed, Notify
+from ..events import LoggedIn, LoggedOut, LoginFailed, LoginTurnedAway, Notify
 from ..interfaces import IPasswordLogin, IPublicKeyLogin, ISessionLogin
 from .chain import ChainingChecker
-from .credentials import LONGEST_NAME_TOLD, LoginBusy
+from .credentials import LONGEST_NAME_TOLD, LoginBusy, TurnedAway
 from .delay import FailureDelay
+from .guard import USERS
 from .realm import Realm
+from .rules import Rules
 
 _METHODS = {IPasswordLogin: "password", IPublicKeyLogin: "publickey", ISessionLogin: "session"}
 
@@ -31,17 +33,21 @@ class AccountPortal(Portal):
     Besides what :class:`~twisted.cred.portal.Portal` promises, :meth:`login`
 
     - fails with ``UnauthorizedLogin``, always the same and after the same time, or with
-      :class:`~cftpcluster.auth.credentials.LoginBusy`, at once, when nothing was decided;
+      :class:`~cftpcluster.auth.credentials.LoginBusy`, at once, when nothing was decided, or its kind
+      :class:`~cftpcluster.auth.credentials.TurnedAway` where a rule of the cluster keeps the client out for now;
     - answers a mere question about a public key (``signed`` is false) by failing with
       :class:`~twisted.conch.error.ValidPublicKey` where the key would do, and never with an avatar;
     - makes one ``LoggedIn`` of each success, one ``LoggedOut`` when its ``logout`` is first called, and one
       ``LoginFailed`` of each refusal. Questions, and sessions that go on (``ISessionLogin``), make no events.
+
+    :ivar rules: what holds for log-ins and sessions on all nodes.
     """
 
     realm: Realm
 
-    def __init__(self, realm: Realm, chain: ChainingChecker, notify: Notify, delay: FailureDelay) -> None:
+    def __init__(self, realm: Realm, chain: ChainingChecker, notify: Notify, delay: FailureDelay, rules: Rules) -> None:
         super().__init__(realm)
+        self.rules = rules
         self._chain = chain
         self._notify = notify
         self._delay = delay
@@ -55,16 +61,24 @@ class AccountPortal(Portal):
         return Deferred.fromCoroutine(self._login(credentials, mind, interfaces))
 
     async def _login(self, credentials: Any, mind: Any, interfaces: tuple[type[Interface], ...]) -> Any:
-        started = self._delay.started()
         method = next((name for each, name in _METHODS.items() if each.providedBy(credentials)), "other")
         question = method == "publickey" and not credentials.signed
         silent = question or method == "session"
+        if not silent:
+            self.rules.guard.turnAway(mind.address)
+        if method == "password":
+            await self.rules.guard.hold(USERS, credentials.name, mind.address)
+        started = self._delay.started()
+        name = ""
         try:
             name = await self._chain.requestAvatarId(credentials)
             if question:
                 self.realm.admit(name, mind)
                 raise ValidPublicKey
             interface, avatar, logout = self.realm.requestAvatar(name, mind, *interfaces)
+        except TurnedAway as refusal:
+            self._notify(LoginTurnedAway(user=name, origin=mind, method=method, reason=str(refusal)))
+            raise
         except (ValidPublicKey, LoginBusy):
             raise
         except UnauthorizedLogin as refusal:

@@ -8,19 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from attrs import define, field
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import IRealm
-from twisted.logger import Logger
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import Interface, implementer
 
 from ..config.document import Document, User
 from ..interfaces import IAccount, IFileSystem
-from ..networks import Networks
 from ..vocabulary import Origin
 from .account import Account
+from .rights import Rights, isLess, rightsOf, rulesOf
+from .sessions import LiveSessions
+
+LONGEST_NAP_SECONDS = 60.0
+"""Between looks whether a user has expired: the time of day may be set meanwhile."""
+
+
+@define(eq=False)
+class _Granted:
+    """:ivar document: the document that the session agreed with when it was last looked at.
+    :ivar rights: what it was given.
+    """
+
+    document: Document
+    rights: Rights
 
 
 @implementer(IRealm)
@@ -32,32 +46,37 @@ class Realm:
     :ivar fileSystems: makes the file system of one session.
     :ivar avatars: what makes other avatars from an account, by their interface.
     :ivar now: the cluster's time, seconds since the epoch.
+    :ivar sessions: is told of each account, and has those that are in.
     """
 
     _document: Callable[[], Document]
     _fileSystems: Callable[[User, Origin], IFileSystem]
     _avatars: Mapping[type[Interface], Callable[[IAccount], Any]]
     _now: Callable[[], float]
-    _accounts: WeakSet[Account] = field(factory=WeakSet, init=False)
-    _log = Logger()
+    _sessions: LiveSessions
+    _clock: IReactorTime
+    _granted: WeakKeyDictionary[Account, _Granted] = field(factory=WeakKeyDictionary, init=False)
+    _expiry: IDelayedCall | None = field(default=None, init=False)
 
     def admit(self, name: str, origin: Origin) -> User:
         """The user, if it may come in from there now; else ``UnauthorizedLogin``, whose text is for the log only."""
-        user: User | None = self._document().users.get(name)
-        reason = "unknown user" if user is None else self._objection(user, origin)
+        document = self._document()
+        user: User | None = document.users.get(name)
+        reason = "unknown user" if user is None else self._objection(document, user, origin)
         if user is None or reason:
             raise UnauthorizedLogin(reason)
         return user
 
-    def _objection(self, user: User, origin: Origin) -> str:
+    def _objection(self, document: Document, user: User, origin: Origin) -> str:
         if not user.enabled:
             return "disabled"
         if user.expires is not None and user.expires.timestamp() <= self._now():
             return "expired"
         if origin.protocol not in {protocol.value for protocol in user.protocols}:
             return f"protocol {origin.protocol} is not allowed"
-        if user.allow and origin.address not in Networks.parse(user.allow):
-            return "client network is not allowed"
+        for whose, rule in rulesOf(document, user):
+            if not rule.admits(origin.address):
+                return f"client network is not allowed by the {whose}"
         return ""
 
     def requestAvatar(
@@ -66,25 +85,72 @@ class Realm:
         user = self.admit(avatarId, mind)
         for interface in interfaces:
             if interface is IAccount or interface in self._avatars:
-                files = self._fileSystems(user, mind)
-                account = Account(user.name, mind, files, self._document().revision)
-                self._accounts.add(account)
+                self._sessions.admit(user, mind)
+                account = self._begin(user, mind)
                 avatar = account if interface is IAccount else self._avatars[interface](account)
                 return interface, avatar, account.logout
         raise NotImplementedError("no such avatar: " + ", ".join(each.__name__ for each in interfaces))
 
-    def endStale(self) -> None:
-        """The document has changed: end the sessions that could not begin any more.
+    def _begin(self, user: User, origin: Origin) -> Account:
+        document = self._document()
+        account = Account(user.name, origin, self._fileSystems(user, origin), document.revision)
+        self._granted[account] = _Granted(document, rightsOf(document, user))
+        self._sessions.begin(account)
+        self._expect(user)
+        return account
 
-        What they have open is aborted, and nothing more is done for them; their connections stand until the client or
-        its server ends them.
-        """
+    # --- ending
+
+    def endStale(self) -> None:
+        """The document has changed: end the sessions that could not begin any more, or would reach less."""
+        document = self._document()
+        for account in self._sessions.accounts():
+            granted = self._granted[account]
+            if not _concerns(granted.document, document, account.name):
+                continue
+            reason = self._staleness(document, account, granted)
+            if reason:
+                account.end(reason)
+            else:
+                granted.document = document
+                self._expect(document.users[account.name])
+
+    def _staleness(self, document: Document, account: Account, granted: _Granted) -> str:
+        user: User | None = document.users.get(account.name)
+        if user is None:
+            return "there is no such user any more"
+        objection = self._objection(document, user, account.origin)
+        if objection:
+            return objection
+        if account.revision < user.credentialsRevision:
+            return "password or keys were changed"
+        return "rights were withdrawn" if isLess(rightsOf(document, user), granted.rights) else ""
+
+    def _expect(self, user: User) -> None:
+        """Look again when the user expires."""
+        if user.expires is None:
+            return
+        seconds = min(max(user.expires.timestamp() - self._now(), 0.0), LONGEST_NAP_SECONDS)
+        if self._expiry is not None and self._expiry.active():
+            if self._expiry.getTime() <= self._clock.seconds() + seconds:
+                return
+            self._expiry.cancel()
+        self._expiry = self._clock.callLater(seconds, self._endExpired)
+
+    def _endExpired(self) -> None:
         users = self._document().users
-        for account in list(self._accounts):
+        for account in self._sessions.accounts():
             user = users.get(account.name)
-            if user is None or self._objection(user, account.origin) or account.revision < user.credentialsRevision:
-                self._accounts.discard(account)
-                self._log.info("ended a session of {user!r}: it could not log in now", user=account.name)
-                _ = account.logout().addErrback(
-                    lambda failure: self._log.failure("a session did not end in order", failure)
-                )
+            if user is None or user.expires is None:
+                continue
+            if user.expires.timestamp() <= self._now():
+                account.end("expired")
+            else:
+                self._expect(user)
+
+
+def _concerns(before: Document, after: Document, name: str) -> bool:
+    """Whether what a user may do can differ between two documents; quickly, for the case that it cannot."""
+    if before.users.get(name) is not after.users.get(name) or before.groups is not after.groups:
+        return True
+    return before.backends is not after.backends or before.settings is not after.settings

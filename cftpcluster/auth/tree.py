@@ -5,7 +5,7 @@ Only the order of the wrappers is decided here; what each does is in :mod:`cftpc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define
@@ -22,6 +22,7 @@ from ..files.paths import parse
 from ..files.policy import Observed, Permitted
 from ..interfaces import IBackend, IFile, IFileSystem, IListing
 from ..vocabulary import Attributes, Kind, OpenMode, Origin, Stat, VirtualPath
+from .rights import mountsOf
 
 
 @implementer(IFileSystem)
@@ -70,7 +71,7 @@ class FileTrees:
     def build(self, user: User, origin: Origin) -> IFileSystem:
         """The tree of one session: all events of it are this user's, of this origin."""
         mounted: dict[VirtualPath, Any] = {}
-        for mount in self._mountsOf(user):
+        for mount in mountsOf(self._document(), user):
             try:
                 path = parse(mount.path)
             except FileSystemError as error:
@@ -79,14 +80,6 @@ class FileTrees:
             if path not in mounted:
                 mounted[path] = Permitted(self._storage(mount, user), mount.permissions)
         return Observed(Mounts(mounted), user.name, origin, self._notify, self._clock)
-
-    def _mountsOf(self, user: User) -> Iterator[Mount]:
-        """Of two at the same path the first counts: the user's own, then the groups' in their order."""
-        yield from user.mounts
-        groups = self._document().groups
-        for name in user.groups:
-            if group := groups.get(name):
-                yield from group.mounts
 
     def _storage(self, mount: Mount, user: User) -> Any:
         backend = self._backend(mount.backend)

@@ -61,8 +61,8 @@ class Settings:
     :ivar drainSeconds: a node that is drained or stopped goes on with transfers for so long, then it ends them.
     :ivar drainGraceSeconds: for the first of these seconds it takes new connections too, while balancers find out by
         ``/readyz`` that it is going.
-    :ivar allow: client networks (CIDR) that may connect to listeners for users and administrators; empty means any. Whom
-        a listener, a user or a group restricts further has to pass all of them.
+    :ivar allow: client networks (CIDR) that may connect to listeners for users and administrators; empty means any.
+        What listeners, users and groups allow and deny holds besides.
     :ivar deny: client networks that may not; stronger than ``allow``.
     :ivar banAfterFailures: so many failed log-ins of one address (IPv6: of one /64), over all protocols and nodes, ban
         it; 0 bans nobody.
@@ -205,7 +205,7 @@ class Limits:
     """What a user may do at once.
 
     :ivar sessions: how many sessions at the same time, on all nodes and over all protocols together; 0 is no limit.
-    :ivar downloadBytesPerSecond: how fast, all its sessions on one node together; 0 is no limit.
+    :ivar downloadBytesPerSecond: how fast, all its sessions on one node together, at least 1024; 0 is no limit.
     :ivar uploadBytesPerSecond: as ``downloadBytesPerSecond``, the other way.
     :ivar extra: keys that this version does not know, kept as they came.
     """

@@ -10,6 +10,7 @@ from attrs import Factory, define, evolve, field
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 from zope.interface import Interface, implementer
 from zope.interface.verify import verifyObject
@@ -20,10 +21,12 @@ from ..auth.delay import FailureDelay
 from ..auth.passwords import Argon2Cost, matches
 from ..auth.portal import AccountPortal
 from ..auth.realm import Realm
+from ..auth.rules import Rules
 from ..config.document import Document, Named, User
 from ..events import Event
 from ..interfaces import IAccount, IFileSystem, IPasswordLogin, IPublicKeyLogin, ISessionLogin
 from ..vocabulary import Origin
+from .rows import MemoryRows
 from .threads import InlinePool
 
 if TYPE_CHECKING:
@@ -80,6 +83,12 @@ def documentWith(*users: User, **sections: Iterable[Named]) -> Document:
     return evolve(document, sections=tables)
 
 
+def rulesFor(document: Callable[[], Document], rows: MemoryRows, clock: IReactorTime) -> Rules:
+    """The rules on the node that the rows are of. They hear of nothing until they are started."""
+    numbers = itertools.count(1)
+    return Rules.of(rows, rows.node, clock, document, clock.seconds, lambda: f"{rows.node} {next(numbers)}")
+
+
 @implementer(ICredentialsChecker)
 @define(eq=False)
 class SimpleChecker:
@@ -113,6 +122,8 @@ class Logins:
 
     :ivar document: replace it to change the users' rights under a running server.
     :ivar events: what was notified so far, by the portal; give :meth:`notify` to what else makes events.
+    :ivar rules: those of the portal, on rows in memory; they hear of nothing until a test starts them, and no events
+        are handed to their guard.
     """
 
     files: Callable[[User, Origin], IFileSystem]
@@ -122,6 +133,10 @@ class Logins:
     clock: Clock = Factory(Clock)
     failureSeconds: float = 0.0
     events: list[Event] = field(factory=list)
+    rules: Rules = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.rules = rulesFor(lambda: self.document, MemoryRows(self.clock), self.clock)
 
     @classmethod
     def of(
@@ -135,10 +150,13 @@ class Logins:
     def notify(self, event: Event) -> None:
         self.events.append(event)
 
+    def realm(self) -> Realm:
+        sessions = self.rules.sessions
+        return Realm(lambda: self.document, self.files, self.avatars, self.clock.seconds, sessions, self.clock)
+
     def portal(self) -> AccountPortal:
-        realm = Realm(lambda: self.document, self.files, self.avatars, self.clock.seconds)
         delay = FailureDelay(self.clock, lambda: 0.0, self.failureSeconds, 0.0)
-        return AccountPortal(realm, ChainingChecker([self.checker]), self.notify, delay)
+        return AccountPortal(self.realm(), ChainingChecker([self.checker]), self.notify, delay, self.rules)
 
 
 class PasswordCheckerContract(_Base):

@@ -14,7 +14,8 @@ from cftpcluster.auth.delay import FailureDelay
 from cftpcluster.auth.passwords import Passwords, _hash
 from cftpcluster.config.document import Admin, Document, Role
 from cftpcluster.events import Event, LoggedIn, LoginFailed
-from cftpcluster.testing.auth import CHEAP, CountingPool, counted, documentWith, numberedBytes
+from cftpcluster.testing.auth import CHEAP, CountingPool, counted, documentWith, numberedBytes, rulesFor
+from cftpcluster.testing.rows import MemoryRows
 from cftpcluster.testing.threads import HeldPool, InlinePool, InlineReactor
 from cftpcluster.vocabulary import Author, Origin
 
@@ -27,11 +28,12 @@ class AdministratorTests(SynchronousTestCase):
         self.events: list[Event] = []
         self.document: Document = documentWith(admins=[ROOT, evolve(ROOT, name="old", enabled=False)])
         self.clock = Clock()
+        self.rules = rulesFor(lambda: self.document, MemoryRows(self.clock), self.clock)
 
     def ask(self, name: str, password: bytes, pool: InlinePool | None = None, seconds: float = 0.0) -> Deferred[Author]:
         passwords = Passwords(InlineReactor(), pool or InlinePool(), numberedBytes(), 1, CHEAP)
         delay = FailureDelay(self.clock, lambda: 0.0, seconds, 0.0)
-        admins = AdminPasswords(lambda: self.document, passwords, self.events.append, delay)
+        admins = AdminPasswords(lambda: self.document, passwords, self.events.append, delay, self.rules.guard)
         return admins.authenticate(name, password, "192.0.2.1")
 
     def test_successNamesTheAuthor(self) -> None:
@@ -72,6 +74,6 @@ class AdministratorTests(SynchronousTestCase):
     def test_tooManyAtOnceIsBusyWithoutAnEvent(self) -> None:
         passwords = Passwords(InlineReactor(), HeldPool(), numberedBytes(), 1, CHEAP, mostPending=0)
         delay = FailureDelay(self.clock, lambda: 0.0)
-        admins = AdminPasswords(lambda: self.document, passwords, self.events.append, delay)
+        admins = AdminPasswords(lambda: self.document, passwords, self.events.append, delay, self.rules.guard)
         self.failureResultOf(admins.authenticate("root", b"right", "192.0.2.1"), LoginBusy)
         self.assertEqual(self.events, [])

@@ -200,7 +200,7 @@ class AdmissionTests(SynchronousTestCase):
         self.assertEqual(self._login(user, address="::ffff:192.0.2.9"), [])
         self.assertEqual(self._login(user, address="2001:db8::1"), [])
         for address in ("192.0.3.1", "::1", "192.0.2.9.example.org", ""):
-            self.assertEqual(self._login(user, address=address), ["client network is not allowed"])
+            self.assertEqual(self._login(user, address=address), ["client network is not allowed by the user"])
 
 
 class DelayTests(SynchronousTestCase):
@@ -248,7 +248,9 @@ class DelayTests(SynchronousTestCase):
     def _portal(self, clock: Clock, work: Deferred[Any], random: Any) -> AccountPortal:
         logins = loginsOf(clock=clock)
         chain = ChainingChecker([Answering(work)])  # type: ignore[list-item]
-        return AccountPortal(logins.portal().realm, chain, logins.notify, FailureDelay(clock, random, 1.0, 0.4))
+        return AccountPortal(
+            logins.portal().realm, chain, logins.notify, FailureDelay(clock, random, 1.0, 0.4), logins.rules
+        )
 
 
 @implementer(ICredentialsChecker)

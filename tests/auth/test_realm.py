@@ -14,7 +14,8 @@ from cftpcluster.errors import Closed
 from cftpcluster.files.memory import MemoryBackend
 from cftpcluster.files.mounts import Mounts
 from cftpcluster.interfaces import IAccount
-from cftpcluster.testing.auth import documentWith
+from cftpcluster.testing.auth import documentWith, rulesFor
+from cftpcluster.testing.rows import MemoryRows
 from cftpcluster.vocabulary import OpenMode, Origin
 
 ALICE = User(name="alice")
@@ -24,7 +25,11 @@ class EndStaleTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.backend = MemoryBackend(Clock(), 2**20)
         self.document = documentWith(ALICE)
-        self.realm = Realm(lambda: self.document, self.filesOf, {}, lambda: 0.0)
+        self.clock = Clock()
+        self.rows = MemoryRows(self.clock)
+        sessions = rulesFor(lambda: self.document, self.rows, self.clock).sessions
+        sessions.start()
+        self.realm = Realm(lambda: self.document, self.filesOf, {}, self.clock.seconds, sessions, self.clock)
 
     def filesOf(self, user: User, origin: Origin) -> Any:
         return Mounts({(): self.backend.fileSystem("", user.name, True)})

@@ -89,7 +89,9 @@ class ProgramTestCase(TestCase):
     def listenSecurely(self) -> str:
         """Serve the administration over HTTPS, and return its URL."""
         delay = FailureDelay(reactor, lambda: 0.0, seconds=0)
-        admins = AdminPasswords(self.cluster.node.document, self.cluster.passwords, lambda event: None, delay)
+        admins = AdminPasswords(
+            self.cluster.node.document, self.cluster.passwords, lambda event: None, delay, self.cluster.rules.guard
+        )
         server = ManagerServerFactory(self.administration, admins.authenticate).build(
             ManagerOptions(), reactor=reactor, sessionKeys=lambda: [b"k" * 32], settings=Settings
         )

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cftpcluster.auth.administrators import AdminPasswords
 from cftpcluster.auth.delay import FailureDelay
 from cftpcluster.auth.passwords import Passwords
+from cftpcluster.auth.rules import Rules
 from cftpcluster.cluster.authority import makeHostKeys, makeServiceCertificate
 from cftpcluster.cluster.sealing import Sealer, newClusterKey
 from cftpcluster.cluster.tokens import newToken
@@ -23,8 +24,9 @@ from cftpcluster.config.defaults import defaultChanges
 from cftpcluster.config.document import Admin, Certificate, HostKey, Role, Settings
 from cftpcluster.manager import Administration, ManagerOptions, ManagerServerFactory, Preparation, socketSite
 from cftpcluster.testing.administration import MemoryAdministration
-from cftpcluster.testing.auth import CHEAP
+from cftpcluster.testing.auth import CHEAP, rulesFor
 from cftpcluster.testing.http import Answer, Conversation
+from cftpcluster.testing.rows import MemoryRows
 from cftpcluster.testing.threads import InlinePool, InlineReactor
 
 PASSWORD = "correct horse"
@@ -57,6 +59,7 @@ class Cluster:
 
     def __attrs_post_init__(self) -> None:
         self.node = MemoryAdministration(self.kinds)
+        self.rules = rulesFor(self.node.document, MemoryRows(self.clock, "node-a"), self.clock)
         self.passwords = Passwords(self.clock, self.pool, os.urandom, 2, CHEAP)
         certificate = Certificate(name="default", chain=CHAIN.decode(), key=self.sealer.seal(KEY))
         hostKey = HostKey(name="ed25519", key=self.sealer.seal(HOST_KEY))
@@ -65,6 +68,11 @@ class Cluster:
         self.node.change(Batch((*puts, *defaultChanges())))
 
     passwords: Passwords = field(init=False)
+    rules: Rules = field(init=False)
+
+    def notify(self, event: Any) -> None:
+        self.events.append(event)
+        self.rules.guard.observe(event)
 
     def hashOf(self, password: str) -> str:
         hashes: list[str] = []
@@ -107,7 +115,7 @@ class Cluster:
     def server(self) -> Any:
         """The listener kind ``manager``."""
         delay = FailureDelay(self.clock, lambda: 0.0, seconds=0)
-        admins = AdminPasswords(self.node.document, self.passwords, self.events.append, delay)
+        admins = AdminPasswords(self.node.document, self.passwords, self.notify, delay, self.rules.guard)
         factory = ManagerServerFactory(self.administration, admins.authenticate, os.urandom)
         return factory.build(
             ManagerOptions(),
