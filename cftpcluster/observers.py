@@ -41,8 +41,13 @@ def fieldsOf(event: Event) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for attribute in attrs.fields(type(event)):
         value = getattr(event, attribute.name)
-        fields.update(attrs.asdict(value) if isinstance(value, Origin) else {attribute.name: value})
+        fields.update(attrs.asdict(value, filter=_isToldOf) if isinstance(value, Origin) else {attribute.name: value})
     return fields
+
+
+def _isToldOf(attribute: Any, value: Any) -> bool:
+    """How long a session is counted is no news, and some clients do not say what they are."""
+    return attribute.name != "lingerSeconds" and (attribute.name != "software" or bool(value))
 
 
 @lru_cache(maxsize=64)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from twisted.cred.error import UnauthorizedLogin
 
-from ...auth.credentials import LoginBusy, PasswordLogin
+from ...auth.credentials import LoginBusy, PasswordLogin, TurnedAway
 from ...files import paths
 from ...interfaces import IAccount
 from ...vocabulary import Origin
@@ -47,12 +47,16 @@ async def password(session: Session, argument: str) -> Reply:
     session.name = None
     try:
         _, account, logout = await session.portal.login(login, origin, IAccount)
+    except TurnedAway as refusal:
+        session.control.endAfterReply()
+        return Reply.of(421, str(refusal).capitalize())
     except LoginBusy:
         session.control.endAfterReply()
         return Reply.of(421, "Too many log-ins at once, try again later")
     except UnauthorizedLogin:
         return _refused(session)
     session.login(account, logout)
+    _ = account.whenEnded().addCallback(session.control.sessionEnded)
     return Reply.of(230, "Logged in")
 
 

@@ -181,9 +181,15 @@ class ControlConnection(Protocol, TimeoutMixin):
 
     def disconnect(self) -> None:
         """End now, with a last word."""
+        self._endNow("This server stops")
+
+    def sessionEnded(self, reason: str) -> None:
+        self._endNow(f"Your session was ended: {reason}")
+
+    def _endNow(self, text: str) -> None:
         if self.session.transfer is not None:
             self.session.transfer.end(ABORTED)
-        self._hangUp("This server stops")
+        self._hangUp(text)
 
     def _abort(self) -> None:
         transport: Any = self.transport

@@ -38,6 +38,9 @@ class Control(Protocol):
     def loggedIn(self) -> None:
         """The time-out of log-ins is over."""
 
+    def sessionEnded(self, reason: str) -> None:
+        """The cluster has ended the session: hang up, and say why."""
+
 
 @frozen
 class Command:

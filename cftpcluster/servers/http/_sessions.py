@@ -88,7 +88,7 @@ class Sessions:
 
     def setCookie(self, request: Any, session: Session) -> None:
         """Hand the session to the client."""
-        ages = (session.issued + self._settings().sessionAbsoluteSeconds, session.seen + self._idleSeconds())
+        ages = (session.issued + self._settings().sessionAbsoluteSeconds, session.seen + self.idleSeconds)
         self._set(request, self.render(session), max(0, int(min(ages) - self._now())))
 
     def clearCookie(self, request: Any) -> None:
@@ -98,7 +98,7 @@ class Sessions:
     def renewed(self, session: Session) -> Session | None:
         """The session as to be set anew, since it is in use; ``None`` where that is not due."""
         now = int(self._now())
-        return evolve(session, seen=now) if now - session.seen > self._idleSeconds() / _RENEW_PARTS else None
+        return evolve(session, seen=now) if now - session.seen > self.idleSeconds / _RENEW_PARTS else None
 
     def csrfToken(self, session: Session) -> str:
         """What unsafe requests of the session must carry in ``X-CSRF-Token``."""
@@ -132,9 +132,11 @@ class Sessions:
     def _inTime(self, session: Session) -> bool:
         now = self._now()
         absolute = now < session.issued + self._settings().sessionAbsoluteSeconds
-        return absolute and now < session.seen + self._idleSeconds()
+        return absolute and now < session.seen + self.idleSeconds
 
-    def _idleSeconds(self) -> int:
+    @property
+    def idleSeconds(self) -> int:
+        """How long a session lasts without being used, now."""
         return self._settings().sessionIdleSeconds
 
     def _mac(self, key: bytes, label: bytes, data: bytes) -> bytes:

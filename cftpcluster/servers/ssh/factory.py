@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from ...config.document import Listener
 from ...events import Notify
-from ...interfaces import IServer, IServerFactory, IValidator
+from ...interfaces import IAccount, IServer, IServerFactory, IValidator
 from ...networks import countedAs, parseAddress
 from ...vocabulary import Origin, Problem
 from .connection import Connection
@@ -147,6 +147,10 @@ class SSHServer(Factory[SSHTransport]):
     def loggedIn(self, transport: SSHTransport) -> None:
         self._waiting.pop(transport, None)
         self._sessions[transport] = None
+        account: IAccount = transport.avatar.account
+        _ = account.whenEnded().addCallback(
+            lambda reason: transport.sendGoodbye(b"your session was ended: " + reason.encode("utf-8", "replace"))
+        )
 
     def paused(self, transport: SSHTransport) -> None:
         """Everything that a client began is done."""

@@ -16,6 +16,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from attrs import evolve
 from twisted.conch.ssh.service import SSHService
 from twisted.conch.ssh.transport import (
     DISCONNECT_BY_APPLICATION,
@@ -266,6 +267,7 @@ class SSHTransport(KeyExchanging):
             return False
         if line is not None:
             self.gotVersion, self.otherVersionString = True, line
+            self.origin = evolve(self.origin, software=line.removeprefix(b"SSH-2.0-").decode("ascii", "replace"))
         return self.gotVersion
 
     def _readPackets(self) -> None:

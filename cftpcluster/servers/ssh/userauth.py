@@ -23,12 +23,13 @@ from twisted.conch.ssh.service import SSHService
 from twisted.conch.ssh.transport import (
     DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE,
     DISCONNECT_SERVICE_NOT_AVAILABLE,
+    DISCONNECT_TOO_MANY_CONNECTIONS,
 )
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 
-from ...auth.credentials import LoginBusy, PasswordLogin, PublicKeyLogin
+from ...auth.credentials import LoginBusy, PasswordLogin, PublicKeyLogin, TurnedAway
 from ...events import LoginFailed, Notify
 from ...interfaces import IPasswordLogin, IPublicKeyLogin
 from ._quiet import quietLogger
@@ -240,6 +241,8 @@ class UserAuthentication(SSHService):
             failure.trap(ValidPublicKey, UnauthorizedLogin)
         elif failure.check(ValidPublicKey):
             self.transport.sendPacket(MSG_USERAUTH_PK_OK, question)
+        elif failure.check(TurnedAway):
+            self.transport.sendDisconnect(DISCONNECT_TOO_MANY_CONNECTIONS, failure.getErrorMessage())
         elif failure.check(LoginBusy):
             self._sendFailure()
         else:

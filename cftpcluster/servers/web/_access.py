@@ -6,17 +6,21 @@ with the account that the portal gives for it, from the document as it is now. N
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Callable
 from typing import Any
 
 from attrs import define, evolve, field
 from klein import Klein
 from twisted.cred.error import UnauthorizedLogin
-from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.web.iweb import IRequest
 
-from ...auth.credentials import LoginBusy, PasswordLogin, SessionLogin
+from ...auth.credentials import LoginBusy, PasswordLogin, SessionLogin, TurnedAway
+from ...auth.portal import AccountPortal
+from ...auth.sessions import LONGEST_SOFTWARE
+from ...errors import ClusterError
 from ...events import LoggedOut, Notify
 from ...interfaces import IAccount, ILogin
 from ...networks import parseAddress
@@ -39,6 +43,9 @@ AUDIENCE = "files"
 PROTOCOL = "https"
 LOGIN_BYTES = 4096
 
+BASIC_SECONDS = 60.0
+"""All requests with the same name and password from one address are one session, which lasts so long after the last."""
+
 
 @define(eq=False)
 class Visit:
@@ -60,13 +67,16 @@ class Visit:
 class UserAccess:
     """:ivar listener: the name of the listener that is served."""
 
-    _portal: Portal
+    _portal: AccountPortal
     _listener: str
     _sessions: Sessions
-    _ended: EndedSessions
     _verified: VerifiedLogins
     _notify: Notify
     _randomBytes: Callable[[int], bytes] = field(repr=False)
+    _basicKey: bytes = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._basicKey = self._randomBytes(32)
 
     def csrfToken(self, session: Session | None) -> str:
         """What unsafe requests must carry; "" for those that need not."""
@@ -87,11 +97,11 @@ class UserAccess:
 
     async def _bySession(self, request: Any) -> Visit:
         session = self._sessions.read(request)
-        if session is None or self._ended.has(session):
+        if session is None or self._portal.rules.sessions.isRevoked(session.sessionId):
             raise unauthorized(request)
         if self._sessions.isForged(request, session):
             raise HTTPProblem(403, "the X-CSRF-Token is missing or wrong, or another site made this request")
-        origin = self._origin(request, session.sessionId)
+        origin = self._origin(request, session.sessionId, self._sessions.idleSeconds)
         try:
             account, logout = await self._login(SessionLogin(session.name, session.credentialsRevision, origin))
         except UnauthorizedLogin:
@@ -105,6 +115,8 @@ class UserAccess:
         account: Any
         try:
             _, account, logout = await self._portal.login(login, login.origin, IAccount)
+        except TurnedAway as refusal:
+            raise HTTPProblem(429, str(refusal), headers={"Retry-After": "60"}) from None
         except LoginBusy:
             raise HTTPProblem(503, "too many log-ins at once", headers={"Retry-After": "2"}) from None
         return account, logout
@@ -112,7 +124,7 @@ class UserAccess:
     # --- passwords
 
     async def _byPassword(self, request: Any, name: str, password: bytes) -> Visit:
-        origin = self._origin(request, self._randomBytes(16).hex())
+        origin = self._origin(request, self._basicSession(request, name), BASIC_SECONDS)
         revision = self._verified.revision(name, password)
         try:
             if revision is not None:
@@ -131,8 +143,13 @@ class UserAccess:
         account, logout = await self._login(login)
         return account, None, logout
 
-    def _origin(self, request: Any, session: str) -> Origin:
-        return Origin(PROTOCOL, _address(request), self._listener, session)
+    def _basicSession(self, request: Any, name: str) -> str:
+        text = f"{len(name)} {name}{_address(request)}".encode("utf-8", "surrogatepass")
+        return hmac.digest(self._basicKey, text, hashlib.sha256)[:16].hex()
+
+    def _origin(self, request: Any, session: str, lingerSeconds: float) -> Origin:
+        software = (request.getHeader(b"User-Agent") or b"").decode("latin-1")[:LONGEST_SOFTWARE]
+        return Origin(PROTOCOL, _address(request), self._listener, session, software, lingerSeconds)
 
     # --- routes
 
@@ -158,8 +175,9 @@ class UserAccess:
             raise HTTPProblem(422, "expected name and password")
         session = self._sessions.start(name, 0)
         secret = password.encode("utf-8", "surrogatepass")
+        origin = self._origin(request, session.sessionId, self._sessions.idleSeconds)
         try:
-            account, _ = await self._login(PasswordLogin(name, secret, self._origin(request, session.sessionId)))
+            account, _ = await self._login(PasswordLogin(name, secret, origin))
         except UnauthorizedLogin:
             raise unauthorized(request) from None
         # Not the portal's farewell: the session goes on.
@@ -172,34 +190,21 @@ class UserAccess:
         visit = await self.visit(request)
         await visit.end()
         if visit.session is not None:
-            self._ended.add(visit.session)
+            self._revoke(visit.account.name, visit.session)
             self._notify(LoggedOut(user=visit.account.name, origin=visit.account.origin))
         self._sessions.clearCookie(request)
         return jsonAnswer(request, {})
+
+    def _revoke(self, name: str, session: Session) -> None:
+        try:
+            self._portal.rules.sessions.revoke(name, session.sessionId, "logged out")
+        except ClusterError as error:
+            raise HTTPProblem(503, str(error)) from None
 
     async def _describe(self, request: Any) -> bytes:
         visit = await self.visit(request)
         await visit.end()
         return jsonAnswer(request, {"name": visit.account.name, "csrfToken": self.csrfToken(visit.session)})
-
-
-@define(eq=False)
-class EndedSessions:
-    """Sessions that their users ended before their time, until nobody would take them any more."""
-
-    _seconds: Callable[[], float]
-    _lifeSeconds: Callable[[], float]
-    _ended: dict[str, float] = field(factory=dict, init=False)
-
-    def add(self, session: Session) -> None:
-        now = self._seconds()
-        while self._ended and next(iter(self._ended.values())) < now:
-            # The first ones that ended are the first ones that nobody would take.
-            del self._ended[next(iter(self._ended))]
-        self._ended[session.sessionId] = now + self._lifeSeconds()
-
-    def has(self, session: Session) -> bool:
-        return session.sessionId in self._ended
 
 
 def _address(request: Any) -> str:

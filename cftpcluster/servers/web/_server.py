@@ -9,19 +9,19 @@ from typing import Any
 
 from attrs import define, frozen
 from klein import Klein
-from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
 from twisted.plugin import IPlugin
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
+from ...auth.portal import AccountPortal
 from ...config.document import Listener, Settings
 from ...events import Notify
 from ...interfaces import IServer, IServerFactory, IValidator
 from ...vocabulary import Problem
 from ..http import RoutedResource, Sessions, Site, VerifiedLogins, answerProblems
-from ._access import AUDIENCE, COOKIE, EndedSessions, UserAccess
+from ._access import AUDIENCE, COOKIE, UserAccess
 from ._files import FileRoutes
 from ._names import FILES, FOLDERS
 from ._pages import PageRoutes
@@ -89,7 +89,7 @@ def webServer(
     *,
     listener: str,
     reactor: Any,
-    portal: Portal,
+    portal: AccountPortal,
     sessionKeys: Callable[[], Sequence[bytes]],
     settings: Callable[[], Settings],
     notify: Notify,
@@ -106,7 +106,6 @@ def webServer(
         portal,
         listener,
         Sessions(COOKIE, AUDIENCE, sessionKeys, settings, reactor.seconds, randomBytes),
-        EndedSessions(reactor.seconds, lambda: settings().sessionAbsoluteSeconds),
         VerifiedLogins(randomBytes(32), reactor.seconds),
         notify,
         randomBytes,
@@ -132,7 +131,7 @@ class WebServerFactory:
         *,
         listener: Listener,
         reactor: Any,
-        portal: Portal,
+        portal: Any,
         tls: Any,
         hostKeys: Callable[[], Sequence[bytes]],
         sessionKeys: Callable[[], Sequence[bytes]],
