@@ -72,7 +72,7 @@ _OWN_VERBS = {
     "hostkey": accounts.hostKeyGroup,
 }
 
-for _verb in (cluster.status, cluster.wait, cluster.apply, cluster.export, nodes.node):
+for _verb in (cluster.status, cluster.wait, cluster.apply, cluster.export, cluster.haproxy, nodes.node):
     cftpctl.add_command(_verb)
 for _section in SECTIONS:
     _make = _OWN_VERBS.get(_section.noun)

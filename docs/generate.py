@@ -219,6 +219,8 @@ ROUTES: Mapping[str, str] = {
     "manager POST /api/v1/nodes/<name>/drain": "takes a node out of service: `{seconds, wait}` say how long its sessions "
     "have, and how long the answer waits for the last one's end",
     "manager POST /api/v1/nodes/<name>/resume": "has a node that was drained take clients again: `{}`",
+    "manager GET /api/v1/haproxy": "HAProxy's configuration, `{configuration, warnings}`: `?address` (several by commas), "
+    "`?source`, `?relievePrimary`, `?manager`",
     "manager POST /api/v1/tokens/join": "`{name, expiresSeconds}`: a join token for a new node",
     "manager GET /api/v1/COLLECTION": "a page by name, `{items, next, total}`: `?limit`, `?after`, `?search`",
     "manager POST /api/v1/COLLECTION": "a new object; 409 where it exists",

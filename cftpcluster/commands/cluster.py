@@ -145,6 +145,56 @@ def apply(program: Program, file: str, dryRun: bool, prune: bool, waitSeconds: f
 
 
 @click.command()
+@click.option(
+    "--relieve-primary",
+    "relievePrimary",
+    is_flag=True,
+    help="The primary gets clients only while no other node is ready.",
+)
+@click.option(
+    "--address",
+    "addresses",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Where clients reach the balancer; may be said several times.  [default: every IPv4 address of its host]",
+)
+@click.option(
+    "--source",
+    default="",
+    metavar="ADDRESS",
+    help="The address that the balancer connects to nodes from.  [default: what its host chooses]",
+)
+@click.option("--manager", is_flag=True, help="Administrators reach the Manager through it, too.")
+@jsonOption
+@passProgram
+def haproxy(
+    program: Program, relievePrimary: bool, addresses: tuple[str, ...], source: str, manager: bool, asJSON: bool
+) -> None:
+    """Print a complete HAProxy configuration for the cluster as it is.
+
+    What should be seen to before it serves well is said on standard error, and in the configuration.
+
+    \b
+    Examples:
+      cftpctl haproxy > /etc/haproxy/haproxy.cfg
+      cftpctl haproxy --address 192.0.2.10 --source 192.0.2.11 --relieve-primary
+    """
+    query = {
+        "relievePrimary": relievePrimary,
+        "manager": manager,
+        "address": ",".join(addresses) or None,
+        "source": source or None,
+    }
+    answer = program.run(lambda client: client.ask("GET", "haproxy", query))
+    if asJSON:
+        printJSON(answer)
+        return
+    click.echo(answer["configuration"], nl=False)
+    for warning in answer["warnings"]:
+        click.echo("warning: " + warning.replace("\n", "\n  "), err=True)
+
+
+@click.command()
 @click.option("--secrets", is_flag=True, help="Also private keys and the hashes of passwords. Keep the result safe.")
 @jsonOption
 @passProgram

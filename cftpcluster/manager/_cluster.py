@@ -16,7 +16,7 @@ from ..config.document import NAME_PATTERN, Secret
 from ..config.written import export
 from ..interfaces import IAdministration
 from ..servers.http import HTTPProblem, encodeJSON, jsonAnswer, jsonBody
-from ._bodies import queryFlag, queryNumber, refuseOthers, requestId
+from ._bodies import queryFlag, queryNumber, queryText, refuseOthers, requestId
 from ._objects import MOST_WAIT_SECONDS
 from ._pieces import BodySender
 from ._writes import Writes
@@ -32,7 +32,10 @@ _MOST_TOKEN_SECONDS = 30 * 24 * 3600
 
 @define(eq=False)
 class ClusterRoutes:
-    """:ivar makeToken: from a node's name and seconds, a join token's text and the change that makes it known."""
+    """
+    :ivar makeToken: from a node's name and seconds, a join token's text and the change that makes it known.
+    :ivar haproxy: as :class:`~.api.Administration` has it.
+    """
 
     _administration: IAdministration
     _access: IsAccess
@@ -40,6 +43,7 @@ class ClusterRoutes:
     _writes: Writes
     _makeToken: Callable[[str, float], tuple[str, Put]]
     _openSecret: Callable[[Secret], bytes]
+    _haproxy: Callable[..., Any]
     _reactor: Any
     _pool: Any
     _oneDocument: DeferredLock = field(factory=DeferredLock, init=False)
@@ -63,6 +67,10 @@ class ClusterRoutes:
         async def exported(request: IRequest) -> None:
             await self._export(request)
 
+        @app.route("/api/v1/haproxy", methods=["GET"])
+        async def haproxy(request: IRequest) -> bytes:
+            return await self._balancer(request)
+
         @app.route("/api/v1/tokens/join", methods=["POST"])
         async def token(request: IRequest) -> bytes:
             return await self._token(request)
@@ -79,6 +87,19 @@ class ClusterRoutes:
 
     def _nodes(self) -> list[Mapping[str, Any]]:
         return list(self._administration.status().get("nodes", []))
+
+    async def _balancer(self, request: Any) -> bytes:
+        await self._access.author(request)
+        refuseOthers(request, "address", "source", "relievePrimary", "manager")
+        said = {
+            "addresses": tuple(filter(None, (queryText(request, "address") or "").split(","))),
+            "source": queryText(request, "source") or "",
+            "relievePrimary": queryFlag(request, "relievePrimary"),
+            "manager": queryFlag(request, "manager"),
+        }
+        document = self._administration.document()
+        written = await deferToThreadPool(self._reactor, self._pool, self._haproxy, document, **said)
+        return jsonAnswer(request, {"configuration": written.text, "warnings": list(written.warnings)})
 
     async def _apply(self, request: Any) -> bytes:
         author = await self._access.author(request)

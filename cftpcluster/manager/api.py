@@ -50,6 +50,8 @@ class Administration:
     :ivar makeToken: from a node's name and seconds, a join token's text and the change that makes it known.
     :ivar nodeRemoval: the change that removes a node.
     :ivar openSecret: opens the document's secrets, for an export with them.
+    :ivar haproxy: from a document, and ``addresses``, ``source``, ``relievePrimary`` and ``manager``, HAProxy's
+        configuration (``text``) and ``warnings``. Blocks.
     :ivar pool: for work that takes long.
     """
 
@@ -58,6 +60,7 @@ class Administration:
     makeToken: Callable[[str, float], tuple[str, Put]]
     nodeRemoval: Callable[[str], Change]
     openSecret: Callable[[Secret], bytes]
+    haproxy: Callable[..., Any]
     reactor: Any
     pool: Any
 
@@ -76,6 +79,7 @@ def administrationResource(administration: Administration, access: IsAccess) -> 
         writes,
         administration.makeToken,
         administration.openSecret,
+        administration.haproxy,
         administration.reactor,
         administration.pool,
     ).add(app)

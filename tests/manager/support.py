@@ -22,6 +22,7 @@ from cftpcluster.cluster.tokens import newToken
 from cftpcluster.config.changes import Batch, Put, Remove
 from cftpcluster.config.defaults import defaultChanges
 from cftpcluster.config.document import Admin, Certificate, HostKey, Role, Settings
+from cftpcluster.haproxy import Balancer, haproxyConfiguration
 from cftpcluster.manager import Administration, ManagerOptions, ManagerServerFactory, Preparation, socketSite
 from cftpcluster.testing.administration import MemoryAdministration
 from cftpcluster.testing.auth import CHEAP, rulesFor
@@ -104,6 +105,7 @@ class Cluster:
             makeToken=self._makeToken,
             nodeRemoval=lambda name: Remove("nodes", name),
             openSecret=self.sealer.open,
+            haproxy=lambda document, **said: haproxyConfiguration(document, Balancer(**said)),
             reactor=self.clock,
             pool=self.pool,
         )

@@ -13,6 +13,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides, implementer
@@ -23,6 +24,7 @@ from cftpcluster.errors import Invalid
 from cftpcluster.interfaces import IPrivateServer, IServer
 from cftpcluster.servers._port import IDoor
 from cftpcluster.servers.listening import LAST_WORDS_SECONDS, ListenerService
+from cftpcluster.servers.proxy import Header, HeaderReader, addressOf
 
 LISTENER = Listener(name="sftp", kind="sftp", port=2222)
 PROBE = "192.0.2.250"
@@ -56,6 +58,9 @@ class FakeServer(Factory):
         self.told.append("drain")
         return self.sessionsEnd
 
+    def resume(self) -> None:
+        self.told.append("resume")
+
     def disconnect(self) -> None:
         self.told.append("disconnect")
 
@@ -77,11 +82,17 @@ class FakeTransport:
     peer: Any
     protocol: Any = None
     aborted: bool = False
+    disconnecting: bool = False
+    bufferSize: int = 65536
 
     def getPeer(self) -> Any:
         return self.peer
 
     getHost = getPeer
+
+    def isFrom(self, header: Header) -> None:
+        if header.source is not None:
+            self.peer = addressOf(header.source)
 
     def abortConnection(self) -> None:
         self.aborted = True
@@ -89,6 +100,8 @@ class FakeTransport:
 
     def end(self) -> None:
         self.door.went(self)
+        if isinstance(self.protocol, HeaderReader):
+            self.protocol.connectionLost()
 
 
 @implementer(IListeningPort)
@@ -119,7 +132,7 @@ class FakePort:
             return None
         transport = FakeTransport(self.network, self.door, peer, protocol)
         self.door.came(transport)
-        protocol.transport = transport
+        protocol.makeConnection(transport)
         return transport
 
 
@@ -303,6 +316,145 @@ class DoorTests(ListeningTestCase):
         self.server.buildProtocol = lambda addr: None  # type: ignore[method-assign]
         self.assertIsNone(self.accept("192.0.2.1"))
         self.assertEqual(service.connections, 0)
+
+
+PROXY = "192.0.2.9"
+CLIENT = b"PROXY TCP4 203.0.113.7 192.0.2.1 50123 2222\r\n"
+
+
+def behindProxies(mode: Any = "optional", **attributes: Any) -> Listener:
+    return evolve(LISTENER, proxyProtocol=mode, trustedProxies=("192.0.2.8/31",), **attributes)
+
+
+class ProxyTests(ListeningTestCase):
+    """Connections through balancers. What a header may look like is tested with its parser."""
+
+    def send(self, transport: FakeTransport | None, data: bytes) -> None:
+        assert transport is not None
+        transport.protocol.dataReceived(data)
+
+    def through(self, header: bytes = CLIENT, host: str = PROXY) -> FakeTransport:
+        """Come in by the proxy."""
+        transport = self.accept(host)
+        self.send(transport, header)
+        assert transport is not None
+        return transport
+
+    def logged(self) -> list[str]:
+        """What is in the log at a level that is seen."""
+        events = [each for each in self.logs if each["log_level"] > LogLevel.debug]
+        return [formatEvent(each) for each in events]
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.logs: list[LogEvent] = []
+        globalLogPublisher.addObserver(self.logs.append)
+        self.addCleanup(globalLogPublisher.removeObserver, self.logs.append)
+
+    def test_theClientIsWhomTheHeaderNames(self) -> None:
+        service = self.started(behindProxies())
+        transport = self.through()
+        self.assertIs(transport.protocol.factory, self.server)
+        self.assertEqual(transport.getPeer(), IPv4Address("TCP", "203.0.113.7", 50123))
+        self.assertEqual((service.connections, dict(service._door._sources)), (1, {"203.0.113.7": 1}))
+        transport.end()
+        self.assertEqual((service.connections, dict(service._door._sources)), (0, {}))
+
+    def test_nobodyIsServedBeforeTheHeader(self) -> None:
+        self.started(behindProxies())
+        transport = self.accept(PROXY)
+        self.send(transport, CLIENT[:-1])
+        assert transport is not None
+        self.assertIsInstance(transport.protocol, HeaderReader)
+
+    def test_headerOfSomebodyElseIsTheProtocols(self) -> None:
+        for listener in (behindProxies(), behindProxies("off")):
+            self.started(listener)
+            transport = self.accept("198.51.100.1")
+            assert transport is not None
+            self.assertIs(transport.protocol.factory, self.server)
+            self.assertEqual(transport.getPeer().host, "198.51.100.1")
+
+    def test_whereHeadersAreRequiredOthersAreTurnedAway(self) -> None:
+        self.started(behindProxies("required"))
+        for _ in range(3):
+            self.assertIsNone(self.accept("198.51.100.1"))
+            self.assertIsNone(self.accept(PROBE))
+        self.assertFalse(self.through().aborted)
+        expected = "listener sftp: refused a connection from '198.51.100.1': it is none of the trusted proxies"
+        self.assertEqual(self.logged()[1:], [expected])
+
+    def test_missingHeaderIsToldOnce(self) -> None:
+        self.started(behindProxies())
+        for _ in range(3):
+            self.assertTrue(self.through(b"SSH-2.0-client\r\n").aborted)
+        expected = "listener sftp: refused a connection from '192.0.2.9': it does not start with a PROXY header"
+        self.assertEqual(self.logged()[1:], [expected])
+
+    def test_whoEndsWithoutAWordIsNotToldOf(self) -> None:
+        service = self.started(behindProxies())
+        transport = self.accept(PROXY)
+        assert transport is not None
+        transport.end()
+        self.assertEqual((self.logged()[1:], service.connections, self.clock.getDelayedCalls()), ([], 0, []))
+
+    def test_silentProxyIsLetGo(self) -> None:
+        service = self.started(behindProxies())
+        self.assertIsNotNone(self.accept(PROXY))
+        self.clock.advance(5)
+        self.assertEqual(service.connections, 0)
+
+    def test_rulesAreForTheClient(self) -> None:
+        self.banned = {"203.0.113.66": "banned", PROXY: "banned"}
+        self.started(behindProxies(deny=("203.0.113.0/28",), allow=("203.0.113.0/24",)))
+        self.assertFalse(self.through(CLIENT.replace(b".7 ", b".77 ")).aborted)
+        for client in (b"203.0.113.66", b"203.0.113.1", b"198.51.100.1"):
+            self.assertTrue(self.through(CLIENT.replace(b"203.0.113.7", client)).aborted)
+        self.assertEqual(self.logged()[1:], [])
+
+    def test_rulesAreForTheProxyWhereItSaysNothing(self) -> None:
+        self.started(behindProxies(allow=("203.0.113.0/24",)))
+        self.assertTrue(self.through(b"PROXY UNKNOWN\r\n").aborted)
+        self.network = Network()
+        self.started(behindProxies())
+        transport = self.through(b"PROXY UNKNOWN\r\n")
+        self.assertEqual((transport.aborted, transport.getPeer().host), (False, PROXY))
+
+    def test_boundsAreForTheClient(self) -> None:
+        self.started(behindProxies(), mostOfASource=2)
+        inside = [self.through(), self.through()]
+        self.assertTrue(self.through().aborted)
+        self.assertFalse(self.through(CLIENT.replace(b".7 ", b".8 ")).aborted)
+        inside[0].end()
+        self.assertFalse(self.through().aborted)
+
+    def test_headersThatDoNotComeAreBoundedByProxy(self) -> None:
+        self.started(behindProxies(), mostOfASource=2)
+        waiting = [self.accept(PROXY), self.accept(PROXY)]
+        self.assertIsNone(self.accept(PROXY))
+        self.send(waiting[0], CLIENT)
+        self.assertIsNotNone(self.accept(PROXY))
+
+    def test_headersComeBeforeTLS(self) -> None:
+        self.server.implicitTLS = True
+        self.started(behindProxies(), tls=NoTLS())
+        transport = self.accept(PROXY)
+        assert transport is not None
+        self.assertIsInstance(transport.protocol, HeaderReader)
+
+    def test_beliefChangesOnTheSameSocket(self) -> None:
+        service = self.started()
+        self.successResultOf(service.reconfigure(behindProxies("required"), "options"))
+        self.assertIsNone(self.accept("198.51.100.1"))
+        self.assertFalse(self.through().aborted)
+        self.assertEqual(self.server.told, ["start", "options"])
+
+    def test_bannedStayOutWithoutProxies(self) -> None:
+        self.banned = {"192.0.2.1": "banned"}
+        service = self.started()
+        self.assertIsNone(self.accept("192.0.2.1"))
+        self.assertIsNotNone(self.accept("192.0.2.2"))
+        self.assertEqual(service.connections, 1)
 
 
 class TLSTests(ListeningTestCase):
