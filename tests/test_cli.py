@@ -109,7 +109,7 @@ class HelpTests(CommandTestCase):
         for noun in ("user", "group", "backend", "listener", "admin", "certificate", "hostkey", "checker", "observer"):
             for verb in ("add", "list", "show", "set", "remove"):
                 self.assertIn((noun, verb), commands)
-        for command in ("status", "wait", "apply", "export"):
+        for command in ("status", "wait", "apply", "export", "haproxy"):
             self.assertIn((command,), commands)
         for command in (("node", "token"), ("node", "list"), ("node", "show"), ("node", "remove"), ("user", "enable"),
                         ("user", "disable"), ("admin", "enable")):  # fmt: skip
@@ -321,6 +321,14 @@ class ClusterTests(CommandTestCase):
 
     def test_missingFileIsOneLine(self) -> None:
         self.assertIn("No such file", self.refused("apply", str(self.folder / "nothing.yaml")))
+
+    def test_haproxyPrintsAConfigurationAndWarnsBeside(self) -> None:
+        result = self.call("haproxy", "--address", "192.0.2.10", "--relieve-primary", "--manager")
+        self.assertIn("# Written by `cftpctl haproxy --address 192.0.2.10 --relieve-primary --manager`", result.stdout)
+        self.assertIn("    bind 192.0.2.10:2121\n", result.stdout)
+        self.assertIn("warning: clients that say PASV to listener ftp", result.stderr)
+        answer = self.json("haproxy")
+        self.assertEqual((len(answer["warnings"]), answer["configuration"][:1]), (2, "#"))
 
     def test_exportIsWhatApplyTakes(self) -> None:
         self.call("user", "add", "alice", "--password-stdin", stdin="secret")

@@ -10,7 +10,8 @@ from attrs import frozen
 from cftpcluster.cluster.authority import makeServiceCertificate
 from cftpcluster.cluster.tokens import JoinTokenText
 from cftpcluster.config.changes import Batch, Put
-from cftpcluster.config.document import User
+from cftpcluster.config.document import Node, User
+from cftpcluster.haproxy import Balancer, haproxyConfiguration
 
 from .support import CHAIN, AdministrationTestCase
 
@@ -261,3 +262,21 @@ class ClusterTests(AdministrationTestCase):
         ):
             self.ask("POST", "tokens/join", body, status=422)
         self.assertEqual(len(self.cluster.document.tokens), 0)
+
+
+class BalancerTests(AdministrationTestCase):
+    kinds: Any = KINDS
+
+    def test_configurationIsOfTheDocumentAndWhatIsSaid(self) -> None:
+        self.cluster.node.change(Put("nodes", Node(name="node-b", address="192.0.2.2", number=2)))
+        query = "address=192.0.2.10,192.0.2.11&source=192.0.2.12&relievePrimary&manager=true"
+        answer = self.ask("GET", f"haproxy?{query}").json
+        said = Balancer(addresses=("192.0.2.10", "192.0.2.11"), source="192.0.2.12", relievePrimary=True, manager=True)
+        written = haproxyConfiguration(self.cluster.document, said)
+        self.assertEqual(answer, {"configuration": written.text, "warnings": list(written.warnings)})
+        self.assertIn("# HAProxy", written.text)
+
+    def test_whatIsNoAddressIsRefused(self) -> None:
+        answer = self.ask("GET", "haproxy?address=here", status=422).json
+        self.assertEqual([error["path"] for error in answer["errors"]], ["address"])
+        self.ask("GET", "haproxy?relief", status=400)
