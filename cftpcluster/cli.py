@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ._version import __version__
-from .commands import accounts, cluster, nodes
+from .commands import accounts, cluster, nodes, rules
 from .commands.client import whereFrom
 from .commands.objects import SECTIONS, sectionGroup
 from .commands.program import Program
@@ -72,7 +72,17 @@ _OWN_VERBS = {
     "hostkey": accounts.hostKeyGroup,
 }
 
-for _verb in (cluster.status, cluster.wait, cluster.apply, cluster.export, cluster.haproxy, nodes.node):
+for _verb in (
+    cluster.status,
+    cluster.wait,
+    cluster.apply,
+    cluster.export,
+    cluster.haproxy,
+    nodes.node,
+    rules.sessions,
+    rules.kick,
+    rules.bans,
+):
     cftpctl.add_command(_verb)
 for _section in SECTIONS:
     _make = _OWN_VERBS.get(_section.noun)

@@ -291,6 +291,7 @@ class Node:
             nodeRemoval=lambda name: removal(self.document(), name),
             openSecret=self._openSecret,
             haproxy=lambda document, **said: haproxyConfiguration(document, Balancer(**said)),
+            rules=self._rules,
             reactor=self._reactor,
             pool=self._pools.work,
         )

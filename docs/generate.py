@@ -222,6 +222,12 @@ ROUTES: Mapping[str, str] = {
     "manager GET /api/v1/haproxy": "HAProxy's configuration, `{configuration, warnings}`: `?address` (several by commas), "
     "`?source`, `?relievePrimary`, `?manager`",
     "manager POST /api/v1/tokens/join": "`{name, expiresSeconds}`: a join token for a new node",
+    "manager GET /api/v1/sessions": "the live sessions of all nodes, `{items, total}`: `?user`, `?node`, `?limit`",
+    "manager DELETE /api/v1/sessions/<key>": "ends a session, on whichever node it is",
+    "manager GET /api/v1/bans": "the bans that hold, `{items, total}`",
+    "manager POST /api/v1/bans": "`{network, seconds, reason}`: bans an address or a network; all but `network` may be "
+    "absent",
+    "manager DELETE /api/v1/bans/<path:network>": "lifts a ban, whichever node made it",
     "manager GET /api/v1/COLLECTION": "a page by name, `{items, next, total}`: `?limit`, `?after`, `?search`",
     "manager POST /api/v1/COLLECTION": "a new object; 409 where it exists",
     "manager GET /api/v1/COLLECTION/<name>": "one object, its revision as `ETag`",
@@ -258,7 +264,7 @@ def routes(app: Klein, api: str) -> list[tuple[str, str, str]]:
 def administrationApp() -> Any:
     nothing: Any = None
     administration = Administration(**{each.name: nothing for each in attrs.fields(Administration)})
-    access = AdministratorAccess(nothing, nothing, nothing, nothing)
+    access = AdministratorAccess(nothing, nothing, nothing, nothing, nothing)
     return administrationResource(administration, access)._routes._app
 
 

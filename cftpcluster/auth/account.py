@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
@@ -53,5 +54,5 @@ class Account:
             return succeed(None)
         self._over = True
         self.left(self)
-        session = ISessionFiles(self.files, None)
+        session: Any = ISessionFiles(self.files, None)
         return session.close() if session is not None else succeed(None)

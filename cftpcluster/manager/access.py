@@ -20,10 +20,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.web.iweb import IRequest
 
-from ..auth.credentials import LoginBusy
+from ..auth.credentials import LoginBusy, TurnedAway
+from ..auth.guard import ADMINISTRATORS_PROTOCOL
+from ..auth.sessions import LONGEST_SOFTWARE, LiveSessions
 from ..config.changes import Target
 from ..config.document import Admin, Document, Role
-from ..errors import Forbidden
+from ..errors import ClusterError, Forbidden
 from ..servers.http import (
     SAFE_METHODS,
     HTTPProblem,
@@ -35,7 +37,7 @@ from ..servers.http import (
     jsonAnswer,
     jsonBody,
 )
-from ..vocabulary import Author
+from ..vocabulary import Author, Origin
 
 COOKIE = "__Host-cftpcluster-admin"
 AUDIENCE = "administration"
@@ -123,6 +125,7 @@ class AdministratorAccess:
     _authenticate: Callable[[str, bytes, str], Deferred[Author]]
     _sessions: Sessions
     _verified: VerifiedLogins
+    _live: LiveSessions
 
     async def author(self, request: Any) -> Author:
         basic = basicCredentials(request)
@@ -136,14 +139,21 @@ class AdministratorAccess:
         renewed = self._sessions.renewed(session)
         if renewed is not None:
             self._sessions.setCookie(request, renewed)
+        self._visited(request, session)
         return self._authorOf(request, admin)
+
+    def _visited(self, request: Any, session: Session) -> None:
+        software = (request.getHeader("User-Agent") or "")[:LONGEST_SOFTWARE]
+        who, seconds = session.sessionId, self._sessions.idleSeconds
+        protocol = listener = ADMINISTRATORS_PROTOCOL
+        self._live.visit(session.name, Origin(protocol, _address(request), listener, who, software, seconds))
 
     def _session(self, request: Any) -> tuple[Session, Admin]:
         session = self._sessions.read(request)
         admin = self._document().admins.get(session.name) if session else None
         if session is None or admin is None or not admin.enabled:
             raise _unauthorized(request)
-        if admin.credentialsRevision != session.credentialsRevision:
+        if admin.credentialsRevision != session.credentialsRevision or self._live.isRevoked(session.sessionId):
             raise _unauthorized(request)
         return session, admin
 
@@ -157,6 +167,8 @@ class AdministratorAccess:
     async def _verify(self, request: Any, name: str, password: bytes) -> Author:
         try:
             author = await self._authenticate(name, password, _address(request))
+        except TurnedAway as refusal:
+            raise HTTPProblem(429, str(refusal), headers={"Retry-After": "60"}) from None
         except LoginBusy:
             raise HTTPProblem(503, "too many log-ins at once", headers={"Retry-After": "2"}) from None
         except UnauthorizedLogin:
@@ -174,9 +186,7 @@ class AdministratorAccess:
 
         @app.route("/api/v1/logout", methods=["POST"])
         async def logout(request: IRequest) -> bytes:
-            await self.author(request)
-            self._sessions.clearCookie(request)
-            return jsonAnswer(request, {})
+            return await self._logout(request)
 
         @app.route("/api/v1/session", methods=["GET"])
         async def session(request: IRequest) -> bytes:
@@ -192,7 +202,19 @@ class AdministratorAccess:
         author = await self._verify(request, name, password.encode("utf-8", "surrogatepass"))
         session = self._sessions.start(name, self._document().admins[name].credentialsRevision)
         self._sessions.setCookie(request, session)
+        self._visited(request, session)
         return jsonAnswer(request, {"csrfToken": self._sessions.csrfToken(session), "role": author.role})
+
+    async def _logout(self, request: Any) -> bytes:
+        await self.author(request)
+        session = self._sessions.read(request)
+        if session is not None and basicCredentials(request) is None:
+            try:
+                self._live.revoke(session.name, session.sessionId, "logged out")
+            except ClusterError as error:
+                raise HTTPProblem(503, str(error)) from None
+        self._sessions.clearCookie(request)
+        return jsonAnswer(request, {})
 
     def _describe(self, request: Any) -> bytes:
         session, admin = self._session(request)

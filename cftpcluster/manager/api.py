@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from ..auth.credentials import LoginBusy
+from ..auth.rules import Rules
 from ..config.changes import Change, Put
 from ..config.document import Secret
 from ..errors import (
@@ -36,6 +37,7 @@ from ..servers.http import HTTPProblem, RoutedResource, answerProblems
 from ._cluster import ClusterRoutes
 from ._nodes import NodeRoutes
 from ._objects import ObjectRoutes
+from ._rules import RuleRoutes
 from ._writes import Writes
 from .access import IsAccess
 from .writing import Preparation
@@ -52,6 +54,7 @@ class Administration:
     :ivar openSecret: opens the document's secrets, for an export with them.
     :ivar haproxy: from a document, and ``addresses``, ``source``, ``relievePrimary`` and ``manager``, HAProxy's
         configuration (``text``) and ``warnings``. Blocks.
+    :ivar rules: what holds for log-ins and sessions on all nodes.
     :ivar pool: for work that takes long.
     """
 
@@ -61,6 +64,7 @@ class Administration:
     nodeRemoval: Callable[[str], Change]
     openSecret: Callable[[Secret], bytes]
     haproxy: Callable[..., Any]
+    rules: Rules
     reactor: Any
     pool: Any
 
@@ -84,6 +88,7 @@ def administrationResource(administration: Administration, access: IsAccess) -> 
         administration.pool,
     ).add(app)
     NodeRoutes(administration.node, access).add(app)
+    RuleRoutes(administration.rules, access).add(app)
     ObjectRoutes(
         administration.node,
         access,

@@ -88,6 +88,7 @@ class ManagerServerFactory:
             self._authenticate,
             sessions,
             VerifiedLogins(self._randomBytes(32), reactor.seconds),
+            self._administration.rules.sessions,
         )
         return ManagerServer(Site(administrationResource(self._administration, access), reactor))
 

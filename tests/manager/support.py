@@ -106,6 +106,7 @@ class Cluster:
             nodeRemoval=lambda name: Remove("nodes", name),
             openSecret=self.sealer.open,
             haproxy=lambda document, **said: haproxyConfiguration(document, Balancer(**said)),
+            rules=self.rules,
             reactor=self.clock,
             pool=self.pool,
         )

@@ -1,0 +1,134 @@
+"""Verbs about who is in, and who is kept out."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import click
+
+from .client import escaped
+from .program import Program, jsonOption, passProgram, printJSON, printTable
+
+_MOST_SHOWN = 10_000
+
+
+@click.command()
+@click.option("--user", metavar="NAME", help="Only those of this user.")
+@click.option("--node", metavar="NAME", help="Only those on this node.")
+@jsonOption
+@passProgram
+def sessions(program: Program, user: str | None, node: str | None, asJSON: bool) -> None:
+    """List the live sessions of the whole cluster, oldest first.
+
+    Requests over HTTPS with a name and a password are one session for each address, until a minute after the last; a
+    log-in by a browser is one until it is ended, or was not used for long.
+
+    \b
+    Examples:
+      cftpctl sessions
+      cftpctl sessions --user alice
+    """
+    query = {"user": user, "node": node, "limit": _MOST_SHOWN}
+    answer = program.run(lambda client: client.ask("GET", "sessions", query))
+    if asJSON:
+        printJSON(answer["items"])
+        return
+    headings = ("ID", "USER", "PROTOCOL", "ADDRESS", "NODE", "LISTENER", "SINCE", "SOFTWARE")
+    printTable(headings, [_sessionRow(one) for one in answer["items"]])
+    if answer["total"] > len(answer["items"]):
+        click.echo(f"{answer['total'] - len(answer['items'])} more are not shown", err=True)
+
+
+def _sessionRow(one: dict[str, Any]) -> tuple[str, ...]:
+    since = datetime.datetime.fromtimestamp(one["since"]).astimezone().isoformat(" ", "seconds")
+    words = [str(one[key]) for key in ("id", "user", "protocol", "address", "node", "listener")]
+    return (*words, since, str(one["software"]))
+
+
+@click.command()
+@click.argument("id")
+@jsonOption
+@passProgram
+def kick(program: Program, id: str, asJSON: bool) -> None:
+    """End the session ID, on whichever node it is.
+
+    Its transfers are broken off, and can be continued. The user may log in again; disable it first where it should not.
+
+    \b
+    Examples:
+      cftpctl kick 0123456789abcdef
+    """
+    answer = program.run(lambda client: client.ask("DELETE", f"sessions/{escaped(id)}"))
+    if asJSON:
+        printJSON(answer)
+    else:
+        click.echo(f"session {id} ended")
+
+
+@click.group(no_args_is_help=True)
+def bans() -> None:
+    """Show who may not connect to any node, and ban addresses or let them in again."""
+
+
+@bans.command("list")
+@jsonOption
+@passProgram
+def listBans(program: Program, asJSON: bool) -> None:
+    """List the bans that hold.
+
+    REFUSED is how many connections a ban has refused on the node that is asked.
+    """
+    answer = program.run(lambda client: client.ask("GET", "bans"))
+    if asJSON:
+        printJSON(answer["items"])
+        return
+    rows = [
+        (one["network"], f"{one['seconds']} s", str(one["refused"]), one["by"] or one["node"], one["reason"])
+        for one in answer["items"]
+    ]
+    printTable(("NETWORK", "FOR", "REFUSED", "BY", "REASON"), rows)
+
+
+@bans.command()
+@click.argument("network", metavar="ADDRESS|CIDR")
+@click.option("--seconds", type=click.IntRange(1), metavar="S", help="For so long.  [default: settings.banSeconds]")
+@click.option("--reason", default="", metavar="TEXT", help="Why, for whoever reads the list.")
+@jsonOption
+@passProgram
+def add(program: Program, network: str, seconds: int | None, reason: str, asJSON: bool) -> None:
+    """Ban an address (IPv6: its /64) or a network, on all nodes and all listeners for users and administrators.
+
+    Sessions that stand go on; see kick.
+
+    \b
+    Examples:
+      cftpctl bans add 203.0.113.7
+      cftpctl bans add 203.0.113.0/24 --seconds 86400 --reason "password spray"
+    """
+    body: dict[str, Any] = {"network": network, "reason": reason}
+    if seconds is not None:
+        body["seconds"] = seconds
+    answer = program.run(lambda client: client.ask("POST", "bans", None, body))
+    if asJSON:
+        printJSON(answer)
+    else:
+        click.echo(f"{answer['network']} banned for {answer['seconds']} s")
+
+
+@bans.command()
+@click.argument("network", metavar="ADDRESS|CIDR")
+@jsonOption
+@passProgram
+def remove(program: Program, network: str, asJSON: bool) -> None:
+    """Let an address or network in again, whichever node banned it, also one that is gone.
+
+    \b
+    Examples:
+      cftpctl bans remove 203.0.113.7
+    """
+    answer = program.run(lambda client: client.ask("DELETE", f"bans/{escaped(network)}"))
+    if asJSON:
+        printJSON(answer)
+    else:
+        click.echo(f"{answer['network']} is not banned any more")
