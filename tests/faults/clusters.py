@@ -14,7 +14,7 @@ from typing import Any, Self
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, waitFor
+from cftpcluster.testing.processes import PATIENCE_SECONDS, ClusterProcesses, NodeProcess, waitFor
 
 from .network import Host, Network
 
@@ -88,10 +88,12 @@ class Shared:
             cluster = self._make()
             cluster.__enter__()
             self._cluster = cluster
-            cluster.startAll()
+            cluster.primary.start("primary")
+            for node in cluster.secondaries:
+                cluster.join(node)
             cluster.primary.apply({"users": [user()]})
         try:
-            self._cluster.converged()
+            whole(self._cluster)
         except AssertionError:
             self.end()
             raise
@@ -123,7 +125,7 @@ class FaultCase(SynchronousTestCase):
                 node.signal(signal.SIGCONT)
                 if node.process is None or node.process.poll() is not None:
                     node.start("primary" if node is self.primary else "secondary")
-            self.cluster.converged()
+            whole(self.cluster)
         except AssertionError:
             self.shared.end()
 
@@ -143,6 +145,21 @@ def ask(node: NodeProcess, path: str) -> Any:
     if answer.status != 200:
         raise AssertionError(f"{node.name}: {path}: {answer.status} {body!r}")
     return json.loads(body)
+
+
+def whole(cluster: ClusterProcesses, seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait until every node follows, is live, and has what the primary has."""
+    waitFor("all nodes follow and are equal", lambda: _isWhole(cluster), seconds)
+
+
+def _isWhole(cluster: ClusterProcesses) -> bool:
+    status = ask(cluster.primary, "/api/v1/status")
+    return (
+        len({headOf(node) for node in cluster.nodes.values()}) == 1
+        and {one["name"]: one["state"] for one in status["nodes"]}
+        == {name: "primary" if node is cluster.primary else "following" for name, node in cluster.nodes.items()}
+        and {one["revision"] for one in status["nodes"]} == {status["revision"]}
+    )
 
 
 def headOf(node: NodeProcess) -> tuple[int, int, str]:
