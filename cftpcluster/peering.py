@@ -40,7 +40,7 @@ from .config.plan import overridden
 from .errors import ClusterError, NotPrimary
 from .events import Notify
 from .founding import Membership, store
-from .interfaces import IJournal, IServer, IServerFactory
+from .interfaces import IJournal, IPublisher, IServer, IServerFactory
 from .journal.entry import Head, Proposal
 from .state import StateDirectory
 from .vocabulary import Author
@@ -153,7 +153,7 @@ class Peering:
             relay=self._relay,
             renewCertificate=self._renew,
             status=self._status,
-            superseded=self._superseded,
+            beyond=lambda name, epoch, revision: self._superseded(epoch, name),
             changed=self._changed,
         )
         self.follower = Follower(
@@ -299,7 +299,7 @@ class Peering:
         await deferToThreadPool(self._reactor, self._pool, self._state.write, name, snapshot.data)
         log.warn("what only this node had is kept in {name}", name=name)
 
-    def _diverging(self, head: Head, offer: SnapshotOffer) -> Deferred[None]:
+    def _diverging(self, head: Head, offer: SnapshotOffer, publisher: IPublisher) -> Deferred[None]:
         return Deferred.fromCoroutine(self._keepDiverged(head))
 
     # --- certificates

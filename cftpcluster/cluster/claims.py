@@ -1,19 +1,51 @@
-"""Whether a node that claims to be primary is believed: the rules that fence off whoever was promoted no longer.
+"""Whether a node that claims to be primary is believed, and what another node's place in the history means to this one:
+the rules that fence off whoever was promoted no longer.
 
 Pure: neither links nor journals are known here.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
 
 from ..config.changes import Batch, Change, Promote
 from ..config.codec import decodeChange
 from ..errors import ClusterError, Refused
 from ..journal.entry import Entry, Head
-from .messages import FollowAnswer
+from .messages import FollowAnswer, Hello
 
 MOST_PROMOTION_BYTES = 1024 * 1024
+
+
+class Standing(enum.Enum):
+    """What another node is, by what it says of itself, to this one."""
+
+    behind = "behind"
+    """It has nothing that is missing here, as far as can be told."""
+    ahead = "ahead"
+    """It has more of the same epoch, of the same primary."""
+    forked = "forked"
+    """It has another history of the same epoch and primary, of the same length."""
+    rival = "rival"
+    """It has another primary for the same epoch."""
+    naming = "naming"
+    """It is in a later epoch, whose primary is this node."""
+    superseding = "superseding"
+    """It is in a later epoch, whose primary is another node."""
+
+
+def standingOf(hello: Hello, head: Head, node: str) -> Standing:
+    """What the node that says ``hello`` is to ``node``, whose journal is at ``head``."""
+    if hello.epoch > head.epoch:
+        return Standing.naming if hello.primary == node else Standing.superseding
+    if hello.epoch < head.epoch or not head.revision:
+        return Standing.behind
+    if hello.primary != head.document.promoted.name:
+        return Standing.rival
+    if hello.revision == head.revision:
+        return Standing.behind if hello.chainHash == head.chainHash else Standing.forked
+    return Standing.ahead if hello.revision > head.revision else Standing.behind
 
 
 def requireClaim(own: Head, node: str, claimant: str, answer: FollowAnswer, resync: bool) -> bool:

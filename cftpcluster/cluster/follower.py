@@ -47,7 +47,10 @@ class Follower:
     :ivar wasAccepted: whether the last publisher, whose time is over, let this node follow.
     :ivar problem: why it does not follow, or does not get on; "" when all is well.
     :ivar _applied: told of every new head at once, to make it live.
-    :ivar _diverging: told before a snapshot takes the place of what only this node has, so that it can be kept.
+    :ivar told: the newest revision that a publisher whose claim was believed said to have.
+    :ivar isResyncing: whether everything is to be taken anew, as a snapshot.
+    :ivar _diverging: told before a snapshot takes the place of what only this node has, so that it can be kept, with
+        the publisher that it comes from.
     :ivar _perform: does what :meth:`perform` asks.
     :ivar _report: what this node says of itself: ``live`` (revision), ``problems``, ``version``, and ``state`` where it
         has one of its own, such as ``draining``.
@@ -61,7 +64,7 @@ class Follower:
     _journal: IJournal
     _clock: IReactorTime
     _applied: Callable[[Head], None]
-    _diverging: Callable[[Head, SnapshotOffer], Deferred[None]]
+    _diverging: Callable[[Head, SnapshotOffer, IPublisher], Deferred[None]]
     _perform: Callable[[str, Mapping[str, Any]], Deferred[Mapping[str, Any]]]
     _report: Callable[[], Mapping[str, Any]]
     _clusterStatus: Callable[[Mapping[str, Any]], None]
@@ -70,8 +73,9 @@ class Follower:
     state: str = field(default="disconnected", init=False)
     wasAccepted: bool = field(default=False, init=False)
     problem: str = field(default="", init=False)
+    told: int = field(default=0, init=False)
+    isResyncing: bool = field(default=False, init=False)
     _session: Session | None = field(default=None, init=False)
-    _resync: bool = field(default=False, init=False)
     _machine: Inputs = field(init=False)
     _announcer: Announcer = field(init=False)
 
@@ -104,8 +108,14 @@ class Follower:
 
     def resync(self) -> None:
         """Take everything anew from the primary, as a snapshot, even where this node has more."""
-        self._resync = True
+        self.isResyncing = True
         self._machine.gap()
+
+    def superseded(self, error: NotPrimary) -> None:
+        """A node was heard of that is in a later epoch than the publisher: look for the primary of that one."""
+        session = self._session
+        if session is not None and session.accepted and session.epoch < error.epoch:
+            self._end(session, error)
 
     def changed(self) -> None:
         """This node has something new to report."""
@@ -137,7 +147,10 @@ class Follower:
         here = session.held[-1] if session.held else self.head
         if epoch < self.head.epoch:
             self._end(session, Refused(f"{session.name} is in epoch {epoch}, before this node's {self.head.epoch}"))
-        elif (revision, chainHash) != (here.revision, here.chainHash):
+            return succeed(None)
+        if session.proven:
+            self.told = max(self.told, revision)
+        if (revision, chainHash) != (here.revision, here.chainHash):
             self._machine.gap()
         elif session.held:
             self._end(session, Refused(f"{session.name} claims epoch {session.epoch}, but no record names it primary"))
@@ -180,7 +193,7 @@ class Follower:
                 if session.fruitless:
                     await self._wait(session)
                 self.head = head = await self._journal.head()
-                session.held, resync = [], self._resync
+                session.held, resync = [], self.isResyncing
                 answer = await session.publisher.follow(
                     self, head.epoch, head.revision, b"" if resync else head.chainHash
                 )
@@ -188,6 +201,7 @@ class Follower:
                     return
                 session.proven = requireClaim(head, self.node, session.name, answer, resync)
                 session.epoch, session.target = answer.epoch, answer.revision
+                self.told = answer.revision
                 session.fruitless += 1
                 if answer.snapshot is None or self.state == "paused":
                     break
@@ -203,10 +217,10 @@ class Follower:
     async def _restore(self, session: Session, offer: SnapshotOffer) -> None:
         snapshot = await pull(session.publisher, offer, self._inThread, None if session.proven else session.name)
         if offer.diverged and self._isCurrent(session):
-            await self._diverging(self.head, offer)
+            await self._diverging(self.head, offer, session.publisher)
         if self._isCurrent(session):
             head = await self._journal.restore(snapshot)
-            self._resync = False
+            self.isResyncing = False
             self._take(session, head)
 
     async def _wait(self, session: Session) -> None:

@@ -4,8 +4,10 @@ Each call carries plain forms (see :mod:`cftpcluster.cluster.messages`); this ta
 
 ========================= ============================================== ==========================================
 a node asks its publisher  ``follow(epoch, revision, chainHash)``        the answer: where the head is, or an offer
+any node asks any other    ``where(revision, chainHash)``                the answer, nobody following for it
+..                         ``entries(revision, limit)``                  entries
 ..                         ``snapshotChunk(id, offset)``                 bytes
-..                         ``propose(proposal)``                         the revision
+a node asks its publisher  ``propose(proposal)``                         the revision
 ..                         ``report(status)``                            nothing
 ..                         ``relay(request)``                            the outcome
 ..                         ``renewCertificate(request)``                 the certificate
@@ -32,6 +34,7 @@ from ..interfaces import IFollower, IPublisher
 from ..journal.entry import Entry, Proposal
 from ..vocabulary import Author
 from .faults import LinkLost
+from .history import History
 from .link import Link, Method
 from .messages import (
     CHUNK_BYTES,
@@ -63,20 +66,34 @@ PERFORM_SECONDS = 120.0
 _MOST_NAME = 64
 
 
-@implementer(IPublisher)
 @define(eq=False)
-class RemotePublisher:
-    """The publisher at the other end. The follower that it sees is the one exposed at this end."""
+class RemoteHistory:
+    """The journal at the other end, to be read."""
 
     _link: Link
-    _inThread: InThread
 
-    def follow(self, follower: IFollower, epoch: int, revision: int, chainHash: bytes) -> Deferred[FollowAnswer]:
-        return self._link.call("follow", epoch, revision, chainHash).addCallback(answerFromPlain)
+    def where(self, revision: int, chainHash: bytes) -> Deferred[FollowAnswer]:
+        # It may have to make a snapshot first.
+        answer = self._link.call("where", revision, chainHash, seconds=CHUNK_SECONDS)
+        return answer.addCallback(answerFromPlain)
+
+    def entries(self, revision: int, limit: int) -> Deferred[Sequence[Entry]]:
+        return self._link.call("entries", revision, limit, seconds=CHUNK_SECONDS).addCallback(entriesFromPlain)
 
     def snapshotChunk(self, snapshotId: str, offset: int) -> Deferred[bytes]:
         answer = self._link.call("snapshotChunk", snapshotId, offset, seconds=CHUNK_SECONDS)
         return answer.addCallback(expect, bytes, "chunk")
+
+
+@implementer(IPublisher)
+@define(eq=False)
+class RemotePublisher(RemoteHistory):
+    """The publisher at the other end. The follower that it sees is the one exposed at this end."""
+
+    _inThread: InThread
+
+    def follow(self, follower: IFollower, epoch: int, revision: int, chainHash: bytes) -> Deferred[FollowAnswer]:
+        return self._link.call("follow", epoch, revision, chainHash).addCallback(answerFromPlain)
 
     def propose(self, proposal: Proposal) -> Deferred[int]:
         return Deferred.fromCoroutine(self._propose(proposal))
@@ -133,6 +150,25 @@ class RemoteFollower:
         return self._link.call("clusterStatus", plainFromOptions(status)).addCallback(_nothing)
 
 
+def historyMethods(history: History) -> Mapping[str, Method]:
+    """The calls by which a node reads ``history``."""
+
+    def entries(revision: Any, limit: Any) -> Deferred[list[list[bytes]]]:
+        found = history.entries(expect(revision, int, "revision"), expect(limit, int, "limit"))
+        return found.addCallback(plainFromEntries)
+
+    def where(*place: Any) -> Deferred[list[Any]]:
+        return history.where(*_checkedPlace(*place)).addCallback(plainFromAnswer)
+
+    return {
+        "where": _checked(where, 2),
+        "entries": _checked(entries, 2),
+        "snapshotChunk": _checked(
+            lambda name, offset: history.snapshotChunk(shortText(name, _MOST_NAME), expect(offset, int, "offset")), 2
+        ),
+    }
+
+
 def publisherMethods(publisher: IPublisher, follower: IFollower, node: str, inThread: InThread) -> Mapping[str, Method]:
     """The calls that node ``node`` may make to ``publisher``; ``follower`` is the one at that node."""
 
@@ -155,10 +191,8 @@ def publisherMethods(publisher: IPublisher, follower: IFollower, node: str, inTh
         return publisher.follow(follower, *_checkedPosition(*position)).addCallback(plainFromAnswer)
 
     return {
+        **historyMethods(publisher),
         "follow": _checked(follow, 3),
-        "snapshotChunk": _checked(
-            lambda name, offset: publisher.snapshotChunk(shortText(name, _MOST_NAME), expect(offset, int, "offset")), 2
-        ),
         "propose": _checked(lambda plain: Deferred.fromCoroutine(propose(expect(plain, bytes, "proposal"))), 1),
         "report": _checked(lambda plain: publisher.report(optionsFromPlain(plain, "report")), 1),
         "relay": _checked(relay, 1),
@@ -194,9 +228,12 @@ def _checked(method: Method, count: int) -> Method:
 
 
 def _checkedPosition(epoch: Any, revision: Any, chainHash: Any) -> tuple[int, int, bytes]:
+    return expect(epoch, int, "epoch"), *_checkedPlace(revision, chainHash)
+
+
+def _checkedPlace(revision: Any, chainHash: Any) -> tuple[int, bytes]:
     # Whoever wants a snapshot whatever its place gives none.
-    place = expectHash(chainHash) if chainHash != b"" else b""
-    return expect(epoch, int, "epoch"), expect(revision, int, "revision"), place
+    return expect(revision, int, "revision"), expectHash(chainHash) if chainHash != b"" else b""
 
 
 def _positionFromPlain(plain: Any) -> tuple[int, bytes]:

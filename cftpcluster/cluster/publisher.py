@@ -17,15 +17,17 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ..errors import ClusterError, HistoryGone, NotDurableEnough, NotPrimary, Refused
+from ..errors import ClusterError, NotAppending, NotDurableEnough, NotPrimary, Refused
 from ..interfaces import IFollower, IJournal, IPublisher
-from ..journal.entry import Head, Proposal, chained
+from ..journal.entry import Entry, Head, Proposal
 from ..vocabulary import Author
 from .announcer import Announcer
 from .cursor import Cursor
+from .history import OwnHistory
 from .members import Commits, Member, Waiters
 from .messages import FollowAnswer, tidyReport
 from .offers import SnapshotOffers
+from .turns import Turns
 
 log = Logger()
 
@@ -39,12 +41,17 @@ class Publisher:
 
     :ivar node: this node's name.
     :ivar head: the newest committed head; told by :meth:`published`.
+    :ivar isChecking: whether this node is finding out whether it is still primary: nobody follows it before.
+    :ivar refusal: why nothing is appended although this node is primary; "" where it is.
+    :ivar turns: what everyone goes through who appends.
+    :ivar history: this node's journal, for others to read.
     :ivar _propose: appends a proposal that came in on another node, its author's role checked again; fires with its
         revision.
     :ivar _relay: performs an action on a node, for an author whose role is checked again.
     :ivar _renewCertificate: makes a certificate for a node (name, certificate signing request).
     :ivar _status: the cluster as ``cftpctl status`` shows it, for the followers.
-    :ivar _superseded: told when a node asked to follow that is in a higher epoch (epoch, name); see :meth:`fence`.
+    :ivar _beyond: told when a node asked to follow that has more than this one: its name, epoch and revision; see
+        :meth:`fence`.
     :ivar _changed: told when something of the nodes' status changed.
     """
 
@@ -57,8 +64,12 @@ class Publisher:
     _relay: Callable[[str, str, Mapping[str, Any], Author], Deferred[Mapping[str, Any]]]
     _renewCertificate: Callable[[str, bytes], Deferred[bytes]]
     _status: Callable[[], Mapping[str, Any]]
-    _superseded: Callable[[int, str], None]
+    _beyond: Callable[[str, int, int], None]
     _changed: Callable[[], None]
+    isChecking: bool = field(default=False, init=False)
+    refusal: str = field(default="", init=False)
+    turns: Turns = field(init=False)
+    history: OwnHistory = field(init=False)
     _offers: SnapshotOffers = field(init=False)
     _members: dict[str, Member] = field(factory=dict, init=False)
     _commits: Commits = field(init=False)
@@ -68,6 +79,8 @@ class Publisher:
 
     def __attrs_post_init__(self) -> None:
         self._offers = SnapshotOffers(self._journal, self._clock, self._newId)
+        self.history = OwnHistory(self._journal, self._offers)
+        self.turns = Turns(self._clock)
         self._commits = Commits(self._clock)
         self._commits.committed(self.head.revision)
         self._waiters = Waiters(self._clock)
@@ -86,16 +99,26 @@ class Publisher:
 
     def fence(self, epoch: int, primary: str) -> None:
         """Another node was promoted: this one is not primary before its journal is in ``epoch``. Those who followed it
-        have to be cut off, to look for the other one.
+        find that out by asking again.
 
         :param primary: its name, "" while it is unknown.
         """
-        self._fencedUntil, self._fencedFor = max(epoch, self._fencedUntil), primary
+        if epoch < self._fencedUntil or (epoch == self._fencedUntil and not primary):
+            return
+        self._fencedUntil, self._fencedFor = epoch, primary
         for member in self._members.values():
-            if member.cursor is not None:
-                member.cursor.close()
-                member.cursor = None
+            self._release(member, epoch, 0, bytes(32))
         self._statusChanged()
+
+    @property
+    def primary(self) -> str:
+        """The primary, as far as this node knows; "" where it only knows that it is another than the journal says."""
+        return self._fencedFor if self.isFenced else self.head.document.promoted.name
+
+    @property
+    def epoch(self) -> int:
+        """The highest epoch that this node knows of."""
+        return max(self.head.epoch, self._fencedUntil)
 
     def published(self, head: Head) -> None:
         """A head is committed; called after every commit in their order, also of what came from another primary."""
@@ -109,7 +132,7 @@ class Publisher:
                 # Also after a promotion: its record, and all before it, has to reach those who follow.
                 member.cursor.wake()
                 if not self.isPrimary and member.cursor.sent >= head.revision:
-                    self._release(member)
+                    self._release(member, head.epoch, head.revision, head.chainHash)
         self.changed()
 
     def changed(self) -> None:
@@ -220,14 +243,14 @@ class Publisher:
         if self.isPrimary:
             await follower.clusterStatus(self._status())
 
-    def _release(self, member: Member) -> None:
-        """This node is not primary any more: who followed it finds that out by asking again."""
+    def _release(self, member: Member, epoch: int, revision: int, chainHash: bytes) -> None:
+        """This node is not primary any more: who followed it finds that out by asking again, since it is told of a
+        place where it is not."""
         if member.cursor is not None:
             member.cursor.close()
             member.cursor = None
             if member.follower is not None:
-                head = self.head
-                telling = member.follower.position(head.epoch, head.revision, head.chainHash)
+                telling = member.follower.position(epoch, revision, chainHash)
                 _ = telling.addErrback(
                     lambda failure: log.debug("{node} was not told", node=member.name, failure=failure)
                 )
@@ -239,12 +262,19 @@ class Publisher:
     # --- what followers ask
 
     def requirePrimary(self) -> None:
-        """:raises NotPrimary: where this node may not append."""
+        """:raises NotPrimary: where this node is not primary."""
         if not self.isPrimary:
-            name = self._fencedFor if self.isFenced else self.head.document.promoted.name
+            name = self.primary
             primary = self.head.document.nodes.get(name)
-            epoch = max(self.head.epoch, self._fencedUntil)
-            raise NotPrimary(epoch, name, primary.address if primary is not None else "")
+            raise NotPrimary(self.epoch, name, primary.address if primary is not None else "")
+
+    def requireAppending(self) -> None:
+        """:raises NotPrimary: where this node is not primary.
+        :raises NotAppending: where it may not append all the same.
+        """
+        self.requirePrimary()
+        if self.refusal:
+            raise NotAppending(f"{self.refusal}; nothing was changed")
 
     async def follow(
         self, member: Member, follower: IFollower, epoch: int, revision: int, chainHash: bytes
@@ -252,11 +282,19 @@ class Publisher:
         self.requirePrimary()
         if member.name not in self.head.document.nodes:
             raise Refused(f"{member.name} is not a member of this cluster")
+        if self.isChecking:
+            raise ClusterError(f"{self.node} is finding out whether it is still primary")
         if epoch > self.head.epoch:
             member.refusal = f"is in epoch {epoch}, beyond this node's {self.head.epoch}"
             self.fence(epoch, "")
-            self._superseded(epoch, member.name)
+            self._beyond(member.name, epoch, revision)
             raise NotPrimary(self.head.epoch, "", "")
+        if epoch == self.head.epoch and revision > self.head.revision and chainHash:
+            # Nothing that it would be offered is better than what it has.
+            if self.refusal:
+                raise Refused(self.refusal)
+            self._beyond(member.name, epoch, revision)
+            raise ClusterError(f"{self.node} is at revision {self.head.revision}, and asks {member.name} for the rest")
         if member.cursor is not None:
             member.cursor.close()
 
@@ -266,37 +304,20 @@ class Publisher:
 
         cursor = Cursor(self._journal, self._clock, follower, lambda: self.head, acknowledged, revision)
         member.cursor, member.refusal = cursor, ""
-        standing = await self._standing(revision, chainHash)
+        standing = await self.history.standing(revision, chainHash)
         head = await self._journal.head()
         self.requirePrimary()
         if member.cursor is not cursor or member.follower is None:
             raise Refused("asked again in the meantime")
         if standing != "":
-            diverged = standing == "diverged"
             log.warn(
                 "{node} is {standing} at revision {revision}", node=member.name, standing=standing, revision=revision
             )
-            offer = await self._offers.offer(head.epoch, revision if diverged else revision + 1, diverged)
-            return FollowAnswer(head.epoch, head.revision, head.chainHash, offer)
+            return await self.history.offer(head, revision, standing)
         acknowledged(revision, chainHash)
         # The answer goes out first.
         self._clock.callLater(0, cursor.open, revision, chainHash)
         return FollowAnswer(head.epoch, head.revision, head.chainHash)
-
-    async def _standing(self, revision: int, chainHash: bytes) -> str:
-        """Where that place is in this history: "" when on it, "behind" what is kept of it, or "diverged" from it."""
-        head = await self._journal.head()
-        if revision >= head.revision:
-            return "" if (revision, chainHash) == (head.revision, head.chainHash) else "diverged"
-        try:
-            following = await self._journal.since(revision, 1)
-        except HistoryGone:
-            return "behind" if chainHash else "diverged"
-        # One entry proves it: its hash covers the hash before it.
-        return "" if following and chained(chainHash, following[0].body) == following[0].chainHash else "diverged"
-
-    def chunk(self, id: str, offset: int) -> bytes:
-        return self._offers.chunk(id, offset)
 
     def propose(self, proposal: Proposal) -> Deferred[int]:
         self.requirePrimary()
@@ -333,7 +354,13 @@ class PublisherAvatar:
         )
 
     def snapshotChunk(self, snapshotId: str, offset: int) -> Deferred[bytes]:
-        return self._asked(lambda: execute(self._publisher.chunk, snapshotId, offset))
+        return self._asked(lambda: self._publisher.history.snapshotChunk(snapshotId, offset))
+
+    def where(self, revision: int, chainHash: bytes) -> Deferred[FollowAnswer]:
+        return self._asked(lambda: self._publisher.history.where(revision, chainHash))
+
+    def entries(self, revision: int, limit: int) -> Deferred[Sequence[Entry]]:
+        return self._asked(lambda: self._publisher.history.entries(revision, limit))
 
     def propose(self, proposal: Proposal) -> Deferred[int]:
         return self._asked(lambda: self._publisher.propose(proposal))

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
 from ..config.codec import decodeDocument
 from ..errors import ChainMismatch, Refused
-from ..interfaces import IPublisher
 from ..journal.entry import Snapshot
 from .faults import NoAnswer
 from .messages import CHUNK_BYTES, SnapshotOffer
@@ -22,8 +21,15 @@ MOST_BYTES = 1024 * 1024 * 1024
 TRIES = 3
 
 
+class HasChunks(Protocol):
+    """Whoever offers snapshots."""
+
+    def snapshotChunk(self, snapshotId: str, offset: int) -> Deferred[bytes]:
+        """A piece of an offered snapshot."""
+
+
 async def pull(
-    publisher: IPublisher, offer: SnapshotOffer, inThread: Callable[..., Deferred[Any]], mustName: str | None
+    publisher: HasChunks, offer: SnapshotOffer, inThread: Callable[..., Deferred[Any]], mustName: str | None
 ) -> Snapshot:
     """The snapshot that was offered.
 
@@ -52,7 +58,7 @@ async def pull(
     return Snapshot(offer.epoch, offer.revision, offer.chainHash, data, offer.sha256)
 
 
-async def _chunk(publisher: IPublisher, id: str, offset: int) -> bytes:
+async def _chunk(publisher: HasChunks, id: str, offset: int) -> bytes:
     for _ in range(TRIES - 1):
         try:
             return await publisher.snapshotChunk(id, offset)

@@ -76,6 +76,10 @@ class Uplink:
     _inThread: InThread
     _notify: Notify
     _running: Deferred[None] | None = field(default=None, init=False)
+    _delay: Deferred[None] | None = field(default=None, init=False)
+    _dialling: Deferred[IProtocol] | None = field(default=None, init=False)
+    _hurried: bool = field(default=False, init=False)
+    _movingUntil: float = field(default=float("-inf"), init=False)
     _link: Link | None = field(default=None, init=False)
     _shown: dict[str, str] = field(factory=dict, init=False)
 
@@ -99,20 +103,29 @@ class Uplink:
         return Deferred.fromCoroutine(self._propose(proposal))
 
     async def _propose(self, proposal: Proposal) -> int:
-        publisher = self._follower.publisher
-        if publisher is None:
-            primary = self._follower.head.document.promoted.name
-            raise PrimaryUnreachable(f"the primary {primary or '(unknown)'} cannot be reached; nothing was changed")
         until = self._clock.seconds() + ASK_AGAIN_SECONDS
-        try:
-            return await publisher.propose(proposal)
-        except OutcomeUnknown as unknown:
-            while (publisher := await self._nextPublisher(until)) is not None:
-                try:
-                    return await publisher.propose(proposal)
-                except (OutcomeUnknown, PrimaryUnreachable, NotPrimary):
-                    continue
-            raise unknown from None
+        primary = self._follower.head.document.promoted.name or "(unknown)"
+        error: ClusterError = PrimaryUnreachable(f"the primary {primary} cannot be reached; nothing was changed")
+        publisher = self._follower.publisher
+        if publisher is None and self.isMoving:
+            publisher = await self._nextPublisher(until)
+        while publisher is not None:
+            try:
+                return await publisher.propose(proposal)
+            except OutcomeUnknown as unknown:
+                error = unknown
+            except NotPrimary as moved:
+                # It hands over, or has just done so: the next one is asked, under the same request id.
+                self.moved()
+                if not isinstance(error, OutcomeUnknown):
+                    error = PrimaryUnreachable(f"{moved}; nothing was changed")
+            except PrimaryUnreachable as unreachable:
+                if not isinstance(error, OutcomeUnknown):
+                    error = unreachable
+                    if not self.isMoving:
+                        break
+            publisher = await self._nextPublisher(until)
+        raise error
 
     async def _nextPublisher(self, until: float) -> IPublisher | None:
         """The primary, as soon as there is one; ``None`` when there is none in time."""
@@ -121,6 +134,22 @@ class Uplink:
             if self._follower.publisher is not None:
                 return self._follower.publisher
         return None
+
+    @property
+    def isMoving(self) -> bool:
+        """Whether another node has just become primary, so that there will soon be a link to it."""
+        return self._clock.seconds() < self._movingUntil
+
+    def moved(self) -> None:
+        """Another node has become primary."""
+        self._movingUntil = self._clock.seconds() + ASK_AGAIN_SECONDS
+
+    def hurry(self) -> None:
+        """Another node is likely to be primary now: dial it, without waiting for whoever does not answer."""
+        self._hurried = True
+        waiting = self._delay or self._dialling
+        if waiting is not None:
+            waiting.cancel()
 
     # --- dialling
 
@@ -138,7 +167,17 @@ class Uplink:
             elif tried.unreachable:
                 self._follower.showProblem("; ".join(tried.unreachable))
             # Nodes that lost the same primary at the same moment do not come back at the same moment.
-            await deferLater(self._clock, seconds * (0.5 + self._random.random() / 2))
+            await self._pause(seconds * (0.5 + self._random.random() / 2))
+
+    async def _pause(self, seconds: float) -> None:
+        self._hurried, self._delay = False, deferLater(self._clock, seconds)
+        try:
+            await self._delay
+        except CancelledError:
+            if not self._hurried:
+                raise
+        finally:
+            self._delay = None
 
     async def _round(self, tried: _Round) -> None:
         """Dial one node after the other, until one has accepted this node and is lost again."""
@@ -194,8 +233,11 @@ class Uplink:
             raise LinkLost(f"{peer.name} at {peer.address} did not answer in {seconds:g} s", sent=False)
 
         dialling = self._dial(peer, lambda name: self._links.dialled(name, self._follower))
-        link = cast(Link, await dialling.addTimeout(DIAL_SECONDS, self._clock, tooLate))
-        self._link = link
+        self._dialling = dialling.addTimeout(DIAL_SECONDS, self._clock, tooLate)
+        try:
+            self._link = link = cast(Link, await self._dialling)
+        finally:
+            self._dialling = None
         try:
             await link.whenReady()
             session = self._follower.session(RemotePublisher(link, self._inThread), peer.name)

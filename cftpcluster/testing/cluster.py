@@ -133,7 +133,7 @@ class ClusterNode:
     :ivar diverged: what was told to be lost to a snapshot.
     :ivar actions: what it was asked to perform.
     :ivar shown: what the primary last said of the cluster.
-    :ivar superseded: who was seen in a higher epoch.
+    :ivar beyond: who asked to follow and had more: name, epoch and revision.
     """
 
     name: str
@@ -144,7 +144,7 @@ class ClusterNode:
     diverged: list[tuple[Head, SnapshotOffer]] = field(factory=list, init=False)
     actions: list[tuple[str, Mapping[str, Any]]] = field(factory=list, init=False)
     shown: Mapping[str, Any] = field(factory=dict, init=False)
-    superseded: list[tuple[int, str]] = field(factory=list, init=False)
+    beyond: list[tuple[str, int, int]] = field(factory=list, init=False)
     publisher: Publisher = field(init=False)
     follower: Follower = field(init=False)
 
@@ -160,7 +160,7 @@ class ClusterNode:
             relay=lambda node, action, arguments, author: self.publisher.perform(node, action, arguments),
             renewCertificate=lambda node, request: succeed(b"certificate of " + node.encode()),
             status=lambda: {"primary": self.name, "nodes": self.publisher.rows()},
-            superseded=lambda epoch, name: self.superseded.append((epoch, name)),
+            beyond=lambda name, epoch, revision: self.beyond.append((name, epoch, revision)),
             changed=lambda: None,
         )
         self.follower = Follower(
@@ -200,7 +200,7 @@ class ClusterNode:
         self.publisher.published(head)
         self.follower.changed()
 
-    def _diverging(self, head: Head, offer: SnapshotOffer) -> Deferred[None]:
+    def _diverging(self, head: Head, offer: SnapshotOffer, publisher: IPublisher) -> Deferred[None]:
         self.diverged.append((head, offer))
         return succeed(None)
 
@@ -308,6 +308,12 @@ class _FarPublisher:
 
     def snapshotChunk(self, snapshotId: str, offset: int) -> Deferred[bytes]:
         return self._up("snapshotChunk", snapshotId, offset)
+
+    def where(self, revision: int, chainHash: bytes) -> Deferred[FollowAnswer]:
+        return self._up("where", revision, chainHash)
+
+    def entries(self, revision: int, limit: int) -> Deferred[Sequence[Entry]]:
+        return self._up("entries", revision, limit)
 
     def propose(self, proposal: Proposal) -> Deferred[int]:
         return self._up("propose", proposal)
@@ -417,6 +423,12 @@ class FakePublisher:
 
     def snapshotChunk(self, snapshotId: str, offset: int) -> Deferred[bytes]:
         return succeed(self.chunks[snapshotId][offset : offset + 256 * 1024])
+
+    def where(self, revision: int, chainHash: bytes) -> Deferred[FollowAnswer]:
+        return self.follow(FakeFollower(), 0, revision, chainHash)
+
+    def entries(self, revision: int, limit: int) -> Deferred[Sequence[Entry]]:
+        return fail(Refused("it has no entries"))
 
     def propose(self, proposal: Proposal) -> Deferred[int]:
         self.proposals.append(proposal)

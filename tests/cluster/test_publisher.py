@@ -88,7 +88,7 @@ class FollowTests(PublisherCase):
         self.assertEqual(follower.taken, self.entries())
 
     def test_placeOnAnotherHistoryGetsASnapshot(self) -> None:
-        for revision, chainHash in ((0, b"\1" * 32), (1, b"\1" * 32), (2, b"\1" * 32), (7, b"\1" * 32), (1, b"")):
+        for revision, chainHash in ((0, b"\1" * 32), (1, b"\1" * 32), (2, b"\1" * 32), (1, b""), (7, b"")):
             follower, avatar = self.attach("b")
             with capturedLogs():
                 offer = soon(avatar.follow(follower, 1, revision, chainHash)).snapshot
@@ -119,9 +119,24 @@ class FollowTests(PublisherCase):
         follower, avatar = self.attach("b")
         error = self.failureResultOf(avatar.follow(follower, 2, 5, bytes(32)), NotPrimary).value
         self.assertEqual((error.epoch, error.name), (1, ""))
-        self.assertEqual(self.node.superseded, [(2, "b")])
+        self.assertEqual(self.node.beyond, [("b", 2, 5)])
         self.assertEqual(self.row("b")["state"], "refused")
         self.assertFalse(self.publisher.isPrimary)
+
+    def test_longerHistoryIsNotOverwritten(self) -> None:
+        follower, avatar = self.attach("b")
+        error = self.failureResultOf(avatar.follow(follower, 1, 7, b"\1" * 32), ClusterError).value
+        self.assertIn("revision 2", str(error))
+        self.assertEqual(self.node.beyond, [("b", 1, 7)])
+        self.publisher.refusal = "two histories"
+        self.failureResultOf(avatar.follow(follower, 1, 7, b"\1" * 32), Refused)
+
+    def test_nobodyFollowsBeforeItIsKnownWhoIsPrimary(self) -> None:
+        follower, avatar = self.attach("b")
+        self.publisher.isChecking = True
+        self.failureResultOf(avatar.follow(follower, 0, 0, CHAIN_START), ClusterError)
+        self.publisher.isChecking = False
+        self.assertIsNone(soon(avatar.follow(follower, 0, 0, CHAIN_START)).snapshot)
 
     def test_fencedPrimaryAppendsNothing(self) -> None:
         """It hears of a promotion that its own journal does not know yet."""
