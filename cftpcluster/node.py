@@ -433,6 +433,14 @@ class Node:
             remarks=self._remarks,
         )
 
+    def describe(self) -> str:
+        """How it is, in a line for whoever supervises the process."""
+        own = self.ownStatus()
+        role = "primary" if self.peering.publisher.isPrimary else f"secondary, {self.peering.follower.state}"
+        state = f"draining, {self.draining.sessions} connections left" if own.draining else role
+        problems = f", {len(own.problems)} problems" if own.problems else ""
+        return f"{own.name}: {state}, revision {own.head.revision}{problems}"
+
     def status(self) -> Mapping[str, Any]:
         """The cluster, as far as this node knows."""
         return clusterStatus(self.ownStatus(), self.peering)
@@ -452,11 +460,16 @@ class Node:
 
     # --- ending
 
+    @property
+    def drainSeconds(self) -> float:
+        """How long :meth:`drain` takes at most."""
+        return self.document().settings.drainSeconds if self._services is not None else 0.0
+
     def drain(self) -> Deferred[None]:
         """Take no new work, let transfers finish, until ``drainSeconds`` are over at the latest."""
         if self._services is None:
             return succeed(None)
-        return self.draining.begin(self.document().settings.drainSeconds)
+        return self.draining.begin(self.drainSeconds)
 
     def stop(self) -> Deferred[None]:
         """End everything; fires when nothing runs any more. Idempotent."""

@@ -33,6 +33,7 @@ from .config.document import NAME_PATTERN
 from .errors import ClusterError
 from .node import Node
 from .starting import Start
+from .supervision import Supervisor
 
 log = Logger()
 
@@ -199,6 +200,9 @@ def keepTime(reactor: Any) -> None:
     reactor.seconds = steadily(time.time, lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
+END_SECONDS = 30.0
+"""What a supervisor should allow for the end of a process, beside the time that transfers have to finish."""
+
 GARBAGE_THRESHOLDS = (50_000, 20, 100)
 """A large document is millions of objects that live long; looking for cycles among them stops everything else."""
 
@@ -229,6 +233,7 @@ class NodeService(Service):
 
     _start: Start
     _reactor: Any
+    _supervisor: Supervisor
     _node: Node = field(init=False)
     _terminating: bool = field(default=False, init=False)
     _stopping: bool = field(default=False, init=False)
@@ -247,8 +252,12 @@ class NodeService(Service):
         gc.set_threshold(*GARBAGE_THRESHOLDS)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
-        started = self._node.start().addCallback(lambda _: _settleMemory())
+        started = self._node.start().addCallback(lambda _: self._started())
         _ = started.addErrback(self._failed)
+
+    def _started(self) -> None:
+        _settleMemory()
+        self._supervisor.ready(self._node.describe)
 
     def _failed(self, failure: Failure) -> None:
         if self._stopping:
@@ -273,6 +282,7 @@ class NodeService(Service):
             return
         self._terminating = True
         log.info("{signal}: draining", signal=number.name)
+        self._supervisor.stopping(self._node.drainSeconds + END_SECONDS)
         drained = self._node.drain().addErrback(lambda failure: log.failure("draining failed", failure))
         _ = drained.addBoth(lambda _: self._stop())
 
@@ -283,6 +293,7 @@ class NodeService(Service):
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
+        self._supervisor.stop()
         return self._node.stop().addBoth(self._stopped)
 
     def _stopped(self, result: object) -> None:
@@ -296,4 +307,4 @@ def makeService(options: Options) -> NodeService:
     from twisted.internet import reactor
 
     keepTime(reactor)
-    return NodeService(options.start, reactor)
+    return NodeService(options.start, reactor, Supervisor.of(os.environ, os.getpid(), reactor))

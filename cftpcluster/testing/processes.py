@@ -189,7 +189,12 @@ class NodeProcess:
         self._wait(30)
 
     def stop(self, seconds: float = 60) -> int:
-        """SIGTERM, wait, and return the exit code."""
+        """SIGINT, which ends it at once; wait, and return the exit code."""
+        self.signal(signal.SIGINT)
+        return self._wait(seconds)
+
+    def terminate(self, seconds: float = 60) -> int:
+        """SIGTERM, which has it drain first; wait, and return the exit code."""
         self.signal(signal.SIGTERM)
         return self._wait(seconds)
 

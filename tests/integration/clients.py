@@ -93,7 +93,10 @@ class Client:
     def curl(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         """Run ``curl`` with this user's password, which it reads from a file."""
         configuration = self.folder / f"{self.name}.curl"
-        configuration.write_text(f'user = "{self.name}:{self.password}"\n')
+        text = f'user = "{self.name}:{self.password}"\n'
+        if not configuration.exists() or configuration.read_text() != text:
+            # Others may be reading it already.
+            configuration.write_text(text)
         return subprocess.run(
             ["curl", "-sSk", "--fail", "-q", "-K", str(configuration), "--max-time", str(TRANSFER_SECONDS), *arguments],
             capture_output=True,

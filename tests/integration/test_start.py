@@ -45,7 +45,7 @@ class PrimaryAloneTests(SynchronousTestCase):
 
     def test_terminationEndsWithZero(self) -> None:
         self.node.start("primary")
-        self.assertEqual(self.node.stop(), 0, self.node.log[-2000:])
+        self.assertEqual(self.node.terminate(), 0, self.node.log[-2000:])
         self.assertNotIn("Traceback", self.node.log)
 
     def test_everyListenerAnswers(self) -> None:
