@@ -216,7 +216,7 @@ ROUTES: Mapping[str, str] = {
     "manager GET /api/v1/wait": "waits until nodes are live: `?revision`, `?all`, `?seconds`",
     "manager POST /api/v1/apply": "applies a document, YAML or JSON: `?dryRun`, `?prune`, `?wait`",
     "manager GET /api/v1/export": "the document as JSON; with `?secrets` for role `full` alone",
-    "manager POST /api/v1/nodes/<name>/drain": "takes a node out of service: `{seconds, wait}` say how long its sessions "
+    "manager POST /api/v1/nodes/<name>/drain": "takes a node out of service: `{seconds, wait}`: how long sessions "
     "have, and how long the answer waits for the last one's end",
     "manager POST /api/v1/nodes/<name>/resume": "has a node that was drained take clients again: `{}`",
     "manager GET /api/v1/haproxy": "HAProxy's configuration, `{configuration, warnings}`: `?address` (several by commas), "
