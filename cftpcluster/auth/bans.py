@@ -82,6 +82,8 @@ class Bans:
         self._ends = [self._rows.watch(BANS, self._banChanged), self._rows.watch(PARDONS, self._pardonChanged)]
         for row in self._rows.rows(BANS):
             self._look(row.key, tell=False)
+        for row in self._rows.rows(PARDONS):
+            self._pardonChanged(None, row)
 
     def stop(self) -> None:
         while self._ends:

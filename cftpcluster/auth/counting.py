@@ -81,6 +81,10 @@ class SharedCounts:
         self._own.pop(key, None)
         self._rows.remove(self._table, key)
 
+    def isCounted(self, key: str) -> bool:
+        """Whether it happened here lately."""
+        return bool(self._lately(key))
+
     def total(self, key: str) -> int:
         """The count on all nodes, as far as this one knows."""
         others = (row for row in self._rows.get(self._table, key) if row.node != self._node)

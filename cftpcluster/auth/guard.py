@@ -183,8 +183,9 @@ class Guard:
         self._judge(source, self._byAddress.add(source, digest))
 
     def _heard(self, before: Row | None, after: Row | None) -> None:
-        """Another node counted a failure: together it may be enough."""
-        if after is not None and after.node != self._node:
+        """Another node counted a failure: together with those here it may be enough. Without any here it is for others
+        to see that."""
+        if after is not None and after.node != self._node and self._byAddress.isCounted(after.key):
             self._judge(after.key, self._byAddress.total(after.key))
 
     def _judge(self, source: str, failures: int) -> None:
