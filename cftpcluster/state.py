@@ -5,6 +5,7 @@ Knows file names, modes and atomic replacement; not what the files mean to the c
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -84,7 +85,9 @@ class StateDirectory:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
-                raise PermissionError(13, "Permission denied")
+                isReadOnly = os.statvfs(self.path).f_flag & os.ST_RDONLY
+                number = errno.EROFS if isReadOnly else errno.EACCES
+                raise OSError(number, os.strerror(number))
         except OSError as error:
             raise ClusterError(f"cannot use the state folder {self.path}: {error.strerror}") from None
 

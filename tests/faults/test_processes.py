@@ -1,0 +1,106 @@
+"""Processes that are killed and stopped, whatever they are doing and whatever their role."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import time
+from contextlib import ExitStack
+from functools import partial
+
+from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, waitFor
+
+from .clusters import FaultCase, Shared, headOf, namesOf, stateOf, whole
+from .load import Changes, LogIns, Transfers
+from .scale import choose, figure
+
+SHARED = Shared(partial(ClusterProcesses, ("node-a", "node-b", "node-c")))
+EQUAL_SECONDS = 5.0
+
+
+class ProcessCase(FaultCase):
+    shared = SHARED
+
+
+class RandomTests(ProcessCase):
+    ROUNDS = choose(5, 100)
+
+    def test_killsAndPausesOfAnyRoleLoseNothingAcknowledged(self) -> None:
+        seed = random.randrange(1 << 32)
+        chance = random.Random(seed)
+        with ExitStack() as stack:
+            writers = [stack.enter_context(Changes(node, f"w-{node.name}-", 0.02)) for node in self.nodes[:2]]
+            transfers = [stack.enter_context(Transfers(node)) for node in self.nodes]
+            for number in range(self.ROUNDS):
+                waitFor("changes go on", lambda before=writers[0].done: writers[0].done > before + 3)
+                # Each role in turn, so that even few rounds reach them all.
+                self.harm(chance, self.nodes[number % 3], stops=bool(number % 5 % 2))
+        slowest = self.equalWithin(EQUAL_SECONDS)
+        figure(f"equal after {self.ROUNDS} kills and pauses under load: {slowest:.1f} s")
+        for load in transfers:
+            load.check()
+            self.assertEqual(load.mixed, [], seed)
+            self.assertGreater(load.done, 0)
+        for writer in writers:
+            self.assertGreater(writer.done, 5)
+            for node in self.nodes:
+                lost = writer.acknowledged - namesOf(node, writer.prefix)
+                self.assertEqual(lost, set(), f"acknowledged by {writer.node.name}, not on {node.name}; seed {seed}")
+            # What was never answered may have been stored: at most one change at each end.
+            more = namesOf(self.primary, writer.prefix) - writer.acknowledged
+            self.assertLessEqual(len(more), len(writer.failures), seed)
+        for node in self.nodes:
+            self.assertIsNone(re.search("Traceback|JournalDamaged", node.log), node.name)
+
+    def harm(self, chance: random.Random, node: NodeProcess, stops: bool) -> None:
+        if stops:
+            node.signal(signal.SIGSTOP)
+            time.sleep(chance.uniform(0.2, 2.0))
+            node.signal(signal.SIGCONT)
+        else:
+            time.sleep(chance.uniform(0.0, 0.2))
+            node.kill()
+            node.start("primary" if node is self.primary else "secondary")
+
+
+class PausedPrimaryTests(ProcessCase):
+    SECONDS = choose(8, 30)
+
+    def test_othersServeAndNobodyIsPromoted(self) -> None:
+        epoch = headOf(self.primary)[0]
+        with ExitStack() as stack:
+            logIns = [stack.enter_context(LogIns(node)) for node in self.cluster.secondaries]
+            self.primary.signal(signal.SIGSTOP)
+            time.sleep(self.SECONDS)
+            for node in self.cluster.secondaries:
+                self.assertEqual(stateOf(node, node.name), "disconnected")
+                self.assertEqual(headOf(node)[0], epoch)
+            self.primary.signal(signal.SIGCONT)
+            begun = time.monotonic()
+            whole(self.cluster, EQUAL_SECONDS)
+            figure(
+                f"all follow again after the primary was paused for {self.SECONDS} s: {time.monotonic() - begun:.1f} s"
+            )
+        self.assertEqual([load.reasons() for load in logIns], [[], []])
+        self.assertEqual(headOf(self.primary)[0], epoch)
+
+
+class BackFromTheLogTests(ProcessCase):
+    KILLS = choose(3, 100)
+
+    def test_secondaryKilledWhileItAppliesGoesOnFromItsOwnRevision(self) -> None:
+        """No snapshot is pulled while the primary's journal still has what is missing."""
+        victim = self.cluster.secondaries[1]
+        before = victim.log.count("snapshot")
+        with Changes(self.primary, "applied", 0.002) as changes:
+            for _ in range(self.KILLS):
+                waitFor("changes go on", lambda before=changes.done: changes.done > before + 10)
+                held = headOf(victim)[1]
+                victim.kill()
+                victim.start("secondary")
+                self.assertGreaterEqual(headOf(victim)[1], held)
+        self.equalWithin(EQUAL_SECONDS)
+        self.assertEqual(changes.reasons(), [])
+        self.assertLessEqual(changes.acknowledged, namesOf(victim, "applied"))
+        self.assertEqual(victim.log.count("snapshot"), before)
