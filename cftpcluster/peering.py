@@ -27,11 +27,15 @@ from .cluster.dial import Address, connectLink
 from .cluster.follower import Follower
 from .cluster.gate import Gate, LiveLinks
 from .cluster.join import Joined, join
+from .cluster.link import Link, Method
 from .cluster.links import Links
 from .cluster.membership import NodeIdentity, needsRenewal
+from .cluster.mesh import Mesh
 from .cluster.messages import Hello, SnapshotOffer
 from .cluster.publisher import Publisher
+from .cluster.rows import RowsKeeper
 from .cluster.sealing import Sealer
+from .cluster.shared import SharedRows
 from .cluster.tokens import JoinTokenText
 from .cluster.uplink import Peer, Uplink, peersOf
 from .config.changes import Change
@@ -43,6 +47,7 @@ from .founding import Membership, store
 from .interfaces import IJournal, IPublisher, IServer, IServerFactory
 from .journal.entry import Head, Proposal
 from .state import StateDirectory
+from .tables import TABLES
 from .vocabulary import Author
 
 log = Logger()
@@ -106,6 +111,8 @@ class Peering:
     :ivar _status: the cluster's status, for followers.
     :ivar _changed: told when a node's status changed.
     :ivar _wallTime: seconds since the epoch.
+    :ivar _keeper: keeps durable rows on disk; ``None``: in memory alone.
+    :ivar rows: what all nodes know, whoever is primary.
     """
 
     _name: str
@@ -129,11 +136,14 @@ class Peering:
     _connect: Callable[..., Deferred[IProtocol]] = connectLink
     _random: Random = field(factory=SystemRandom)
     _wallTime: Callable[[], float] = time.time
+    _keeper: RowsKeeper | None = None
     clusterStatus: Mapping[str, Any] = field(factory=dict, init=False)
     publisher: Publisher = field(init=False)
     follower: Follower = field(init=False)
     gate: Gate = field(init=False)
     uplink: Uplink = field(init=False)
+    rows: SharedRows = field(init=False)
+    mesh: Mesh = field(init=False)
     _live: LiveLinks = field(factory=LiveLinks, init=False)
     _links: Links = field(init=False)
     _renewing: LoopingCall = field(init=False)
@@ -175,7 +185,9 @@ class Peering:
             hello=lambda: Hello.fromHead(self._name, self.publisher.head),
             publisher=self.publisher,
             inThread=inThread,
+            rowsAccepted=self._rowsAccepted,
         )
+        self._makeMesh()
         admission = JoinServer(
             self._reactor,
             self._name,
@@ -207,6 +219,32 @@ class Peering:
         )
         self._renewing = LoopingCall(self._renewOwn)
         self._renewing.clock = self._reactor
+
+    def _makeMesh(self) -> None:
+        self.rows = SharedRows(
+            node=self._name,
+            incarnation=self._keeper.incarnation if self._keeper is not None else int(self._wallTime()),
+            clock=self._reactor,
+            tables=TABLES,
+            members=self.nodes,
+        )
+        if self._keeper is not None:
+            self._keeper.keep(self.rows)
+        self.mesh = Mesh(
+            node=self._name,
+            clock=self._reactor,
+            random=self._random,
+            dial=self._dial,
+            peers=self._peers,
+            links=self._links,
+            rows=self.rows,
+            # This node checks the author's rights by its own document.
+            perform=lambda action, arguments, author: self._relay(self._name, action, arguments, author),
+            changed=self._changed,
+        )
+
+    def _rowsAccepted(self, node: str, link: Link) -> Mapping[str, Method]:
+        return self.mesh.accepted(node, link)
 
     # --- who we are, and whom we know
 
@@ -256,6 +294,7 @@ class Peering:
         """Begin to follow, unless this node is primary."""
         if not self.publisher.isPrimary:
             self.uplink.start()
+        self.mesh.start()
         renewing = self._renewing.start(RENEWAL_SECONDS)
         _ = renewing.addErrback(lambda failure: log.failure("no more renewals", failure))
 
@@ -263,11 +302,15 @@ class Peering:
         """A head is committed on this node, wherever it came from."""
         self.publisher.published(head)
         self._live.dropRemoved(head.document.nodes)
+        self.mesh.nodesChanged()
+        self.rows.membersChanged()
 
     async def stop(self) -> None:
         """End every link."""
         if self._renewing.running:
             self._renewing.stop()
+        await self.mesh.stop()
+        self.rows.stop()
         await self.uplink.stop()
         self.publisher.stop()
         self._live.abort()

@@ -35,7 +35,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
         frozenset(
             {
                 *("node", "administration", "appending", "components", "convergence", "draining", "founding"),
-                *("peering", "haproxy", "passive", "services", "starting", "state", "status"),
+                *("peering", "haproxy", "passive", "services", "starting", "state", "status", "tables"),
                 *("backup", "supervision"),
             }
         ),

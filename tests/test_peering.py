@@ -68,8 +68,20 @@ class KnowingTests(ClusterCase):
 
 
 class FollowingTests(ClusterCase):
-    def test_primaryDialsNobody(self) -> None:
-        self.assertEqual({address.bindAddress for address in self.cluster.dialled}, {"127.0.0.2", "127.0.0.3"})
+    def test_everyNodeHasALinkToEachOther(self) -> None:
+        """The primary follows nobody, but rows and actions go directly from node to node."""
+        self.cluster.advance(3)
+        linked = {name: node.peering.mesh.linked() for name, node in self.cluster.nodes.items()}
+        self.assertEqual(linked, {"a": ["b", "c"], "b": ["a", "c"], "c": ["a", "b"]})
+        self.assertIsNone(self.a.peering.follower.publisher)
+
+    def test_rowsReachEveryNodeWithoutThePrimary(self) -> None:
+        self.cluster.advance(3)
+        self.cluster.cut("a")
+        self.b.peering.rows.put("bans", "192.0.2.7", {"reason": "guesses"}, 60)
+        self.cluster.advance(0.2)
+        (row,) = self.c.peering.rows.get("bans", "192.0.2.7")
+        self.assertEqual((row.node, row.value), ("b", {"reason": "guesses"}))
 
     def test_changesReachEveryNode(self) -> None:
         self.a.change(PUT_USER)
@@ -88,9 +100,9 @@ class FollowingTests(ClusterCase):
         self.assertEqual(self.b.peering.lagSeconds(), 0.0)
 
     def test_linkOfARemovedNodeEndsOnEveryNode(self) -> None:
-        self.assertEqual(self.a.peering._live.names(), ["b", "c"])
+        self.assertEqual(set(self.a.peering._live.names()), {"b", "c"})
         self.a.change(Remove("nodes", "c"))
-        self.assertEqual(self.a.peering._live.names(), ["b"])
+        self.assertEqual(set(self.a.peering._live.names()), {"b"})
         self.cluster.advance(5)
         self.assertEqual(self.c.peering.follower.state, "refused")
         self.a.change(PUT_USER)
@@ -100,7 +112,7 @@ class FollowingTests(ClusterCase):
 
     def test_nodeWithAnotherKeyIsCutOff(self) -> None:
         self.a.change(Put("nodes", Node(name="c", address="127.0.0.3", fingerprint="0" * 64)))
-        self.assertEqual(self.a.peering._live.names(), ["b"])
+        self.assertEqual(set(self.a.peering._live.names()), {"b"})
 
     def test_whatOnlyThisNodeHadIsKept(self) -> None:
         """Two histories of one epoch: the primary's counts, and the other is on disk."""

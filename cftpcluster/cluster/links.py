@@ -1,6 +1,16 @@
 """The links of a node that other nodes dialled, and how either end of a link is put together.
 
-Who may have a link is decided by the cluster port's gate; what is said over it, by publishers and followers.
+Whoever dials says in its hello what for:
+
+``follow``
+    To follow the other node's journal, if that is primary.
+``rows``
+    For the rows that all nodes share, and for actions; see :mod:`.mesh`.
+``ask``
+    To hear its hello, and nothing else.
+
+Who may have a link is decided by the cluster port's gate; what is said over it, by publishers and followers, and by the
+mesh.
 """
 
 from __future__ import annotations
@@ -12,6 +22,7 @@ from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from ..errors import Refused
 from ..interfaces import IFollower
 from .link import Link, Method
 from .messages import Hello
@@ -20,16 +31,18 @@ from .publisher import Publisher
 
 log = Logger()
 
-_ONLY_HELLO = "onlyHello"
+_PURPOSE = "purpose"
+_FOLLOW, _ROWS, _ASK = "follow", "rows", "ask"
 
 
 @define(eq=False, kw_only=True)
 class Links:
-    """Builds links: :meth:`buildLink` for those that other nodes dial, :meth:`dialled` and :meth:`asking` for our own.
+    """Builds links: :meth:`buildLink` for those that other nodes dial, the other methods for our own.
 
     :ivar hello: what this node says of itself, asked for each link.
     :ivar wallTime: seconds since the epoch.
     :ivar inThread: calls a function elsewhere than in the reactor's thread.
+    :ivar rowsAccepted: what a node may call that dialled for rows, and is ready.
     """
 
     _clock: IReactorTime
@@ -37,6 +50,7 @@ class Links:
     _hello: Callable[[], Hello]
     _publisher: Publisher
     _inThread: InThread
+    _rowsAccepted: Callable[[str, Link], Mapping[str, Method]]
     _byNode: dict[str, Link] = field(factory=dict, init=False)
 
     def buildLink(self, node: str) -> Link:
@@ -46,22 +60,38 @@ class Links:
     def dialled(self, node: str, follower: IFollower) -> Link:
         """Our end of a link that we dialled, to ``node``; it may call ``follower``."""
         methods = followerMethods(follower)
-        return Link(self._clock, self._wallTime, True, node, self._hello, lambda _: methods)
+        return self._dialling(node, _FOLLOW, lambda _: methods)
+
+    def forRows(self, node: str, isUp: Callable[[Link], Mapping[str, Method]]) -> Link:
+        """Our end of a link for rows to ``node``; ``isUp`` is called when it is ready, and answers with what the other
+        end may call."""
+        return self._dialling(node, _ROWS, isUp)
 
     def asking(self, node: str) -> Link:
         """Our end of a link to ``node`` over which nothing is said but hello."""
-        return Link(
-            self._clock,
-            self._wallTime,
-            True,
-            node,
-            lambda: evolve(self._hello(), extra={_ONLY_HELLO: True}),
-            lambda _: {},
-        )
+        return self._dialling(node, _ASK, lambda _: {})
+
+    def _dialling(self, node: str, purpose: str, expose: Callable[[Link], Mapping[str, Method]]) -> Link:
+        def hello() -> Hello:
+            return evolve(self._hello(), extra={_PURPOSE: purpose})
+
+        return Link(self._clock, self._wallTime, True, node, hello, expose)
 
     def _accept(self, node: str, link: Link) -> Mapping[str, Method]:
-        if link.peer.extra.get(_ONLY_HELLO) is True:
-            return {}
+        purpose = link.peer.extra.get(_PURPOSE)
+        try:
+            if purpose == _FOLLOW:
+                return self._followerAccepted(node, link)
+            if purpose == _ROWS:
+                return self._rowsAccepted(node, link)
+            if purpose != _ASK:
+                raise Refused(f"this node has no links for {purpose!r:.64}")
+        except Refused:
+            link.close()
+            raise
+        return {}
+
+    def _followerAccepted(self, node: str, link: Link) -> Mapping[str, Method]:
         older = self._byNode.get(node)
         self._byNode[node] = link
         if older is not None:

@@ -5,7 +5,7 @@ Nothing here opens a socket, starts a thread or waits: time is a :class:`~twiste
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -18,8 +18,12 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..cluster.link import Link, Method
 from ..cluster.links import Links
+from ..cluster.mesh import Mesh
 from ..cluster.messages import Hello
+from ..cluster.records import Table
+from ..cluster.shared import SharedRows
 from ..cluster.uplink import Peer, Uplink, peersOf
 from ..errors import ClusterError, Refused
 from ..events import Event
@@ -157,6 +161,8 @@ class Linked:
     node: ClusterNode
     links: Links
     uplink: Uplink
+    rows: SharedRows
+    mesh: Mesh
     events: list[Event]
 
 
@@ -167,7 +173,9 @@ class Network:
     :ivar cables: those that were ever plugged, oldest first.
     :ivar dialled: who dialled whom, in order.
     :ivar unreachable: names of nodes that nobody reaches.
+    :ivar oneWay: pairs of names of which the first cannot reach the second.
     :ivar liars: names of nodes that fail to prove their names.
+    :ivar tables: the tables of the nodes' rows.
     """
 
     clock: Clock
@@ -175,17 +183,48 @@ class Network:
     cables: list[Cable] = field(factory=list)
     dialled: list[tuple[str, str]] = field(factory=list)
     unreachable: set[str] = field(factory=set)
+    oneWay: set[tuple[str, str]] = field(factory=set)
     liars: set[str] = field(factory=set)
+    tables: dict[str, Table] = field(
+        factory=lambda: {
+            "durable": Table(name="durable", durable=True, most=20_000),
+            "passing": Table(name="passing", durable=False, most=20_000),
+        }
+    )
 
     def add(self, node: ClusterNode, seeds: tuple[Peer, ...] = (), seed: int = 1) -> Linked:
         """Give a node its links. ``seeds`` are where other nodes are while it has no document."""
         events: list[Event] = []
+
+        def rowsAccepted(caller: str, link: Link) -> Mapping[str, Method]:
+            return mesh.accepted(caller, link)
+
         links = Links(
             clock=self.clock,
             wallTime=self.clock.seconds,
             hello=lambda: Hello.fromHead(node.name, node.publisher.head),
             publisher=node.publisher,
             inThread=maybeDeferred,
+            rowsAccepted=rowsAccepted,
+        )
+        rows = SharedRows(
+            node=node.name,
+            # Started later, it is further on.
+            incarnation=1 + round(self.clock.seconds() * 1000),
+            clock=self.clock,
+            tables=self.tables,
+            members=lambda: node.document.nodes or {peer.name for peer in seeds},
+        )
+        mesh = Mesh(
+            node=node.name,
+            clock=self.clock,
+            random=Random(seed),
+            dial=lambda peer, build: self.dial(node.name, peer, build),
+            peers=lambda: peersOf(node.document, node.name) or seeds,
+            links=links,
+            rows=rows,
+            perform=lambda action, arguments, author: node._perform(action, arguments),
+            changed=lambda: None,
         )
         uplink = Uplink(
             clock=self.clock,
@@ -197,14 +236,15 @@ class Network:
             inThread=maybeDeferred,
             notify=events.append,
         )
-        self.members[node.name] = linked = Linked(node, links, uplink, events)
+        self.members[node.name] = linked = Linked(node, links, uplink, rows, mesh, events)
         return linked
 
     def dial(self, caller: str, peer: Peer, build: Callable[[str], IProtocol]) -> Deferred[IProtocol]:
         self.dialled.append((caller, peer.name))
         if peer.name in self.liars:
             return fail(Refused(f"{peer.address}: the certificate is not of this cluster"))
-        if peer.name not in self.members or {peer.name, caller} & self.unreachable:
+        reached = not {peer.name, caller} & self.unreachable and (caller, peer.name) not in self.oneWay
+        if peer.name not in self.members or not reached:
             return fail(ClusterError(f"{peer.address}: connection refused"))
         near = build(peer.name)
         self.cables.append(Cable(near, self.members[peer.name].links.buildLink(caller)))

@@ -49,6 +49,7 @@ class RealNode:
             hello=lambda: Hello.fromHead(self.node.name, self.node.publisher.head),
             publisher=self.node.publisher,
             inThread=self.node.inThread,
+            rowsAccepted=lambda node, link: {},
         )
         gate = Gate(
             reactor,
