@@ -26,10 +26,11 @@ from .auth.tree import FileTrees
 from .cluster.sealing import CannotOpen, Sealer
 from .components import Components
 from .config.codec import structure
-from .config.document import Certificate, Component, Document, Listener, Secret, Settings
+from .config.document import Certificate, Component, Document, Limits, Listener, Secret, Settings
 from .config.plan import Change, Start, Stop, overridden, plan
 from .errors import ClusterError, Invalid
 from .events import Event
+from .files.throttled import AllRates
 from .interfaces import IBackend, IObserver
 from .networks import Networks
 from .servers.listening import ListenerService
@@ -93,12 +94,14 @@ class Services:
     _tls: dict[str, Running] = field(factory=dict, init=False)
     _hostKeys: tuple[bytes, ...] = field(factory=tuple, init=False, repr=False)
     _sessionKeys: tuple[bytes, ...] = field(factory=tuple, init=False, repr=False)
+    _rates: AllRates = field(init=False)
     _chain: ChainingChecker = field(init=False)
     _realm: Realm = field(init=False)
     _portal: Any = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        trees = FileTrees(self.currentDocument, self.backend, self.notify, self._reactor)
+        self._rates = AllRates(self._reactor, self._limitsOf)
+        trees = FileTrees(self.currentDocument, self.backend, self.notify, self._reactor, self._rates)
         self._realm = Realm(
             self.currentDocument, trees.build, self._avatars, time.time, self._rules.sessions, self._reactor
         )
@@ -110,6 +113,10 @@ class Services:
 
     def settings(self) -> Settings:
         return self.document.settings
+
+    def _limitsOf(self, user: str) -> Limits:
+        found = self.document.users.get(user)
+        return Limits() if found is None else found.limits
 
     def isProbe(self, address: str) -> bool:
         """Whether whoever connects from there only looks whether ports answer."""
@@ -145,6 +152,7 @@ class Services:
         before, self.document = self.document, document
         if any(getattr(document, part) is not getattr(before, part) for part in GRANTING):
             self._realm.endStale()
+            self._rates.refresh()
         served = set(self._tls)
         if document.certificates is not before.certificates or document.keys is not before.keys:
             self._openKeys(document)

@@ -20,6 +20,7 @@ from ..events import Notify
 from ..files.mounts import Mounts
 from ..files.paths import parse
 from ..files.policy import Observed, Permitted
+from ..files.throttled import AllRates, SessionFlows, Throttled
 from ..interfaces import IBackend, IFile, IFileSystem, IListing
 from ..vocabulary import Attributes, Kind, OpenMode, Origin, Stat, VirtualPath
 from .rights import mountsOf
@@ -66,6 +67,7 @@ class FileTrees:
     _backend: Callable[[str], IBackend | None]
     _notify: Notify
     _clock: IReactorTime
+    _rates: AllRates
     _log = Logger()
 
     def build(self, user: User, origin: Origin) -> IFileSystem:
@@ -79,7 +81,8 @@ class FileTrees:
                 continue
             if path not in mounted:
                 mounted[path] = Permitted(self._storage(mount, user), mount.permissions)
-        return Observed(Mounts(mounted), user.name, origin, self._notify, self._clock)
+        throttled = Throttled(Mounts(mounted), SessionFlows(self._rates.of(user.name)))
+        return Observed(throttled, user.name, origin, self._notify, self._clock)
 
     def _storage(self, mount: Mount, user: User) -> Any:
         backend = self._backend(mount.backend)

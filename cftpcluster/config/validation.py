@@ -43,6 +43,7 @@ Kinds = Mapping[str, Mapping[str, type]]
 """Section name to kind to the class of its options; kinds of a section that is absent are not checked."""
 
 _SHOWN_USERS = 3
+_LEAST_BYTES_PER_SECOND = 1024
 
 
 def problems(document: Document, change: Change, kinds: Kinds) -> list[Problem]:
@@ -166,8 +167,12 @@ def _userProblems(document: Document, user: User) -> Iterator[Problem]:
 def _numbersProblems(path: str, limits: Quota | Limits) -> Iterator[Problem]:
     for key in fields_dict(type(limits)):
         value = getattr(limits, key)
-        if key != "extra" and value < 0:
+        if key == "extra":
+            continue
+        if value < 0:
             yield Problem(joined(path, key), f"{value} is out of bounds: expected 0 or more")
+        elif key.endswith("PerSecond") and 0 < value < _LEAST_BYTES_PER_SECOND:
+            yield Problem(joined(path, key), f"{value} is too slow for any client: expected 0 or at least 1024")
 
 
 def _mountsProblems(document: Document, mounts: Sequence[Mount]) -> Iterator[Problem]:

@@ -21,7 +21,7 @@ from ..events import (
     UploadBroken,
     Uploaded,
 )
-from ..interfaces import IFile, IHasDescriptor, ILinks, IServerSideCopy, ISpaceReport
+from ..interfaces import IFile, IHasDescriptor, ILinks, IPaced, IServerSideCopy, ISizedUpload, ISpaceReport
 from ..vocabulary import Attributes, OpenMode, Origin, VirtualPath
 from .paths import isWithin, moved, render
 from .wrappers import FileSystemWrapper, FileWrapper, ability
@@ -64,6 +64,8 @@ class ObservedFile(FileWrapper):
     _isWritten: bool = False
 
     def __conform__(self, interface: type[Interface]) -> Any:
+        if interface in {IPaced, ISizedUpload}:
+            return ability(interface, self.inner)
         if interface is not IHasDescriptor:
             return None
         inner = ability(IHasDescriptor, self.inner)

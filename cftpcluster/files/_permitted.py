@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, fail
 from zope.interface import Interface, implementer
 
 from ..errors import AlreadyExists, FileSystemError, PermissionDenied
-from ..interfaces import IFile, IHasDescriptor, ILinks, IListing, IServerSideCopy, ISpaceReport
+from ..interfaces import IFile, IHasDescriptor, ILinks, IListing, IServerSideCopy, ISizedUpload, ISpaceReport
 from ..vocabulary import Attributes, OpenMode, Permission, Space, Stat, VirtualPath
 from .paths import isWithin, moved
 from .wrappers import FileSystemWrapper, FileWrapper, ability
@@ -64,7 +64,9 @@ class PermittedFile(FileWrapper):
     _ended: Callable[[PermittedFile], None]
 
     def __conform__(self, interface: type[Interface]) -> Any:
-        return ability(IHasDescriptor, self.inner) if interface is IHasDescriptor and self._readable else None
+        if interface is ISizedUpload or (interface is IHasDescriptor and self._readable):
+            return ability(interface, self.inner)
+        return None
 
     def read(self, offset: int, length: int) -> Deferred[bytes]:
         return self.inner.read(offset, length) if self._readable else fail(PermissionDenied())

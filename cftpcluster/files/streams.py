@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..errors import FileSystemError
-from ..interfaces import IFile
+from ..interfaces import IFile, IPaced
 
 log = Logger()
 
@@ -26,6 +26,9 @@ CHUNK_BYTES = 256 * 1024
 
 PENDING_LIMIT_BYTES = 1024 * 1024
 """What a receiver holds before it lets the sender wait."""
+
+PACED_PIECES = 4
+"""The same in pieces, where a file keeps to a speed."""
 
 
 class Stopped(Exception):
@@ -61,6 +64,10 @@ class FileSender:
     sent: int = field(default=0, init=False)
     _stopped: bool = field(default=False, init=False)
     _paused: Deferred[None] | None = field(default=None, init=False)
+    _paced: IPaced | None = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._paced = IPaced(self._file, None)
 
     def send(self, offset: int, length: int) -> Deferred[int]:
         """Send ``length`` bytes from ``offset``, or what there is. Once only.
@@ -90,7 +97,8 @@ class FileSender:
                 raise
 
     def _read(self, offset: int, length: int) -> Deferred[bytes]:
-        return self._file.read(offset, max(0, min(length, self._chunkBytes)))
+        most = self._chunkBytes if self._paced is None else min(self._chunkBytes, self._paced.pieceBytes(True))
+        return self._file.read(offset, max(0, min(length, most)))
 
     async def _pass(self, data: bytes) -> None:
         if self._paused is not None and not self._stopped:
@@ -103,6 +111,8 @@ class FileSender:
     def stop(self) -> None:
         """Send nothing more: ``send`` fails with ``Stopped``, unless everything was handed over already."""
         self._stopped = True
+        if self._paced is not None:
+            self._paced.hurry()
         self.resumeProducing()
 
     # from the consumer
@@ -140,6 +150,10 @@ class FileReceiver:
     _paused: bool = field(default=False, init=False)
     _error: Failure | None = field(default=None, init=False)
     _finished: Deferred[int] | None = field(default=None, init=False)
+    _paced: IPaced | None = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._paced = IPaced(self._file, None)
 
     def dataReceived(self, data: bytes) -> None:
         """Take what came in. After an error it is only counted."""
@@ -148,25 +162,42 @@ class FileReceiver:
             return
         self._pending.append(data)
         self._pendingBytes += len(data)
-        if not self._paused and self._pendingBytes + self._writingBytes >= PENDING_LIMIT_BYTES:
+        if not self._paused and self._pendingBytes + self._writingBytes >= self._limitBytes:
             self._paused = True
             self._producer.pauseProducing()
         self._writeNext()
 
-    def finish(self) -> Deferred[int]:
+    @property
+    def _pieceBytes(self) -> int:
+        return self._chunkBytes if self._paced is None else min(self._chunkBytes, self._paced.pieceBytes(False))
+
+    @property
+    def _limitBytes(self) -> int:
+        return PENDING_LIMIT_BYTES if self._paced is None else min(PENDING_LIMIT_BYTES, PACED_PIECES * self._pieceBytes)
+
+    @property
+    def isHolding(self) -> bool:
+        """Whether the sender waits for the file."""
+        return self._paused
+
+    def finish(self, isBroken: bool = False) -> Deferred[int]:
         """Nothing more comes, whatever the reason. Once only.
+
+        :param isBroken: whether nobody waits for the rest to keep to a speed.
 
         Fires with the number of bytes when all of them are written, or fails with the first error of a write.
         """
         self._finished = Deferred()
         finished = self._finished
         self._writeNext()
+        if isBroken and self._paced is not None:
+            self._paced.hurry()
         return finished
 
     def _writeNext(self) -> None:
         if self._writingBytes:
             return
-        if self._pending and (self._finished is not None or self._pendingBytes >= self._chunkBytes):
+        if self._pending and (self._finished is not None or self._pendingBytes >= self._pieceBytes):
             data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
             offset, self._offset = self._offset, self._offset + len(data)
             self._pending.clear()

@@ -10,10 +10,11 @@ from zope.interface.verify import verifyObject
 
 from cftpcluster.auth.account import Account
 from cftpcluster.auth.tree import FileTrees, MissingStorage
-from cftpcluster.config.document import Document, Group, Mount, User
+from cftpcluster.config.document import Document, Group, Limits, Mount, User
 from cftpcluster.errors import NotFound, PermissionDenied, StorageMissing
 from cftpcluster.events import Event, FolderMade, UploadBroken
 from cftpcluster.files.memory import MemoryBackend
+from cftpcluster.files.throttled import AllRates
 from cftpcluster.interfaces import IFileSystem
 from cftpcluster.testing.auth import documentWith, originOf
 from cftpcluster.vocabulary import Attributes, Kind, OpenMode, Permission, VirtualPath
@@ -30,7 +31,8 @@ class TreeTests(SynchronousTestCase):
 
     def build(self, user: User, *groups: Group) -> IFileSystem:
         self.document = documentWith(user, groups=groups)
-        trees = FileTrees(lambda: self.document, self.backends.get, self.events.append, self.clock)
+        rates = AllRates(self.clock, lambda user: self.document.users[user].limits)
+        trees = FileTrees(lambda: self.document, self.backends.get, self.events.append, self.clock, rates)
         return trees.build(user, ORIGIN)
 
     def names(self, files: IFileSystem, path: VirtualPath = ()) -> list[str]:
@@ -74,6 +76,16 @@ class TreeTests(SynchronousTestCase):
             self.successResultOf(files.makeDirectory(path))
         found = {folder: self.backendNames("files", folder) for folder in ("own", "1", "2")}
         self.assertEqual(found, {"own": ["x"], "1": [], "2": ["x"]})
+
+    def test_speedIsThatOfTheUser(self) -> None:
+        limits = Limits(uploadBytesPerSecond=1024)
+        files = self.build(User(name="alice", mounts=(Mount(path="/", backend="files"),), limits=limits))
+        file = self.successResultOf(files.open(("f",), OpenMode.create))
+        written = file.write(0, bytes(2048))
+        self.clock.advance(1.5)
+        self.assertNoResult(written)
+        self.clock.advance(0.6)
+        self.successResultOf(written)
 
     def test_permissionsAreThoseOfTheMount(self) -> None:
         mount = Mount(path="/", backend="files", permissions=frozenset({Permission.list}))

@@ -74,7 +74,7 @@ class ObjectTests(ValidationCase):
             groups=("partners",),
             mounts=(Mount(path="/", backend="files", folder="alice"), Mount(path="/a/b", backend="files")),
             quota=Quota(bytes=10**13, files=1),
-            limits=Limits(sessions=10, uploadBytesPerSecond=1),
+            limits=Limits(sessions=10, uploadBytesPerSecond=1024),
         )
         self.good(Put("users", user))
 
@@ -91,7 +91,7 @@ class ObjectTests(ValidationCase):
                 Mount(path="/", backend="files"),
             ),
             quota=Quota(bytes=-1, files=5),
-            limits=Limits(sessions=-2, downloadBytesPerSecond=-3, uploadBytesPerSecond=0),
+            limits=Limits(sessions=-2, downloadBytesPerSecond=-3, uploadBytesPerSecond=1023),
         )
         self.assertEqual(
             self.problems(Put("users", user)),
@@ -109,6 +109,7 @@ class ObjectTests(ValidationCase):
                 "quota.bytes: -1 is out of bounds: expected 0 or more",
                 "limits.sessions: -2 is out of bounds: expected 0 or more",
                 "limits.downloadBytesPerSecond: -3 is out of bounds: expected 0 or more",
+                "limits.uploadBytesPerSecond: 1023 is too slow for any client: expected 0 or at least 1024",
             ],
         )
 

@@ -188,6 +188,7 @@ async def _upload(session: Session, verb: str, path: VirtualPath, opened: Callab
 async def _receive(session: Session, transfer: Transfer, target: _Target) -> None:
     connection = await transfer.connect()
     receiver = FileReceiver(target.file, target.offset, connection, lambda failure: connection.abort())
+    transfer.isHeld = lambda: receiver.isHolding
     lines = FromWire() if session.ascii else None
     taken = receiver.dataReceived if lines is None else lambda data: receiver.dataReceived(lines.convert(data))
     lost = False
@@ -199,7 +200,7 @@ async def _receive(session: Session, transfer: Transfer, target: _Target) -> Non
     transfer.stopWatching()
     if lines is not None:
         receiver.dataReceived(lines.finish())
-    await receiver.finish()
+    await receiver.finish(isBroken=lost)
     if lost:
         raise DataLost
     # A client's kernel ends all connections of a killed process in order, as if it had said everything. TLS tells the

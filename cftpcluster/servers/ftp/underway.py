@@ -36,6 +36,7 @@ class Transfer:
     :ivar verb: the command.
     :ivar name: what it transfers, for STAT.
     :ivar connection: its data connection, once there is one.
+    :ivar isHeld: whether nothing moves because this side does not take more.
     """
 
     verb: str
@@ -43,6 +44,7 @@ class Transfer:
     _channel: DataChannel
     _reactor: Any
     connection: DataConnection | None = field(default=None, init=False)
+    isHeld: Callable[[], bool] = field(default=lambda: False, init=False)
     _ending: Reply | None = field(default=None, init=False)
     _watch: LoopingCall | None = field(default=None, init=False)
     _progress: tuple[int, ...] = field(default=(), init=False)
@@ -63,7 +65,7 @@ class Transfer:
     def _look(self) -> None:
         assert self.connection is not None
         progress, now = self.connection.progress(), self._reactor.seconds()
-        if progress != self._progress:
+        if progress != self._progress or self.isHeld():
             self._progress, self._movedAt = progress, now
         elif now - self._movedAt >= STALLED_SECONDS:
             self.end(Reply.of(426, "Nothing moved for too long, transfer aborted"))

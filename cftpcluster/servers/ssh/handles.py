@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ...errors import FileSystemError, OutOfSpace, PermissionDenied
-from ...interfaces import IFile, IListing
+from ...interfaces import IFile, IListing, IPaced
 from ...vocabulary import Attributes, Entry, OpenMode, VirtualPath
 
 HANDLE_LIMIT = 256
@@ -234,6 +234,13 @@ class Handles:
             await opened.close()
         finally:
             self._closing.discard(opened)
+
+    def hurry(self) -> None:
+        """The client is gone: what keeps to a speed keeps nobody waiting."""
+        for opened in [*self._opened.values(), *self._closing]:
+            paced = IPaced(opened.file, None) if isinstance(opened, OpenFile) else None
+            if paced is not None:
+                paced.hurry()
 
     def takeAll(self) -> list[OpenFile | OpenFolder]:
         """Everything that is not closed, to be aborted."""

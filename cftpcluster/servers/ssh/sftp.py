@@ -113,6 +113,7 @@ class SFTPServer:
 
     def channelClosed(self) -> Deferred[None]:
         self._stop()
+        self._handles.hurry()
         return self._end()
 
     # --- requests

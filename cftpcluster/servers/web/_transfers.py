@@ -143,8 +143,10 @@ async def _receive(request: Any, opened: IFile, mostBytes: int) -> None:
     receiver = FileReceiver(opened, 0, request, request.refuseBody)
     try:
         await request.receive(receiver.dataReceived, mostBytes)
-    finally:
-        await receiver.finish()
+    except BaseException:
+        await receiver.finish(isBroken=True)
+        raise
+    await receiver.finish()
 
 
 async def committed(files: IFileSystem, path: VirtualPath) -> Stat | None:
