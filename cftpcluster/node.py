@@ -28,11 +28,9 @@ from .appending import Appending
 from .auth.administrators import AdminPasswords
 from .auth.delay import FailureDelay
 from .auth.passwords import Passwords
-from .auth.rules import TABLES, Rules
+from .auth.rules import Rules
 from .cluster.members import Waiters
 from .cluster.membership import removal
-from .cluster.records import Table
-from .cluster.shared import SharedRows
 from .components import Components
 from .config.changes import Put, Rehash, apply
 from .config.defaults import DEFAULT_LISTENERS
@@ -237,14 +235,9 @@ class Node:
         )
 
     def _makeRules(self) -> Rules:
-        tables = {
-            name: Table(name=name, durable=one.durable, most=one.most, evicts=one.evicts)
-            for name, one in TABLES.items()
-        }
-        rows = SharedRows(
-            node=self.name, incarnation=1, clock=self._reactor, tables=tables, members=lambda: self.document().nodes
+        return Rules.of(
+            self.peering.rows, self.name, self._reactor, self.liveDocument, time.time, lambda: uuid.uuid4().hex
         )
-        return Rules.of(rows, self.name, self._reactor, self.liveDocument, time.time, lambda: uuid.uuid4().hex)
 
     def _performHere(self, action: str, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
         return self._administration.performHere(action, arguments)

@@ -1,11 +1,11 @@
 """The rules that hold on all nodes together, as one thing to hand around: who is kept out, and who is in.
 
-What the nodes know of each other for it stands in tables of shared rows; :data:`TABLES` is the list of them.
+What the nodes know of each other for it stands in tables of shared rows, which whoever builds the rows declares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Self
 
 from attrs import frozen
@@ -13,33 +13,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from ..config.document import Document
 from ..interfaces import ISharedRows
-from .bans import BANS, PARDONS
-from .guard import ADDRESS_FAILURES, ARRIVALS, NAME_FAILURES, Guard
-from .sessions import ENDED, PRESENCE, SESSIONS, LiveSessions
-
-
-@frozen(kw_only=True)
-class RowsWanted:
-    """:ivar durable: whether the rows outlive a restart.
-    :ivar most: how many of them one node may write.
-    :ivar evicts: whether a full table lets go of the row that expires first.
-    """
-
-    durable: bool
-    most: int
-    evicts: bool = True
-
-
-TABLES: Mapping[str, RowsWanted] = {
-    BANS: RowsWanted(durable=True, most=20_000),
-    PARDONS: RowsWanted(durable=True, most=20_000),
-    ARRIVALS: RowsWanted(durable=True, most=100_000),
-    ENDED: RowsWanted(durable=True, most=100_000, evicts=False),
-    ADDRESS_FAILURES: RowsWanted(durable=False, most=10_000),
-    NAME_FAILURES: RowsWanted(durable=False, most=10_000),
-    SESSIONS: RowsWanted(durable=False, most=50_000),
-    PRESENCE: RowsWanted(durable=False, most=1),
-}
+from .guard import Guard
+from .sessions import LiveSessions
 
 
 @frozen(eq=False)

@@ -37,8 +37,9 @@ PRESENCE_SECONDS = 60.0
 """The sessions of a node that is gone are forgotten after so long."""
 
 REFRESH_SECONDS = 15.0
-CONNECTION_SECONDS = 24 * 3600.0
-"""For how long a connection's row is written; renewed long before."""
+CONNECTION_SECONDS = 600.0
+"""For how long a connection's row is written, at least; renewed long before. That a row was withdrawn is remembered for
+as long, so this bounds what many short connections take."""
 
 KICK_SECONDS = 600.0
 """For how long a connection is known to have been ended: until every node must have heard of it."""

@@ -9,8 +9,9 @@ from typing import Any
 from attrs import define, evolve, field
 from twisted.internet.task import Clock
 
-from cftpcluster.auth.rules import TABLES, Rules
+from cftpcluster.auth.rules import Rules
 from cftpcluster.config.document import Document, Settings
+from cftpcluster.tables import TABLES
 from cftpcluster.testing.auth import documentWith
 from cftpcluster.testing.rows import MemoryRows
 from cftpcluster.vocabulary import Row

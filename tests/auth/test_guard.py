@@ -17,12 +17,12 @@ from cftpcluster.auth.guard import (
     NAME_FAILURES,
     Guard,
 )
-from cftpcluster.auth.rules import TABLES, Rules
-from cftpcluster.cluster.records import Table
+from cftpcluster.auth.rules import Rules
 from cftpcluster.cluster.shared import SharedRows
 from cftpcluster.config.document import Listener, Node
 from cftpcluster.errors import ClusterError
 from cftpcluster.events import LoggedIn, LoginFailed
+from cftpcluster.tables import TABLES
 from cftpcluster.testing.auth import documentWith, originOf
 
 from .nodes import RuledNodes
@@ -129,8 +129,7 @@ class BanTests(GuardCase):
         self.assertRaises(TurnedAway, self.guard("b").turnAway, BAD)
 
     def test_memoryIsBoundedUnderManyAddresses(self) -> None:
-        tables = {name: Table(name=name, durable=one.durable, most=one.most) for name, one in TABLES.items()}
-        rows = SharedRows(node="a", incarnation=1, clock=self.nodes.clock, tables=tables, members=lambda: {"a"})
+        rows = SharedRows(node="a", incarnation=1, clock=self.nodes.clock, tables=TABLES, members=lambda: {"a"})
         guard = Guard(rows, "a", self.nodes.clock, lambda: self.nodes.document, lambda: "id")
         guard.start()
         self.nodes.rules["a"] = Rules(guard, self.nodes.rules["a"].sessions)

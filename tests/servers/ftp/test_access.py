@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.auth.credentials import LoginBusy
+from cftpcluster.auth.credentials import LoginBusy, TurnedAway
 from cftpcluster.servers.ftp import FTPOptions
 from cftpcluster.servers.ftp.control import COMMANDS
 from cftpcluster.vocabulary import Origin
@@ -69,6 +69,35 @@ class LoginTests(SynchronousTestCase):
         self.client.users.error = LoginBusy()
         self.assertEqual(self.client.codes("USER alice", "PASS secret"), [331, 421])
         self.assertTrue(self.client.control.disconnecting)
+
+    def test_whoIsTurnedAwayIsToldWhy(self) -> None:
+        self.client.users.error = TurnedAway("too many sessions of this user")
+        answer = self.client.say("USER alice", "PASS secret")
+        self.assertIn("421 Too many sessions of this user\r\n", answer)
+        self.assertTrue(self.client.control.disconnecting)
+
+    def test_aSessionThatTheClusterEndsIsToldWhy(self) -> None:
+        self.client.login()
+        (account,) = self.client.users.sessions
+        account.end("disabled")
+        self.assertEqual(self.client.heard(), "421 Your session was ended: disabled\r\n")
+        self.assertTrue(self.client.control.disconnecting)
+        self.client.turn()
+        self.assertEqual(self.client.users.ended, ["alice"])
+
+    def test_itsTransferIsBrokenOffAndWhatCameIsKept(self) -> None:
+        self.client.login()
+        data = self.client.data()
+        self.assertEqual(self.client.codes("STOR new"), [150])
+        data.protocol.dataReceived(b"half")
+        self.client.users.sessions[0].end("disabled")
+        self.assertIn("421 ", self.client.heard())
+        self.client.turn()
+        self.assertTrue(data.disconnecting)
+        self.assertIsNone(self.client.get("new"))
+        self.client.connect()
+        self.client.login()
+        self.assertEqual(self.client.codes("SIZE new"), [213])
 
     def test_aLoginThatCannotBeDecidedIsNoLogin(self) -> None:
         self.client.users.error = RuntimeError("storage")

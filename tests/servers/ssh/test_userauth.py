@@ -12,11 +12,13 @@ from twisted.conch.ssh.service import SSHService
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.auth.credentials import LoginBusy
-from cftpcluster.events import LoggedIn, LoggedOut, LoginFailed
+from cftpcluster.config.document import Limits, User
+from cftpcluster.events import LoggedIn, LoggedOut, LoginFailed, LoginTurnedAway
 from cftpcluster.servers.ssh.avatar import SSHAvatar
 from cftpcluster.servers.ssh.factory import SFTPOptions
 from cftpcluster.servers.ssh.userauth import REQUEST_LIMIT
 from cftpcluster.servers.ssh.wire import Reader, boolean, string, uint32
+from cftpcluster.testing.auth import documentWith
 
 from .peers import ECDSA, ED25519, RSA, SHORT_RSA, Client, Link, Site
 
@@ -186,6 +188,31 @@ class PasswordTests(LogInTestCase):
         for _ in range(10):
             self.assertFailed(login.password(b"secret"))
         self.assertEqual(login.client.disconnected, [])
+
+    def test_whoIsTurnedAwayIsToldWhy(self) -> None:
+        self.site.logins.document = documentWith(User(name="alice", limits=Limits(sessions=1)))
+        self.site.logins.rules.start()
+        first, second = self.logIn(), self.logIn()
+        self.assertIn_(first, first.password(b"secret"))
+        second.password(b"secret")
+        self.assertEqual(second.client.disconnected, [(12, b"too many sessions of this user")])
+        self.assertEqual(type(self.site.logins.events[-1]), LoginTurnedAway)
+
+    def test_aSessionThatTheClusterEndsIsToldWhy(self) -> None:
+        login = self.logIn()
+        self.assertIn_(login, login.password(b"secret"))
+        (account,) = self.site.logins.rules.sessions.accounts()
+        account.end("disabled")
+        login.link.pump()
+        self.assertEqual(login.client.disconnected, [(11, b"your session was ended: disabled")])
+        self.assertEqual(self.site.logins.rules.sessions.accounts(), [])
+
+    def test_theSessionKnowsWhatTheClientIs(self) -> None:
+        login = self.logIn()
+        self.assertIn_(login, login.password(b"secret"))
+        (event,) = self.site.logins.events
+        assert isinstance(event, LoggedIn)
+        self.assertEqual(event.origin.software, login.client.ourVersionString[8:].decode())
 
 
 class PublicKeyTests(LogInTestCase):

@@ -17,6 +17,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from cftpcluster.auth.rules import Rules
 from cftpcluster.config.document import Settings, User
 from cftpcluster.files.memory import MemoryBackend
 from cftpcluster.files.paths import parse
@@ -133,6 +134,7 @@ class Served:
         checker: Any = None,
         failureSeconds: float = 0.0,
         capacityBytes: int = 2**28,
+        rules: Rules | None = None,
     ) -> Served:
         clock = Clock()
         clock.advance(1_700_000_000)
@@ -146,6 +148,7 @@ class Served:
             clock=clock,
             failureSeconds=failureSeconds,
         )
+        logins.rules = rules or logins.rules
         served = cls(backend, clock, logins, None)  # type: ignore[arg-type]
         served.server = webServer(
             options or WebOptions(),

@@ -11,10 +11,12 @@ from twisted.internet.defer import fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.auth.credentials import LoginBusy, PasswordLogin, SessionLogin
+from cftpcluster.config.document import Limits, User
 from cftpcluster.events import LoggedIn, LoggedOut, LoginFailed
 from cftpcluster.servers.http import Session, Sessions
+from cftpcluster.testing.auth import documentWith
 
-from .support import HOST, PASSWORD, Answer, Served, basic
+from .support import HOST, PASSWORD, Answer, Served, basic, parseAnswers, request
 
 FILES = "/api/v1/files"
 COOKIE = "__Host-cftpcluster-user"
@@ -120,6 +122,26 @@ class SessionTests(AccessCase):
         text = base64.urlsafe_b64encode(json.dumps(values, separators=(",", ":")).encode()).rstrip(b"=").decode()
         for altered in (f"{text}.{signature}", f"{text}.", text, f"{text}.{text}", f".{signature}"):
             self.assertEqual(self.statusWith(f"{COOKIE}={altered}"), 401)
+
+    def test_logOutIsKnownToOtherNodes(self) -> None:
+        cookie, token = self.login()
+        other = Served.of(CONTENTS, rules=self.served.logins.rules)
+        self.assertEqual(self.statusWith(cookie, other), 200)
+        headers = {"X-CSRF-Token": token}
+        answer = self.served.ask("POST", "/api/v1/logout", authorization=None, cookie=cookie, **headers)
+        self.assertEqual(answer.status, 200)
+        self.assertEqual([self.statusWith(cookie), self.statusWith(cookie, other)], [401, 401])
+
+    def test_whoWasKickedHasToLogInAnew(self) -> None:
+        self.served.logins.rules.start()
+        cookie, _ = self.login()
+        (session,) = self.served.logins.rules.sessions.listed()
+        self.assertEqual((session["user"], session["protocol"]), ("alice", "https"))
+        self.assertNotIn(session["id"], cookie)
+        self.served.logins.rules.sessions.kick(session["id"], "because")
+        self.assertEqual(self.statusWith(cookie), 401)
+        cookie, _ = self.login()
+        self.assertEqual(self.statusWith(cookie), 200)
 
     def test_rotatedKeysOverlap(self) -> None:
         cookie, token = self.login()
@@ -296,6 +318,36 @@ class PasswordTests(AccessCase):
         checker.sessionsSince, checker.passwords = 10, {"alice": b"new"}
         self.assertEqual(self.served.ask("GET", FILES).status, 401)
         self.assertEqual(self.served.ask("GET", FILES, authorization=basic("alice", b"new")).status, 200)
+
+    def test_allRequestsOfAClientAreOneSession(self) -> None:
+        logins = self.served.logins
+        logins.rules.start()
+        logins.document = documentWith(User(name="alice", limits=Limits(sessions=1)))
+        for _ in range(20):
+            self.assertEqual(self.served.ask("GET", FILES, userAgent="curl/8").status, 200)
+            self.served.clock.advance(10)
+        (session,) = logins.rules.sessions.listed()
+        self.assertEqual((session["user"], session["software"]), ("alice", "curl/8"))
+        browser = self.served.connect("192.0.2.8")
+        browser.send(request("GET", FILES, authorization=basic()))
+        (answer,) = parseAnswers(browser.received(), ["GET"])
+        self.assertEqual((answer.status, answer.headers["retry-after"]), (429, "60"))
+        self.assertEqual(answer.json()["detail"], "too many sessions of this user")
+        self.served.clock.pump([5.0] * 20)
+        self.assertEqual(logins.rules.sessions.listed(), [])
+
+    def test_theClusterBreaksOffATransfer(self) -> None:
+        self.served.logins.rules.start()
+        browser = self.served.connect()
+        browser.send(request("PUT", f"{FILES}/new", None, authorization=basic(), contentLength="100"))
+        browser.send(b"x" * 40)
+        (session,) = self.served.logins.rules.sessions.listed()
+        self.served.logins.rules.sessions.kick(session["id"], "because")
+        browser.send(b"x" * 60)
+        self.served.clock.advance(0)
+        (answer,) = parseAnswers(browser.received(), ["PUT"])
+        self.assertEqual(answer.status, 503)
+        self.assertEqual(self.served.ask("GET", f"{FILES}/new").status, 404)
 
     def test_busyIsNoRefusal(self) -> None:
         class BusyChecker:
