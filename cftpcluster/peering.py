@@ -46,6 +46,7 @@ from .events import Notify
 from .founding import Membership, store
 from .interfaces import IJournal, IPublisher, IServer, IServerFactory
 from .journal.entry import Head, Proposal
+from .networks import Networks
 from .state import StateDirectory
 from .tables import TABLES
 from .vocabulary import Author
@@ -206,6 +207,7 @@ class Peering:
             self._live,
             self._notify,
             self._wallTime,
+            lambda address: address in Networks.parse(self._document().settings.probeNetworks),
         )
         self.uplink = Uplink(
             clock=self._reactor,

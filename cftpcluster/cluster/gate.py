@@ -100,6 +100,7 @@ class Gate:
         raises :class:`~cftpcluster.errors.Refused`, and the member is told why.
     :ivar buildJoin: makes the server's end of a join, from the client's IP address; see :mod:`.admission`.
     :ivar wallClock: seconds since the epoch.
+    :ivar isProbe: whether an address is of somebody who only looks whether ports answer, and is not to be told of.
     """
 
     _reactor: IReactorTime
@@ -110,6 +111,7 @@ class Gate:
     _links: LiveLinks
     _notify: Notify
     _wallClock: Callable[[], float]
+    _isProbe: Callable[[str], bool] = lambda address: False
     _log = Logger()
     _tls: TLSMemoryBIOFactory = field(init=False)
     _halfOpen: dict[_Arrival, str] = field(factory=dict, init=False)
@@ -189,6 +191,8 @@ class Gate:
 
     def refused(self, address: str, reason: str) -> None:
         """Tell the log and the observers."""
+        if self._isProbe(address):
+            return
         self._log.warn("refused {address!r} on the cluster port: {reason}", address=address, reason=reason)
         self._notify(NodeRefused(address=address, reason=reason))
 

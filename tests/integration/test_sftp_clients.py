@@ -78,7 +78,14 @@ class SFTPCase(TestCase):
         )
         pems = [pemOf(key) for key in self.hostKeys]
         self.server = SSHServer(
-            self.options, "sftp", self.reactor, self.logins.portal(), lambda: pems, self.logins.notify, os.urandom
+            self.options,
+            "sftp",
+            self.reactor,
+            self.logins.portal(),
+            lambda: pems,
+            self.logins.notify,
+            os.urandom,
+            lambda address: False,
         )
         listening = self.reactor.listenTCP(0, self.server, interface="127.0.0.1")
         self.port: int = listening.getHost().port

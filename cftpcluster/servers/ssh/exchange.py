@@ -48,11 +48,13 @@ class TransportOptions:
     :ivar graceSeconds: from the connection to the log-in.
     :ivar rekeyBytes: new keys after so many bytes in one direction.
     :ivar rekeySeconds: new keys after so long.
+    :ivar isQuiet: whether nothing is to be told of the connection's end.
     """
 
     graceSeconds: float
     rekeyBytes: int
     rekeySeconds: float
+    isQuiet: bool = False
 
 
 class KeyExchanging(SSHServerTransport):

@@ -20,7 +20,7 @@ from zope.interface import implementer
 from ...config.document import Listener
 from ...events import Notify
 from ...interfaces import IAccount, IServer, IServerFactory, IValidator
-from ...networks import countedAs, parseAddress
+from ...networks import Networks, countedAs, parseAddress
 from ...vocabulary import Origin, Problem
 from .connection import Connection
 from .exchange import TransportOptions
@@ -83,6 +83,7 @@ class SFTPOptions:
 class SSHServer(Factory[SSHTransport]):
     """
     :ivar randomBytes: makes so many unguessable bytes.
+    :param isProbe: whether an address is of somebody who only looks whether the port answers.
     """
 
     implicitTLS = False
@@ -98,9 +99,11 @@ class SSHServer(Factory[SSHTransport]):
         hostKeys: Callable[[], Sequence[bytes]],
         notify: Notify,
         randomBytes: Callable[[int], bytes],
+        isProbe: Callable[[str], bool],
     ) -> None:
         self.options = options
         self.randomBytes = randomBytes
+        self._isProbe = isProbe
         self._listener = listener
         self._reactor = reactor
         self._portal = portal
@@ -117,7 +120,9 @@ class SSHServer(Factory[SSHTransport]):
 
     def buildProtocol(self, addr: IAddress | None) -> SSHTransport:
         origin = Origin("sftp", _addressOf(addr), self._listener, self.randomBytes(16).hex())
-        options = TransportOptions(self.options.loginSeconds, self.options.rekeyBytes, self.options.rekeySeconds)
+        own = self.options
+        isProbe = self._isProbe(origin.address)
+        options = TransportOptions(own.loginSeconds, own.rekeyBytes, own.rekeySeconds, isProbe)
         transport = SSHTransport(self, self._reactor, self._keyring.current(), origin, options)
         if self._drained is not None:
             transport.refusal = LEAVING
@@ -242,7 +247,10 @@ class SFTPServerFactory:
         bindAddress: str,
         pool: Any,
     ) -> SSHServer:
-        return SSHServer(config, listener.name, reactor, portal, hostKeys, notify, secrets.token_bytes)
+        def isProbe(address: str) -> bool:
+            return address in Networks.parse(settings().probeNetworks)
+
+        return SSHServer(config, listener.name, reactor, portal, hostKeys, notify, secrets.token_bytes, isProbe)
 
 
 sftpServerFactory = SFTPServerFactory()

@@ -172,7 +172,8 @@ class SSHTransport(KeyExchanging):
         if self._ended:
             return
         text = desc.encode() if isinstance(desc, str) else desc
-        log.info("disconnecting {address}: {text!r}", address=self.origin.address, text=text)
+        if not self.options.isQuiet:
+            log.info("disconnecting {address}: {text!r}", address=self.origin.address, text=text)
         self.sendPacket(MSG_DISCONNECT, uint32(reason) + string(text) + string(b""))
         self._close()
 

@@ -389,6 +389,7 @@ class Site:
             lambda: self.hostKeys,
             self.logins.notify,
             countingBytes(),
+            lambda address: False,
         )
 
     def connect(self, client: Any) -> Link:

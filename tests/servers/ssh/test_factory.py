@@ -11,7 +11,7 @@ from twisted.plugin import IPlugin
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from cftpcluster.config.document import Listener
+from cftpcluster.config.document import Listener, Settings
 from cftpcluster.interfaces import IServer, IServerFactory, IValidator
 from cftpcluster.servers.ssh import SFTPOptions, sftpServerFactory, sshAvatar
 from cftpcluster.servers.ssh.factory import HURRY_SECONDS, IDLE_SECONDS, LEAVING, LOGIN_SECONDS

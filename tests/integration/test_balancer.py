@@ -1,0 +1,172 @@
+"""Three nodes behind a real HAProxy with the configuration of ``cftpctl haproxy``: who clients are, a drain, a loss."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from cftpcluster.testing.balancer import HAProxyProcess, behindBalancer, complaint, haproxy
+from cftpcluster.testing.load import SECONDS, SESSIONS, Load, LongUpload, Place
+from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, loopbackAddresses, program, waitFor
+
+PASSWORD = "correct horse"
+CHECKED_SECONDS = 3.0
+"""Until a balancer knows that a node is gone: two checks, half a second apart, each a second at most."""
+
+
+class BalancerTests(SynchronousTestCase):
+    """One cluster for all, since most of the time is its start; what comes last kills a node."""
+
+    def setUp(self) -> None:
+        if not haproxy():
+            raise SkipTest("not installed: haproxy")
+        # Nodes, the balancer towards clients and towards nodes, clients.
+        (*nodes, self.front, self.back) = loopbackAddresses(5)
+        self.network = self.front.rpartition(".")[0]
+        self.cluster = ClusterProcesses(addresses=nodes)
+        self.cluster.__enter__()
+        self.addCleanup(self.cluster.__exit__, None, None, None)
+        self.cluster.startAll()
+        document = behindBalancer(self.cluster, self.back)
+        document["users"] = [{"name": "alice", "password": PASSWORD, "mounts": [{"path": "/", "backend": "share"}]}]
+        document["settings"] = {"drainSeconds": 25, "drainGraceSeconds": 2}
+        self.cluster.primary.apply(document, "--wait", "30")
+        self.place = Place(address=self.front, user="alice", password=PASSWORD)
+
+    @property
+    def log(self) -> str:
+        return "".join(node.log for node in self.cluster.nodes.values())
+
+    def client(self, number: int) -> str:
+        """An address of a client."""
+        last = int(self.front.rpartition(".")[2])
+        return f"{self.network}.{(last + number) % 250 + 1}"
+
+    def test_theClusterServesThroughIt(self) -> None:
+        self.everyVariantIsValid()
+        options = ("--address", self.front, "--source", self.back)
+        with HAProxyProcess.of(self.cluster.primary, *options) as self.balancer:
+            self.balancer.waitReady(self.front, *self.place.ports.values())
+            self.clientsAreWhoTheyAre()
+            load = Load(place=self.place, sources=[self.client(20 + number) for number in range(len(SESSIONS))])
+            with load:
+                self.aDrainedNodeFailsNobody(load)
+                self.aLostNodeFailsWhoWasThereAlone(load)
+            self.assertNotIn(self.back, re.findall(r"LoggedIn.*address='([^']+)'", self.log))
+
+    # --- the configuration
+
+    def everyVariantIsValid(self) -> None:
+        node, folder = self.cluster.primary, self.cluster.folder
+        for name, options in {
+            "shared": (),
+            "relieved": ("--relieve-primary", "--manager"),
+            "addressed": ("--address", self.front, "--address", "::1", "--source", self.back),
+        }.items():
+            self.assertValid(folder / f"{name}.cfg", node.ctl("haproxy", *options)["configuration"])
+        mounts = [{"path": "/", "backend": "files"}]
+        node.apply({"users": [{"name": "bob", "mounts": mounts}]})
+        unshared = node.ctl("haproxy")["configuration"]
+        self.assertIn("hash-type consistent", unshared)
+        self.assertValid(folder / "unshared.cfg", unshared)
+        node.ctl("user", "remove", "bob")
+        printed = subprocess.run(
+            [program("cftpctl"), "--state-dir", str(node.state), "haproxy"], capture_output=True, check=True
+        )
+        self.assertEqual(printed.stdout.decode(), node.ctl("haproxy")["configuration"])
+
+    def assertValid(self, path: Path, text: str) -> None:
+        path.write_text(text)
+        self.assertEqual(complaint(path), "", path.name)
+
+    # --- who clients are
+
+    def clientsAreWhoTheyAre(self) -> None:
+        for number, (protocol, session) in enumerate(SESSIONS.items()):
+            source = self.client(number)
+            opened = session(self.place, source)
+            self.addCleanup(opened.close)
+            if protocol in {"ftp", "ftps"}:
+                self.assertEqual(opened.passiveAddress(), self.front)
+            opened.upload("mine", iter([protocol.encode() * 1000]))
+            self.assertEqual(opened.download("mine"), protocol.encode() * 1000)
+            opened.close()
+            waitFor(f"{protocol} logged in from {source}", lambda source=source: f"address='{source}'" in self.log)
+
+    # --- drains and losses
+
+    def longUploads(self, first: int) -> list[LongUpload]:
+        """Two of each protocol, which are under way."""
+        protocols = [*SESSIONS, *SESSIONS]
+        uploads = [
+            LongUpload(protocol=protocol, source=self.client(first + number), place=self.place)
+            for number, protocol in enumerate(protocols)
+        ]
+        for upload in uploads:
+            self.assertTrue(upload.began.wait(SECONDS))
+            self.assertEqual(upload.error, "", upload.protocol)
+        return uploads
+
+    def busiest(self, uploads: list[LongUpload], nodes: list[NodeProcess]) -> NodeProcess:
+        """The node that has most of these sessions; HTTPS does not count, which says no log-in twice."""
+
+        def sessions(node: NodeProcess) -> int:
+            return sum(f"address='{upload.source}'" in node.log for upload in uploads)
+
+        found = max(nodes, key=sessions)
+        self.assertGreater(sessions(found), 0)
+        return found
+
+    def nodeOf(self, upload: LongUpload) -> str:
+        """Where a session was that has ended."""
+        (node,) = waitFor(f"haproxy's word on {upload.source}", lambda: self.balancer.nodesOf(upload.source))
+        return node
+
+    def assertUploaded(self, uploads: list[LongUpload]) -> None:
+        for upload in uploads:
+            upload.finish()
+            self.assertEqual(upload.error, "", f"{upload.protocol} from {upload.source}")
+            contents = (self.cluster.folder / "share" / upload.name).read_bytes()
+            self.assertTrue(contents == upload.contents, upload.protocol)
+
+    def aDrainedNodeFailsNobody(self, load: Load) -> None:
+        uploads = self.longUploads(40)
+        drained = self.busiest(uploads, self.cluster.secondaries)
+        drain = subprocess.Popen(
+            [program("cftpctl"), "--state-dir", str(drained.state), "node", "drain", drained.name],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        time.sleep(4)
+        self.assertIsNone(drain.poll())
+        self.assertUploaded(uploads)
+        self.assertIn(drained.name, map(self.nodeOf, uploads))
+        output, errors = drain.communicate(timeout=60)
+        self.assertEqual(drain.returncode, 0, (output, errors))
+        self.assertEqual(load.failures(), [])
+        drained.ctl("node", "resume", drained.name)
+        drained.waitReady()
+
+    def aLostNodeFailsWhoWasThereAlone(self, load: Load) -> None:
+        # Until the balancer has found the other one ready again.
+        time.sleep(1.5)
+        uploads = self.longUploads(60)
+        lost = self.busiest(uploads, list(self.cluster.nodes.values()))
+        before = time.monotonic()
+        lost.kill()
+        killed = time.monotonic()
+        time.sleep(CHECKED_SECONDS + 1)
+        there = [upload for upload in uploads if upload.finish().error]
+        self.assertEqual({lost.name}, {self.nodeOf(upload) for upload in there})
+        self.assertUploaded([upload for upload in uploads if upload not in there])
+        for attempt in load.failures():
+            # It was at the lost node, or came before the balancer could know.
+            self.assertTrue(before - SECONDS < attempt.began < killed + CHECKED_SECONDS, attempt)
+            self.assertGreaterEqual(attempt.ended, before, attempt)
+        for protocol in SESSIONS:
+            self.assertGreater(load.done(protocol, killed), 0, protocol)
+            self.assertLessEqual(load.gap(protocol, killed), CHECKED_SECONDS, protocol)
