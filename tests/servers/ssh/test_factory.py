@@ -33,7 +33,7 @@ class FactoryTests(SynchronousTestCase):
         collaborators: dict[str, Any] = {
             "tls": None,
             "sessionKeys": list,
-            "settings": None,
+            "settings": Settings,
             "bindAddress": "",
             "pool": None,
         }
