@@ -28,6 +28,9 @@ UPGRADES: Sequence[Sequence[str]] = (
 )
 """The statements from each version of the schema to the next; ``user_version`` is how many were applied."""
 
+MOST_SET_ASIDE = 5
+"""How many damaged journals are kept; a further one takes the place of the last."""
+
 _APPLICATION_ID = 0x43465450
 # Errors of the disk or of permissions, which say nothing about what is stored.
 _UNUSABLE = {
@@ -68,6 +71,17 @@ def create(path: str) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def setAside(path: str) -> str:
+    """Put the files of a damaged journal beside, for whoever wants to look at them; the answer is where."""
+    places = [f"{path}.damaged-{number}" for number in range(1, MOST_SET_ASIDE + 1)]
+    aside = next((place for place in places if not os.path.exists(place)), places[-1])
+    # Broken off anywhere, what is left opens as damaged again, never as an older journal.
+    for ending in ("", "-head", "-wal"):
+        if os.path.exists(path + ending):
+            os.replace(path + ending, aside + ending)
+    return aside
 
 
 def connect(path: str) -> sqlite3.Connection:

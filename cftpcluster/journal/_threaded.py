@@ -68,6 +68,12 @@ class Store(Protocol):
     def check(self) -> None:
         """Read everything anew; ``JournalDamaged``."""
 
+    def renew(self) -> str:
+        """Begin a new file with the head alone, which was proved when it came; the answer is where the old one lies."""
+
+    def stopWriting(self, why: str) -> None:
+        """Append nothing from now on."""
+
     def close(self) -> None: ...
 
 
@@ -153,6 +159,15 @@ class ThreadedJournal:
     def check(self) -> Deferred[None]:
         """Read everything stored anew; fails with ``JournalDamaged`` where it does not prove itself any more."""
         return self._inThread(self._store.check)
+
+    def renew(self) -> Deferred[str]:
+        """Put a damaged file aside and begin a new one with the head alone; fires with where the old one lies."""
+        self._tail = Tail()
+        return self._inThread(self._store.renew)
+
+    def stopWriting(self, why: str) -> Deferred[None]:
+        """Append nothing until it is opened anew: what is stored is damaged, and nothing may be built on it."""
+        return self._inThread(self._store.stopWriting, why)
 
     def close(self) -> Deferred[None]:
         if self._closed:

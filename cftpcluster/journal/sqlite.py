@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from ..errors import ChainMismatch, ClusterError, DiskFull, JournalDamaged, JournalReadOnly
-from ._database import blob, connect, create, readable, resultCode, upgrade
+from ._database import blob, connect, create, readable, resultCode, setAside, upgrade
 from ._fold import START, Kinds, bounded, compactedBase, folded, headOf, requireHistory, requireRevision, snapshotOf
 from ._mark import Mark
 from ._proof import Stored, proved
@@ -61,6 +61,11 @@ class SQLiteJournal(ThreadedJournal):
             return failure
 
         return cls.openIn(pool, pool.stop, path, kinds, reactor).addErrback(stopPool)
+
+    @staticmethod
+    def setAside(path: str) -> str:
+        """Put a damaged journal beside, which must not be open; the answer is where it lies. Blocks."""
+        return setAside(path)
 
     @classmethod
     def openIn(
@@ -128,11 +133,29 @@ class SQLiteStore:
     def _proveStructure(self) -> None:
         (found,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != b"ok":
-            raise JournalDamaged(f"{self.path}: {found.decode('utf-8', 'replace')}")
+            raise JournalDamaged(f"{self.path}: {' '.join(found.decode('utf-8', 'replace').split())}")
 
     def _stored(self) -> Stored:
         end = self._connection.execute("SELECT revision, chainHash FROM head").fetchone()
         return Stored(self._snapshots("ORDER BY revision"), self._entriesAfter, end, self._mark.read())
+
+    def renew(self) -> str:
+        head = self.head
+        self._connection.close()
+        self._mark.close()
+        try:
+            aside = setAside(self.path)
+            create(self.path)
+            self._mark = Mark.open(self.path + "-head")
+            self._connection = connect(self.path)
+        except (OSError, ClusterError) as error:
+            raise self._fail(str(error)) from None
+        self._failed = ""
+        self.restore(snapshotOf(head))
+        return aside
+
+    def stopWriting(self, why: str) -> None:
+        self._fail(why)
 
     # --- reading
 

@@ -327,6 +327,29 @@ class DamageTests(SQLiteCase):
         else:
             self.fail("not found")
 
+    async def test_damagedJournalIsBegunAnewWithItsHead(self) -> None:
+        journal = await self.openJournal()
+        for number in range(50):
+            await journal.append(putUser(f"user{number}"))
+        head = await journal.head()
+        await journal.compact(40)
+        with open(self.path, "r+b") as file:
+            file.seek(len(file.read()) // 2)
+            file.write(bytes(5000))
+        aside = await journal.renew()
+        await journal.check()
+        self.assertEqual((await journal.head(), await journal.since(50, 10)), (head, []))
+        self.assertEqual((await journal.append(putUser("next"))).revision, 51)
+        await journal.close()
+        self.assertEqual((await (await self.openJournal()).head()).revision, 51)
+        await self.openFails(JournalDamaged, aside)
+
+    async def test_stoppedJournalAppendsNothing(self) -> None:
+        journal = await self.openJournal()
+        await journal.stopWriting("a bit fell over")
+        error: Any = await self.assertFailure(journal.append(putUser("alice")), JournalReadOnly)
+        self.assertIn("a bit fell over", str(error))
+
 
 class LogTests(SQLiteCase):
     """The write-ahead log of a process that was killed."""
