@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from .cluster.authority import openAuthority
+from .cluster.faults import LinkLost
 from .cluster.tokens import newToken
 from .config.changes import Batch, Change, Put, Target
 from .config.document import Document
@@ -166,11 +167,16 @@ class Administration:
         requireRight(author, self._document(), [("nodes", node)])
         if node == self._name:
             return await self.performHere(action, arguments)
+        try:
+            return await self._peering.mesh.perform(node, action, arguments, author)
+        except LinkLost as lost:
+            if lost.sent:
+                raise ClusterError(f"{node} did not answer; it may have done {action} or not") from None
         if self._peering.publisher.isPrimary:
             return await self._peering.publisher.perform(node, action, arguments)
         publisher = self._peering.follower.publisher
         if publisher is None:
-            raise PrimaryUnreachable(f"there is no way to {node} without the primary")
+            raise PrimaryUnreachable(f"there is no link to {node}, and none to the primary")
         return await publisher.relay(node, action, arguments, author)
 
     def performHere(self, action: str, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:

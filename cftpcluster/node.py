@@ -31,6 +31,7 @@ from .auth.passwords import Passwords
 from .auth.rules import Rules
 from .cluster.members import Waiters
 from .cluster.membership import removal
+from .cluster.rows import RowsKeeper
 from .components import Components
 from .config.changes import Put, Rehash, apply
 from .config.defaults import DEFAULT_LISTENERS
@@ -78,13 +79,14 @@ class Pools:
     files: ThreadPool = field(factory=lambda: ThreadPool(0, FILE_THREADS, "files"))
     hashes: ThreadPool = field(factory=lambda: ThreadPool(0, HASH_THREADS, "hashes"))
     work: ThreadPool = field(factory=lambda: ThreadPool(0, WORK_THREADS, "work"))
+    rows: ThreadPool = field(factory=lambda: ThreadPool(0, 1, "rows"))
 
     def start(self) -> None:
-        for pool in (self.files, self.hashes, self.work):
+        for pool in (self.files, self.hashes, self.work, self.rows):
             pool.start()
 
     def stop(self) -> None:
-        for pool in (self.files, self.hashes, self.work):
+        for pool in (self.files, self.hashes, self.work, self.rows):
             pool.stop()
 
 
@@ -104,6 +106,7 @@ class Node:
     head: Head = field(init=False)
     _pools: Pools = field(factory=Pools, init=False)
     _journal: SQLiteJournal | None = field(default=None, init=False)
+    _keeper: RowsKeeper | None = field(default=None, init=False)
     _services: Services | None = field(default=None, init=False)
     _peering: Peering | None = field(default=None, init=False)
     _appending: Appending = field(init=False)
@@ -155,8 +158,10 @@ class Node:
         self._ends.append(self._journal.close)
         membership, self.head = await establish(self._start, self._journal, self._reactor, self._inPool)
         self.name = membership.identity.name
+        self._keeper = await RowsKeeper.open(str(state.rows), self._reactor, self._pools.rows, time.time)
+        self._ends.append(self._keeper.close)
         self._assemble(found, kinds, membership)
-        self._ends += [self._rules.stop, self.services.stop, self._convergence.end, self.peering.stop]
+        self._ends += [self.services.stop, self._convergence.end, self.peering.stop, self._rules.stop]
         self._rules.start()
         self._convergence.wake()
         await self._convergence.settled()
@@ -232,6 +237,7 @@ class Node:
             status=self.status,
             changed=self._statusChanged,
             proposeOwn=lambda change, expected: self._administration.propose(change, expected, founding.SYSTEM),
+            keeper=self._keeper,
         )
 
     def _makeRules(self) -> Rules:
@@ -392,8 +398,7 @@ class Node:
     def _statusChanged(self) -> None:
         self._waiters.look()
         if self._peering is not None:
-            self._peering.follower.changed()
-            self._peering.publisher.changed()
+            self._peering.statusChanged()
 
     async def _check(self) -> None:
         try:
@@ -422,7 +427,7 @@ class Node:
             head=self.head,
             live=self._convergence.live,
             draining=self.draining.isActive,
-            problems=(*self.services.allProblems(), *self._missingStorage, *unknown),
+            problems=(*self.services.allProblems(), *self._missingStorage, *self.peering.problems, *unknown),
             remarks=self._remarks,
         )
 

@@ -22,6 +22,7 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from .cluster.admission import JoinServer
+from .cluster.announcer import Announcer
 from .cluster.authority import renew, signingRequest
 from .cluster.dial import Address, connectLink
 from .cluster.follower import Follower
@@ -39,6 +40,7 @@ from .cluster.shared import SharedRows
 from .cluster.tokens import JoinTokenText
 from .cluster.uplink import Peer, Uplink, peersOf
 from .config.changes import Change
+from .config.codec import canonical
 from .config.document import Document, Node
 from .config.plan import overridden
 from .errors import ClusterError, NotPrimary
@@ -48,12 +50,29 @@ from .interfaces import IJournal, IPublisher, IServer, IServerFactory
 from .journal.entry import Head, Proposal
 from .networks import Networks
 from .state import StateDirectory
-from .tables import TABLES
+from .tables import NODES, TABLES
 from .vocabulary import Author
 
 log = Logger()
 
 RENEWAL_SECONDS = 3600.0
+TELL_LEAST_SECONDS = 1.0
+TELL_MOST_SECONDS = 5.0
+TOLD_SECONDS = 20.0
+"""How long the others believe what a node said of itself."""
+
+SAID: Mapping[str, type] = {
+    "state": str,
+    "revision": int,
+    "chainHash": str,
+    "live": int,
+    "lagSeconds": float,
+    "version": str,
+    "problems": list,
+}
+"""What a node says of itself in its row, as in its status."""
+
+MOST_PROBLEMS_BYTES = 3000
 MOST_REDIRECTIONS = 3
 
 
@@ -145,6 +164,7 @@ class Peering:
     uplink: Uplink = field(init=False)
     rows: SharedRows = field(init=False)
     mesh: Mesh = field(init=False)
+    _telling: Announcer = field(init=False)
     _live: LiveLinks = field(factory=LiveLinks, init=False)
     _links: Links = field(init=False)
     _renewing: LoopingCall = field(init=False)
@@ -244,6 +264,15 @@ class Peering:
             perform=lambda action, arguments, author: self._relay(self._name, action, arguments, author),
             changed=self._changed,
         )
+        self._telling = Announcer(self._reactor, self._tellOfItself, TELL_LEAST_SECONDS, TELL_MOST_SECONDS)
+
+    async def _tellOfItself(self) -> None:
+        """Write this node's row, so that all know how it is without a primary."""
+        row = next(row for row in self._status()["nodes"] if row["name"] == self._name)
+        said = {key: row[key] for key in SAID if key in row}
+        while len(canonical(said["problems"])) > MOST_PROBLEMS_BYTES:
+            said["problems"] = said["problems"][:-1]
+        self.rows.put(NODES, self._name, said, TOLD_SECONDS)
 
     def _rowsAccepted(self, node: str, link: Link) -> Mapping[str, Method]:
         return self.mesh.accepted(node, link)
@@ -297,6 +326,7 @@ class Peering:
         if not self.publisher.isPrimary:
             self.uplink.start()
         self.mesh.start()
+        self._telling.start()
         renewing = self._renewing.start(RENEWAL_SECONDS)
         _ = renewing.addErrback(lambda failure: log.failure("no more renewals", failure))
 
@@ -311,11 +341,23 @@ class Peering:
         """End every link."""
         if self._renewing.running:
             self._renewing.stop()
+        self._telling.stop()
         await self.mesh.stop()
         self.rows.stop()
         await self.uplink.stop()
         self.publisher.stop()
         self._live.abort()
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What is wrong with this node's place among the others."""
+        return [self._keeper.problem] if self._keeper is not None and self._keeper.problem else []
+
+    def statusChanged(self) -> None:
+        """This node's status changed: the others are told before long."""
+        self.follower.changed()
+        self.publisher.changed()
+        self._telling.changed()
 
     def lagSeconds(self) -> float:
         """How long this node may have missed something, as a follower."""

@@ -18,6 +18,7 @@ from .errors import ClusterError, JournalLocked
 
 LOCK = "lock"
 JOURNAL = "journal.db"
+ROWS = "rows.db"
 ADMIN_SOCKET = "admin.sock"
 ADMIN_PASSWORD = "initial-admin-password"  # the name of a file, not a password
 PID_FILE = "cftpcluster.pid"
@@ -126,6 +127,10 @@ class StateDirectory:
     @property
     def journal(self) -> Path:
         return self.path / JOURNAL
+
+    @property
+    def rows(self) -> Path:
+        return self.path / ROWS
 
     @property
     def socket(self) -> Path:

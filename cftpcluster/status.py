@@ -10,7 +10,8 @@ from attrs import frozen
 from . import __version__
 from .config.document import Document
 from .journal.entry import Head
-from .peering import Peering
+from .peering import SAID, Peering
+from .tables import NODES
 
 
 @frozen(kw_only=True)
@@ -74,7 +75,8 @@ def _ownRow(own: OwnStatus, peering: Peering) -> dict[str, Any]:
 
 
 def _rowsOfOthers(own: OwnStatus, peering: Peering) -> list[dict[str, Any]]:
-    """What the primary knows, or last said, of the other nodes; without a link to it nobody knows how they are."""
+    """What the primary knows, or last said, of the other nodes; without a link to it, what each says of itself that
+    there is a link to."""
     if peering.publisher.isPrimary:
         return peering.publisher.rows()
     linked = peering.follower.publisher is not None
@@ -83,8 +85,16 @@ def _rowsOfOthers(own: OwnStatus, peering: Peering) -> list[dict[str, Any]]:
     for name in own.document.nodes:
         if name != own.name:
             row = {**_row(name, own), **told.get(name, {})}
-            rows.append(row if linked else {**row, "state": "disconnected"})
+            rows.append(row if linked else {**row, "state": "disconnected", **_heard(name, peering)})
     return rows
+
+
+def _heard(name: str, peering: Peering) -> dict[str, Any]:
+    """What of a node's own word can be shown, where there is a link to it."""
+    if name not in peering.mesh.linked():
+        return {}
+    said = next((row.value for row in peering.rows.get(NODES, name) if row.node == name), {})
+    return {key: said[key] for key, kind in SAID.items() if type(said.get(key)) is kind}
 
 
 def _rowsByName(told: Any) -> dict[str, dict[str, Any]]:

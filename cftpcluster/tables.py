@@ -8,23 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .auth.bans import BANS, PARDONS
+from .auth.guard import ADDRESS_FAILURES, ARRIVALS, MOST_COUNTED, NAME_FAILURES
+from .auth.sessions import ENDED, PRESENCE, SESSIONS
 from .cluster.records import Table
 
 NODES = "nodes"
-"""How each node is, in its own words."""
+"""How each node is, in its own words; one row each."""
 
 TABLES: Mapping[str, Table] = {
     table.name: table
     for table in (
-        Table(name="bans", durable=True, most=10_000),
-        Table(name="pardons", durable=True, most=10_000),
-        Table(name="arrivals", durable=True, most=20_000),
+        Table(name=BANS, durable=True, most=20_000),
+        Table(name=PARDONS, durable=True, most=20_000),
+        Table(name=ARRIVALS, durable=True, most=100_000),
         # A revocation that made room for another one would let somebody in again.
-        Table(name="endedSessions", durable=True, most=100_000, evicts=False),
-        Table(name="addressFailures", durable=False, most=20_000),
-        Table(name="nameFailures", durable=False, most=20_000),
-        Table(name="sessions", durable=False, most=50_000),
-        Table(name="presence", durable=False, most=4),
-        Table(name=NODES, durable=False, most=4),
+        Table(name=ENDED, durable=True, most=100_000, evicts=False),
+        Table(name=ADDRESS_FAILURES, durable=False, most=2 * MOST_COUNTED),
+        Table(name=NAME_FAILURES, durable=False, most=2 * MOST_COUNTED),
+        Table(name=SESSIONS, durable=False, most=50_000),
+        Table(name=PRESENCE, durable=False, most=1),
+        Table(name=NODES, durable=False, most=1),
     )
 }

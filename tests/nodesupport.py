@@ -132,8 +132,7 @@ class MemoryNode:
     def changed(self) -> None:
         self._waiters.look()
         if hasattr(self, "peering"):
-            self.peering.follower.changed()
-            self.peering.publisher.changed()
+            self.peering.statusChanged()
 
     def performHere(self, action: str, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
         return self.administration.performHere(action, arguments)

@@ -243,10 +243,26 @@ class PerformTests(AdministrationCase):
                 error = self.refused(self.perform(where, node), ClusterError)
                 self.assertIn(node, str(error))
 
-    def test_withoutThePrimaryANodeStillServesItself(self) -> None:
+    def test_withoutThePrimaryNodesStillReachEachOther(self) -> None:
+        self.cluster.advance(3)
         self.cluster.cut("a")
-        self.assertEqual(self.now(self.perform(self.secondary, "b")), {"noted": "b"})
-        self.refused(self.perform(self.secondary, "c"), PrimaryUnreachable)
+        for node in ("b", "c"):
+            self.assertEqual(self.now(self.perform(self.secondary, node)), {"noted": node})
+        self.refused(self.perform(self.secondary, "a"), PrimaryUnreachable)
+
+    def test_aNodeChecksRightsByItsOwnDocument(self) -> None:
+        """A node that is compromised, or behind, is no way around them."""
+        self.cluster.advance(3)
+        for who in ("users", "auditor", "ghost"):
+            asked = self.b.peering.mesh.perform("c", "note", {}, author(who))
+            self.refused(asked, Forbidden)
+        self.assertEqual(self.c.performed, [])
+
+    def test_withoutALinkOfTheirOwnThePrimaryPassesItOn(self) -> None:
+        self.cluster.advance(3)
+        _ = self.b.peering.mesh.stop()
+        self.cluster.advance(2)
+        self.assertEqual(self.now(self.perform(self.secondary, "c")), {"noted": "c"})
 
 
 class TokenTests(AdministrationCase):

@@ -100,6 +100,38 @@ class ClusterStatusTests(ClusterCase):
         self.assertIn("connection refused", problem)
         self.assertEqual(self.b.status()["role"], "secondary")
 
+    def test_withoutThePrimaryNodesSayThemselvesHowTheyAre(self) -> None:
+        self.cluster.advance(3)
+        self.cluster.cut("a")
+        self.c.problems = ("listeners/ftp: port 2121 is in use",)
+        self.c.changed()
+        self.cluster.advance(2)
+        row = self.b.row("c")
+        self.assertEqual((row["state"], row["live"]), ("disconnected", self.c.live))
+        self.assertIn("listeners/ftp: port 2121 is in use", row["problems"])
+        self.c.draining = True
+        self.c.changed()
+        self.cluster.advance(2)
+        self.assertEqual(self.states(self.b), {"a": "disconnected", "b": "disconnected", "c": "draining"})
+        self.cluster.cut("c")
+        self.assertEqual(self.b.row("c")["state"], "disconnected")
+
+    def test_nonsenseOfAnotherNodeIsNotShown(self) -> None:
+        self.cluster.advance(3)
+        self.cluster.cut("a")
+        self.c.peering.rows.put("nodes", "c", {"state": 7, "live": "x", "problems": {}, "name": "b", "more": 1}, 60)
+        self.cluster.advance(0.2)
+        row = self.b.row("c")
+        self.assertEqual((row["name"], row["state"], type(row["live"])), ("c", "disconnected", int))
+        self.assertNotIn("more", row)
+
+    def test_manyProblemsFitIntoARow(self) -> None:
+        self.b.problems = tuple("\u20ac" * 300 for _ in range(40))
+        self.b.changed()
+        self.cluster.advance(6)
+        (row,) = self.c.peering.rows.get("nodes", "b")
+        self.assertEqual(len(row.value["problems"]), 1)
+
     def test_nodeWithoutConfigurationShowsItself(self) -> None:
         self.cluster.cut("a")
         late = self.cluster.join("d", "127.0.0.4", self.a)

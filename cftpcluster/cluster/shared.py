@@ -90,6 +90,7 @@ class SharedRows:
     _timer: IDelayedCall | None = field(default=None, init=False)
     _complained: dict[str, float] = field(factory=dict, init=False)
     _rose: float = field(default=float("-inf"), init=False)
+    _stopped: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._shelves = {name: {} for name in self._tables}
@@ -198,7 +199,8 @@ class SharedRows:
             del self._incarnations[node]
 
     def stop(self) -> None:
-        """Nothing expires any more."""
+        """Nobody is told any more of what expires."""
+        self._stopped = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
@@ -303,6 +305,8 @@ class SharedRows:
     # --- going
 
     def _expireAt(self, expires: float) -> None:
+        if self._stopped:
+            return
         if self._timer is not None and self._timer.active():
             if self._timer.getTime() <= expires:
                 return
