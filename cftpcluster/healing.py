@@ -119,7 +119,7 @@ class JournalCare:
             return
         nodes = [
             {"name": node.name, "address": node.address, "fingerprint": node.fingerprint}
-            for node in document.nodes.values()
+            for _, node in sorted(document.nodes.items())
         ]
         self._wanted = {"primary": primary, "nodes": nodes, "port": self._portOf(primary)}
         if self._wanted != self._stored and not self._writing:

@@ -41,6 +41,7 @@ from .draining import Draining
 from .errors import ClusterError
 from .events import ConfigurationChanged, Event
 from .haproxy import Balancer, haproxyConfiguration
+from .healing import JournalCare, openJournal
 from .journal.entry import Head
 from .journal.sqlite import SQLiteJournal
 from .manager import ManagerOptions, ManagerServerFactory, socketSite
@@ -121,6 +122,7 @@ class Node:
     _remarkedOn: Document | None = field(default=None, init=False)
     draining: Draining = field(init=False)
     _checking: LoopingCall = field(init=False)
+    _care: JournalCare = field(init=False)
     _compactedAt: int = field(default=0, init=False)
     _boot: Document = field(factory=bootDocument, init=False)
     _site: Any = field(init=False)
@@ -154,20 +156,21 @@ class Node:
         state = self._start.state
         await self._inPool(state.sweep)
         kinds = {**found.kinds, "listeners": {**found.kinds["listeners"], **NODE_KINDS}}
-        self._journal = await SQLiteJournal.open(str(state.journal), kinds, self._reactor)
+        self._journal = await openJournal(state, kinds, self._reactor, self._inPool)
         self._ends.append(self._journal.close)
         membership, self.head = await establish(self._start, self._journal, self._reactor, self._inPool)
         self.name = membership.identity.name
         self._keeper = await RowsKeeper.open(str(state.rows), self._reactor, self._pools.rows, time.time)
         self._ends.append(self._keeper.close)
         self._assemble(found, kinds, membership)
-        self._ends += [self.services.stop, self._convergence.end, self.peering.stop, self._rules.stop]
+        self._ends += [self._care.stop, self.services.stop, self._convergence.end, self.peering.stop, self._rules.stop]
         self._rules.start()
         self._convergence.wake()
         await self._convergence.settled()
         self._requireOneListener()
         self._listenForAdministrators()
         self.peering.start()
+        self._care.start(self.head.document)
         _ = self._checking.start(CHECK_SECONDS).addErrback(lambda failure: log.failure("no more checks", failure))
         self._sayWhereEverythingIs()
 
@@ -175,6 +178,7 @@ class Node:
         self, found: Components, kinds: Mapping[str, Mapping[str, type]], membership: founding.Membership
     ) -> None:
         self._peering = self._makePeering(membership)
+        self._care = self._makeCare()
         self._rules = self._makeRules()
         administration = self._makeAdministration(kinds)
         delay = FailureDelay(self._reactor, SystemRandom().random)
@@ -208,6 +212,18 @@ class Node:
         )
         self._convergence = Convergence(
             reactor=self._reactor, wanted=self._wanted, converge=self.services.converge, became=self._becameLive
+        )
+
+    def _makeCare(self) -> JournalCare:
+        assert self._journal is not None
+        return JournalCare(
+            state=self._start.state,
+            inThread=self._inPool,
+            journal=self._journal,
+            clock=self._reactor,
+            isPrimary=lambda: self.peering.publisher.isPrimary,
+            portOf=self.peering.portOf,
+            changed=self._statusChanged,
         )
 
     def _makePeering(self, membership: founding.Membership) -> Peering:
@@ -360,6 +376,7 @@ class Node:
         """A head is durable here: publish it, and make it live."""
         self.head = head
         self.peering.committed(head)
+        self._care.see(head.document)
         self._convergence.wake()
         self._compactSometimes()
 
@@ -427,7 +444,13 @@ class Node:
             head=self.head,
             live=self._convergence.live,
             draining=self.draining.isActive,
-            problems=(*self.services.allProblems(), *self._missingStorage, *self.peering.problems, *unknown),
+            problems=(
+                *self._care.problems,
+                *self.services.allProblems(),
+                *self._missingStorage,
+                *self.peering.problems,
+                *unknown,
+            ),
             remarks=self._remarks,
         )
 

@@ -35,7 +35,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
         frozenset(
             {
                 *("node", "administration", "appending", "components", "convergence", "draining", "founding"),
-                *("peering", "haproxy", "passive", "services", "starting", "state", "status", "tables"),
+                *("peering", "haproxy", "passive", "services", "starting", "state", "status", "tables", "healing"),
                 *("backup", "supervision"),
             }
         ),
