@@ -114,12 +114,7 @@ class Door:
         return self._inner.buildProtocol(addr) if self._mayEnter(addr.host) else None
 
     def _mayEnter(self, host: str) -> bool:
-        if not self.rule.admits(host):
-            return False
-        why = self.refuses(host)
-        if why:
-            self._log.debug("listener {name}: refused {address!r}: {why}", name=self.name, address=host, why=why)
-        return not why
+        return self.rule.admits(host) and not self.refuses(host)
 
     def _known(self, transport: Any, header: Header) -> IProtocol | None:
         """A PROXY header has come."""
@@ -137,13 +132,12 @@ class Door:
     def _tell(self, address: str, why: str) -> None:
         """Somebody who connects in vain again and again is told of once, and nobody who only looks whether the port
         answers."""
-        text = "listener {name}: refused a connection from {address!r}: {why}"
         if not why or (address, why) in self._told or self.isProbe(address):
-            self._log.debug(text, name=self.name, address=address, why=why or "it ended without a word")
             return
         if len(self._told) >= MOST_TOLD:
             self._told.clear()
         self._told.add((address, why))
+        text = "listener {name}: refused a connection from {address!r}: {why}"
         self._log.warn(text, name=self.name, address=address, why=why)
 
     def came(self, transport: Any) -> None:
