@@ -180,10 +180,10 @@ def _sectionChanges(section: str, backup: Backup, document: Document, sealer: Se
 
 def _isSame(value: Named, opening: Sealer, existing: Named, sealer: Sealer) -> bool:
     """Whether an object is as it was, whenever that was written and however its secrets are sealed."""
-    kept: dict[str, Any] = {"revision": existing.revision}
+    secrets = secretsOf(existing)
+    kept: dict[str, Any] = {**secrets, "revision": existing.revision}
     if isinstance(value, User | Admin) and isinstance(existing, User | Admin):
         kept["credentialsRevision"] = existing.credentialsRevision
-    secrets = secretsOf(existing)
     if secrets:
         try:
             opened = {name: opening.open(secret) for name, secret in secretsOf(value).items()}
@@ -192,7 +192,7 @@ def _isSame(value: Named, opening: Sealer, existing: Named, sealer: Sealer) -> b
         except ClusterError:
             # What cannot be opened here any more is to be replaced.
             return False
-    return evolve(value, **kept, **secrets) == existing
+    return evolve(value, **kept) == existing
 
 
 @define(eq=False, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ._version import __version__
-from .commands import accounts, cluster, nodes, rules
+from .commands import accounts, backups, cluster, nodes, rules
 from .commands.client import whereFrom
 from .commands.objects import SECTIONS, sectionGroup
 from .commands.program import Program
@@ -78,6 +78,8 @@ for _verb in (
     cluster.apply,
     cluster.export,
     cluster.haproxy,
+    backups.backup,
+    backups.restore,
     nodes.node,
     rules.sessions,
     rules.kick,

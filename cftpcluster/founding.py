@@ -27,7 +27,7 @@ from .config.defaults import defaultChanges
 from .config.document import Admin, Certificate, ClusterKey, HostKey, Node, Role
 from .errors import ClusterError
 from .journal.entry import Proposal
-from .state import StateDirectory
+from .state import RESTORING, StateDirectory
 from .vocabulary import Author
 
 T = TypeVar("T")
@@ -67,7 +67,9 @@ class Membership:
 
 def load(state: StateDirectory) -> Membership | None:
     """What the state folder holds, complete or not; ``None`` where a founding or a join has still to be done.
-    ``ClusterError`` where a file is damaged."""
+    ``ClusterError`` where a file is damaged, or a restore into this folder broke off."""
+    if state.read(RESTORING) is not None and not state.journal.exists():
+        raise ClusterError(f"a restore into {state.path} broke off; repeat it: cftpctl restore --new")
     identity = state.read(IDENTITY)
     if identity is None or state.read(CLUSTER_KEYS) is None:
         return None

@@ -29,6 +29,7 @@ from .auth.administrators import AdminPasswords
 from .auth.delay import FailureDelay
 from .auth.passwords import Passwords
 from .auth.rules import Rules
+from .backup import Backups
 from .cluster.members import Waiters
 from .cluster.membership import removal
 from .cluster.rows import RowsKeeper
@@ -306,6 +307,12 @@ class Node:
             nodeRemoval=lambda name: removal(self.document(), name),
             openSecret=self._openSecret,
             haproxy=lambda document, **said: haproxyConfiguration(document, Balancer(**said)),
+            backups=Backups(
+                head=lambda: self.head,
+                membership=lambda: self.peering.membership,
+                reactor=self._reactor,
+                pool=self._pools.work,
+            ),
             rules=self._rules,
             reactor=self._reactor,
             pool=self._pools.work,

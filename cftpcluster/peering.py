@@ -283,6 +283,11 @@ class Peering:
         return self._membership.identity
 
     @property
+    def membership(self) -> Membership:
+        """What this node is a member with now."""
+        return self._membership
+
+    @property
     def sealer(self) -> Sealer:
         """Seals and opens with the cluster keys that this node has now."""
         return self._membership.sealer

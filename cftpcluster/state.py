@@ -21,6 +21,9 @@ JOURNAL = "journal.db"
 ROWS = "rows.db"
 ADMIN_SOCKET = "admin.sock"
 ADMIN_PASSWORD = "initial-admin-password"  # the name of a file, not a password
+RESTORING = "restoring"
+"""A file that is there while a restore is not done."""
+
 PID_FILE = "cftpcluster.pid"
 LOG_FILE = "cftpcluster.log"
 

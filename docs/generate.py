@@ -216,6 +216,8 @@ ROUTES: Mapping[str, str] = {
     "manager GET /api/v1/wait": "waits until nodes are live: `?revision`, `?all`, `?seconds`",
     "manager POST /api/v1/apply": "applies a document, YAML or JSON: `?dryRun`, `?prune`, `?wait`",
     "manager GET /api/v1/export": "the document as JSON; with `?secrets` for role `full` alone",
+    "manager POST /api/v1/backup": "`{passphrase}`: the configuration and its keys as an encrypted file",
+    "manager POST /api/v1/restore": "brings a backup back: `{passphrase}` in a line, then the file; `?dryRun`, `?wait`",
     "manager POST /api/v1/nodes/<name>/drain": "takes a node out of service: `{seconds, wait}`: how long sessions "
     "have, and how long the answer waits for the last one's end",
     "manager POST /api/v1/nodes/<name>/resume": "has a node that was drained take clients again: `{}`",

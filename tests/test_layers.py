@@ -36,7 +36,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
             {
                 *("node", "administration", "appending", "components", "convergence", "draining", "founding"),
                 *("peering", "haproxy", "passive", "services", "starting", "state", "status", "tables", "healing"),
-                *("backup", "supervision"),
+                *("archive", "backup", "restoration", "supervision"),
             }
         ),
     ),

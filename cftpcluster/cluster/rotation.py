@@ -6,7 +6,7 @@ Pure values; who asks for it, and how a change becomes durable, is not known her
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attrs import evolve, fields
 
@@ -32,4 +32,5 @@ def sealedObjects(document: Document) -> Iterator[tuple[str, Named]]:
 
 def resealed(value: N, opening: Sealer, sealing: Sealer) -> N:
     """The object with its secrets sealed anew; ``CannotOpen``."""
-    return evolve(value, **{name: sealing.seal(opening.open(secret)) for name, secret in secretsOf(value).items()})
+    sealed: dict[str, Any] = {name: sealing.seal(opening.open(secret)) for name, secret in secretsOf(value).items()}
+    return evolve(value, **sealed)

@@ -69,13 +69,23 @@ class Client:
         :param query: ``None`` and ``False`` are left out.
         :param body: plain values, or bytes as they are.
         """
+        return _value(*await self._request(method, path, query, body))
+
+    async def fetch(self, method: str, path: str, body: Any = None) -> bytes:
+        """Make one request, and return the bytes that were answered; ``Failed`` where it was refused."""
+        status, content = await self._request(method, path, None, body)
+        if status >= 400:
+            _value(status, content)
+        return content
+
+    async def _request(self, method: str, path: str, query: Mapping[str, Any] | None, body: Any) -> tuple[int, bytes]:
         given = {key: _text(value) for key, value in (query or {}).items() if value is not None and value is not False}
         target = f"/api/v1/{path}" + (f"?{urlencode(given)}" if given else "")
         headers = {"Accept": "application/json"}
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode("ascii")
         if data is not None:
             headers["Content-Type"] = "application/octet-stream" if data is body else "application/json"
-        return _value(*await self._exchange(method, target, headers, data))
+        return await self._exchange(method, target, headers, data)
 
 
 def escaped(text: str) -> str:

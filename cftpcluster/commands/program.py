@@ -27,11 +27,15 @@ class Program:
     where: Where
 
     def run(self, work: Callable[[Client], Awaitable[T]]) -> T:
-        """Run ``work`` under the reactor, until it is done; once for each process."""
+        """Ask the node, until ``work`` is done; once for each process."""
+        from ._transport import exchangeWith
+
+        return self.runAlone(lambda reactor: work(Client(exchangeWith(self.where, reactor))))
+
+    def runAlone(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """Run ``work`` with the reactor, until it is done; once for each process, and in place of :meth:`run`."""
         from twisted.internet.task import react
         from twisted.logger import globalLogBeginner
-
-        from ._transport import exchangeWith
 
         results: list[T] = []
         failures: list[click.ClickException] = []
@@ -40,7 +44,7 @@ class Program:
             # A signal ends the reactor, and with it every connection: that is no failure of the node.
             reactor.addSystemEventTrigger("before", "shutdown", lambda: failures.append(Interrupted()))
             try:
-                results.append(await work(Client(exchangeWith(self.where, reactor))))
+                results.append(await work(reactor))
             except click.ClickException as failure:
                 failures.append(failure)
             except Exception as error:  # noqa: BLE001 - a traceback is no answer to an operator

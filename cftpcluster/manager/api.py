@@ -34,6 +34,7 @@ from ..errors import (
 )
 from ..interfaces import IAdministration
 from ..servers.http import HTTPProblem, RoutedResource, answerProblems
+from ._backups import BackupRoutes, IsBackingUp
 from ._cluster import ClusterRoutes
 from ._nodes import NodeRoutes
 from ._objects import ObjectRoutes
@@ -54,6 +55,7 @@ class Administration:
     :ivar openSecret: opens the document's secrets, for an export with them.
     :ivar haproxy: from a document, and ``addresses``, ``source``, ``relievePrimary`` and ``manager``, HAProxy's
         configuration (``text``) and ``warnings``. Blocks.
+    :ivar backups: makes backups of the node, and reads them.
     :ivar rules: what holds for log-ins and sessions on all nodes.
     :ivar pool: for work that takes long.
     """
@@ -64,6 +66,7 @@ class Administration:
     nodeRemoval: Callable[[str], Change]
     openSecret: Callable[[Secret], bytes]
     haproxy: Callable[..., Any]
+    backups: IsBackingUp
     rules: Rules
     reactor: Any
     pool: Any
@@ -84,6 +87,15 @@ def administrationResource(administration: Administration, access: IsAccess) -> 
         administration.makeToken,
         administration.openSecret,
         administration.haproxy,
+        administration.reactor,
+        administration.pool,
+    ).add(app)
+    BackupRoutes(
+        administration.node,
+        access,
+        administration.preparation,
+        writes,
+        administration.backups,
         administration.reactor,
         administration.pool,
     ).add(app)

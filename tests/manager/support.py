@@ -16,13 +16,17 @@ from cftpcluster.auth.administrators import AdminPasswords
 from cftpcluster.auth.delay import FailureDelay
 from cftpcluster.auth.passwords import Passwords
 from cftpcluster.auth.rules import Rules
-from cftpcluster.cluster.authority import makeHostKeys, makeServiceCertificate
+from cftpcluster.backup import Backups
+from cftpcluster.cluster.authority import Authority, makeHostKeys, makeServiceCertificate, newNodeKey
+from cftpcluster.cluster.membership import NodeIdentity
 from cftpcluster.cluster.sealing import Sealer, newClusterKey
 from cftpcluster.cluster.tokens import newToken
 from cftpcluster.config.changes import Batch, Put, Remove
 from cftpcluster.config.defaults import defaultChanges
 from cftpcluster.config.document import Admin, Certificate, HostKey, Role, Settings
+from cftpcluster.founding import Membership
 from cftpcluster.haproxy import Balancer, haproxyConfiguration
+from cftpcluster.journal.entry import Head
 from cftpcluster.manager import Administration, ManagerOptions, ManagerServerFactory, Preparation, socketSite
 from cftpcluster.testing.administration import MemoryAdministration
 from cftpcluster.testing.auth import CHEAP, rulesFor
@@ -68,6 +72,11 @@ class Cluster:
         puts = [Put("certificates", certificate), Put("hostKeys", hostKey), *(Put("admins", one) for one in admins)]
         self.node.change(Batch((*puts, *defaultChanges())))
 
+    @property
+    def identity(self) -> NodeIdentity:
+        now = time.time()
+        return Authority.new(now).identity("node-a", newNodeKey(), now)
+
     passwords: Passwords = field(init=False)
     rules: Rules = field(init=False)
 
@@ -106,6 +115,12 @@ class Cluster:
             nodeRemoval=lambda name: Remove("nodes", name),
             openSecret=self.sealer.open,
             haproxy=lambda document, **said: haproxyConfiguration(document, Balancer(**said)),
+            backups=Backups(
+                head=lambda: Head(1, self.document.revision, bytes(32), self.document),
+                membership=lambda: Membership(self.identity, self.sealer.keys),
+                reactor=self.clock,
+                pool=self.pool,
+            ),
             rules=self.rules,
             reactor=self.clock,
             pool=self.pool,
