@@ -37,6 +37,15 @@ class Appending:
     async def _append(self, proposal: Proposal) -> int:
         publisher = self._publisher()
         publisher.requirePrimary()
+        await publisher.turns.enter()
+        try:
+            return await self._inTurn(publisher, proposal)
+        finally:
+            publisher.turns.leave()
+
+    async def _inTurn(self, publisher: Publisher, proposal: Proposal) -> int:
+        # While it waited another node may have become primary.
+        publisher.requireAppending()
         requireRight(proposal.author, self._head().document, touched(proposal.change))
         head: Head = await self._journal.append(proposal)
         if head.revision > self._head().revision:

@@ -120,6 +120,14 @@ class ConfigurationChanged(Event):
 
 
 @frozen(kw_only=True)
+class PrimaryChanged(Event):
+    """Another node is primary, or the same one in a new epoch; this node knows it by its own journal."""
+
+    name: str
+    epoch: int
+
+
+@frozen(kw_only=True)
 class NodeRefused(Event):
     """A connection to the cluster port was refused."""
 

@@ -334,8 +334,8 @@ class IPublisher(Interface):
         """At most 256 KiB of an offered snapshot."""
 
     def where(revision: int, chainHash: bytes) -> Deferred[Any]:
-        """Where its head is, as a ``FollowAnswer``, nobody following for it: with an offer of a snapshot where that place
-        is not on its history, or before all that it keeps. Without a chain hash it always offers one."""
+        """Where its head is, as a ``FollowAnswer``, nobody following for it: with an offer of a snapshot where that
+        place is not on its history, or before all that it keeps. Without a chain hash it always offers one."""
 
     def entries(revision: int, limit: int) -> Deferred[Sequence[Any]]:
         """Entries after ``revision``, as :meth:`IJournal.since`."""

@@ -11,93 +11,50 @@ from functools import partial
 from random import Random, SystemRandom
 from typing import Any
 
-from attrs import define, evolve, field, frozen
-from twisted.internet.defer import Deferred, succeed
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IProtocol
-from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.plugin import IPlugin
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
+from .branches import Branches
 from .cluster.admission import JoinServer
-from .cluster.announcer import Announcer
-from .cluster.authority import renew, signingRequest
 from .cluster.dial import Address, connectLink
 from .cluster.follower import Follower
 from .cluster.gate import Gate, LiveLinks
-from .cluster.join import Joined, join
 from .cluster.link import Link, Method
 from .cluster.links import Links
-from .cluster.membership import NodeIdentity, needsRenewal
+from .cluster.lookout import ANSWER_SECONDS, Lookout, OpenHistory, openHistory, survey
+from .cluster.membership import NodeIdentity
 from .cluster.mesh import Mesh
 from .cluster.messages import Hello, SnapshotOffer
 from .cluster.publisher import Publisher
 from .cluster.rows import RowsKeeper
 from .cluster.sealing import Sealer
 from .cluster.shared import SharedRows
-from .cluster.tokens import JoinTokenText
 from .cluster.uplink import Peer, Uplink, peersOf
 from .config.changes import Change
-from .config.codec import canonical
 from .config.document import Document, Node
 from .config.plan import overridden
-from .errors import ClusterError, NotPrimary
+from .errors import ClusterError
 from .events import Notify
-from .founding import Membership, store
+from .following import Following
+from .founding import Membership
 from .interfaces import IJournal, IPublisher, IServer, IServerFactory
 from .journal.entry import Head, Proposal
 from .networks import Networks
+from .primacy import Primacy
+from .promotion import Promotion
+from .renewal import Renewal
 from .state import StateDirectory
-from .tables import NODES, TABLES
+from .tables import TABLES
+from .telling import Telling
 from .vocabulary import Author
 
 log = Logger()
-
-RENEWAL_SECONDS = 3600.0
-TELL_LEAST_SECONDS = 1.0
-TELL_MOST_SECONDS = 5.0
-TOLD_SECONDS = 20.0
-"""How long the others believe what a node said of itself."""
-
-SAID: Mapping[str, type] = {
-    "state": str,
-    "revision": int,
-    "chainHash": str,
-    "live": int,
-    "lagSeconds": float,
-    "version": str,
-    "problems": list,
-}
-"""What a node says of itself in its row, as in its status."""
-
-MOST_PROBLEMS_BYTES = 3000
-MOST_REDIRECTIONS = 3
-
-
-async def joinCluster(
-    reactor: Any, token: str, *, name: str, privateKeyPem: bytes, advertise: str, bind: str
-) -> tuple[Joined, int]:
-    """Join with a token's text, following whoever says that another node is primary; answers with the port as well."""
-    text = JoinTokenText.parse(token)
-    for _ in range(MOST_REDIRECTIONS):
-        try:
-            joined = await join(
-                reactor,
-                text,
-                name=name,
-                privateKeyPem=privateKeyPem,
-                advertiseAddress=advertise,
-                bindAddress=bind,
-                wallClock=time.time,
-            )
-            return joined, text.port
-        except NotPrimary as error:
-            if not error.address:
-                raise
-            text = evolve(text, host=error.address)
-    raise ClusterError("the nodes do not agree who is primary; try again later")
 
 
 @implementer(IPlugin, IServerFactory)
@@ -125,7 +82,7 @@ class Peering:
     """Replication and membership of one node.
 
     :ivar _append: appends a proposal on this node, its author's rights checked; fires with its revision.
-    :ivar _applied: told of heads that came from the primary.
+    :ivar _applied: told of heads that are durable here and did not come by ``_append``.
     :ivar _perform: does something on this node.
     :ivar _report: what this node says of itself.
     :ivar _status: the cluster's status, for followers.
@@ -158,33 +115,62 @@ class Peering:
     _wallTime: Callable[[], float] = time.time
     _keeper: RowsKeeper | None = None
     clusterStatus: Mapping[str, Any] = field(factory=dict, init=False)
+    clusterStatusTime: float = field(default=0.0, init=False)
     publisher: Publisher = field(init=False)
     follower: Follower = field(init=False)
     gate: Gate = field(init=False)
     uplink: Uplink = field(init=False)
     rows: SharedRows = field(init=False)
     mesh: Mesh = field(init=False)
-    _telling: Announcer = field(init=False)
+    _telling: Telling = field(init=False)
     _live: LiveLinks = field(factory=LiveLinks, init=False)
     _links: Links = field(init=False)
-    _renewing: LoopingCall = field(init=False)
-    _followedUntil: float = field(init=False)
-    _wasFollowing: bool = field(default=False, init=False)
+    primacy: Primacy = field(init=False)
+    promotion: Promotion = field(init=False)
+    following: Following = field(init=False)
+    branches: Branches = field(init=False)
+    _renewal: Renewal = field(init=False)
+    _stopped: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._followedUntil = self._reactor.seconds()
         inThread = partial(deferToThreadPool, self._reactor, self._pool)
+        self._renewal = Renewal(
+            membership=self._membership,
+            publisher=lambda: self.publisher,
+            follower=lambda: self.follower,
+            document=self._document,
+            state=self._state,
+            clock=self._reactor,
+            inThread=inThread,
+            wallTime=self._wallTime,
+        )
         self.publisher = Publisher(
             node=self._name,
             head=self._head,
             journal=self._journal,
             clock=self._reactor,
-            newId=lambda: self._random.randbytes(16).hex(),
+            newId=self._newId,
             propose=self._append,
             relay=self._relay,
-            renewCertificate=self._renew,
+            renewCertificate=self._renewal.certificateFor,
             status=self._status,
-            beyond=lambda name, epoch, revision: self._superseded(epoch, name),
+            beyond=self._beyond,
+            changed=self._changed,
+        )
+        self.following = Following(
+            follower=lambda: self.follower,
+            publisher=self.publisher,
+            state=self._state,
+            clock=self._reactor,
+            inThread=inThread,
+            hurry=self._hurry,
+            changed=self._changed,
+        )
+        self.branches = Branches(
+            state=self._state,
+            journal=self._journal,
+            inThread=inThread,
+            wallTime=self._wallTime,
             changed=self._changed,
         )
         self.follower = Follower(
@@ -197,7 +183,7 @@ class Peering:
             perform=self._perform,
             report=self._report,
             clusterStatus=self._clusterStatusCame,
-            changed=self._followerChanged,
+            changed=self.following.changed,
             inThread=inThread,
         )
         self._links = Links(
@@ -207,6 +193,7 @@ class Peering:
             publisher=self.publisher,
             inThread=inThread,
             rowsAccepted=self._rowsAccepted,
+            heard=self._heard,
         )
         self._makeMesh()
         admission = JoinServer(
@@ -239,8 +226,42 @@ class Peering:
             inThread=inThread,
             notify=self._notify,
         )
-        self._renewing = LoopingCall(self._renewOwn)
-        self._renewing.clock = self._reactor
+        self._makePrimacy(inThread)
+
+    def _newId(self) -> str:
+        return self._random.randbytes(16).hex()
+
+    def _makePrimacy(self, inThread: Callable[..., Deferred[Any]]) -> None:
+        lookout = Lookout(
+            clock=self._reactor, dial=self._dial, links=self._links, peers=self._unlinked, heard=self._heard
+        )
+        self.primacy = Primacy(
+            node=self._name,
+            clock=self._reactor,
+            journal=self._journal,
+            publisher=self.publisher,
+            follower=self.follower,
+            uplink=self.uplink,
+            lookout=lookout,
+            inThread=inThread,
+            survey=self._survey,
+            read=self._read,
+            committed=self._applied,
+            notify=self._notify,
+            changed=self._changed,
+        )
+        self.promotion = Promotion(
+            primacy=self.primacy,
+            journal=self._journal,
+            publisher=self.publisher,
+            follower=self.follower,
+            clock=self._reactor,
+            committed=self._applied,
+            contactSeconds=self.following.contactSeconds,
+            stopFollowing=self._stopFollowing,
+            newId=self._newId,
+            wallTime=self._wallTime,
+        )
 
     def _makeMesh(self) -> None:
         self.rows = SharedRows(
@@ -264,23 +285,12 @@ class Peering:
             perform=lambda action, arguments, author: self._relay(self._name, action, arguments, author),
             changed=self._changed,
         )
-        self._telling = Announcer(self._reactor, self._tellOfItself, TELL_LEAST_SECONDS, TELL_MOST_SECONDS)
-
-    async def _tellOfItself(self) -> None:
-        """Write this node's row, so that all know how it is without a primary."""
-        row = next(row for row in self._status()["nodes"] if row["name"] == self._name)
-        said = {key: row[key] for key in SAID if key in row}
-        while len(canonical(said["problems"])) > MOST_PROBLEMS_BYTES:
-            said["problems"] = said["problems"][:-1]
-        self.rows.put(NODES, self._name, said, TOLD_SECONDS)
-
-    def _rowsAccepted(self, node: str, link: Link) -> Mapping[str, Method]:
-        return self.mesh.accepted(node, link)
+        self._telling = Telling(self._name, self.rows, self._status, self._reactor)
 
     # --- who we are, and whom we know
 
     def identity(self) -> NodeIdentity:
-        return self._membership.identity
+        return self._renewal.membership.identity
 
     @property
     def membership(self) -> Membership:
@@ -290,7 +300,7 @@ class Peering:
     @property
     def sealer(self) -> Sealer:
         """Seals and opens with the cluster keys that this node has now."""
-        return self._membership.sealer
+        return self._renewal.membership.sealer
 
     def nodes(self) -> Mapping[str, Node]:
         """The members; before there is a document, those that the join named."""
@@ -299,7 +309,7 @@ class Peering:
     def _peers(self) -> Sequence[Peer]:
         document = self._document()
         if document.nodes:
-            return peersOf(document, self._name)
+            return peersOf(document, self._name, self.publisher.primary)
         return [Peer(node.name, node.address) for node in self._membership.peers]
 
     def portOf(self, node: str) -> int:
@@ -327,36 +337,41 @@ class Peering:
     # --- the node's life
 
     def start(self) -> None:
-        """Begin to follow, unless this node is primary."""
-        if not self.publisher.isPrimary:
-            self.uplink.start()
+        """Take part: follow, or find out whether this node is still primary."""
+        if self.publisher.isPrimary:
+            # Nothing is to be appended from now on, before that is known.
+            self.primacy.start()
+        _ = Deferred.fromCoroutine(self._load()).addErrback(lambda failure: log.failure("not read", failure))
         self.mesh.start()
         self._telling.start()
-        renewing = self._renewing.start(RENEWAL_SECONDS)
-        _ = renewing.addErrback(lambda failure: log.failure("no more renewals", failure))
+        self._renewal.start()
+
+    async def _load(self) -> None:
+        try:
+            await self.branches.load()
+            await self.following.load()
+        finally:
+            if not self._stopped:
+                self.primacy.start()
 
     def committed(self, head: Head) -> None:
         """A head is committed on this node, wherever it came from."""
         self.publisher.published(head)
+        self.primacy.committed(head)
         self._live.dropRemoved(head.document.nodes)
         self.mesh.nodesChanged()
         self.rows.membersChanged()
 
-    async def stop(self) -> None:
-        """End every link."""
-        if self._renewing.running:
-            self._renewing.stop()
-        self._telling.stop()
-        await self.mesh.stop()
-        self.rows.stop()
-        await self.uplink.stop()
-        self.publisher.stop()
-        self._live.abort()
-
     @property
     def problems(self) -> Sequence[str]:
         """What is wrong with this node's place among the others."""
-        return [self._keeper.problem] if self._keeper is not None and self._keeper.problem else []
+        kept = [self._keeper.problem] if self._keeper is not None and self._keeper.problem else []
+        return [*kept, *self.branches.problems]
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What an administrator should know of it, although the node serves."""
+        return self.primacy.warnings
 
     def statusChanged(self) -> None:
         """This node's status changed: the others are told before long."""
@@ -364,61 +379,55 @@ class Peering:
         self.publisher.changed()
         self._telling.changed()
 
-    def lagSeconds(self) -> float:
-        """How long this node may have missed something, as a follower."""
-        if self.follower.state == "following":
-            return 0.0
-        now: float = self._reactor.seconds()
-        return round(now - self._followedUntil, 3)
+    async def stop(self) -> None:
+        """End every link."""
+        self._stopped = True
+        self.primacy.stop()
+        self._renewal.stop()
+        self._telling.stop()
+        await self.mesh.stop()
+        self.rows.stop()
+        await self.uplink.stop()
+        self.publisher.stop()
+        self._live.abort()
 
     # --- what the pieces tell
 
-    def _followerChanged(self) -> None:
-        if self.follower.state == "following" or self._wasFollowing:
-            self._followedUntil = self._reactor.seconds()
-        self._wasFollowing = self.follower.state == "following"
-        self._changed()
-
     def _clusterStatusCame(self, status: Mapping[str, Any]) -> None:
-        self.clusterStatus = status
+        self.clusterStatus, self.clusterStatusTime = status, self._reactor.seconds()
 
-    def _superseded(self, epoch: int, name: str) -> None:
-        log.critical("{name} is in epoch {epoch}, beyond this one's: another was promoted", name=name, epoch=epoch)
+    def _hurry(self) -> None:
+        self.uplink.hurry()
 
-    async def _keepDiverged(self, head: Head) -> None:
-        snapshot = await self._journal.snapshot()
-        name = f"diverged-{snapshot.epoch}-{snapshot.revision}-{snapshot.chainHash.hex()[:12]}.json"
-        await deferToThreadPool(self._reactor, self._pool, self._state.write, name, snapshot.data)
-        log.warn("what only this node had is kept in {name}", name=name)
+    def _heard(self, hello: Hello) -> None:
+        self.primacy.heard(hello)
+
+    def _beyond(self, node: str, epoch: int, revision: int) -> None:
+        self.primacy.beyond(node, epoch, revision)
 
     def _diverging(self, head: Head, offer: SnapshotOffer, publisher: IPublisher) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._keepDiverged(head))
+        return Deferred.fromCoroutine(self.branches.keep(publisher, self.follower.publisherName))
 
-    # --- certificates
+    def _rowsAccepted(self, node: str, link: Link) -> Mapping[str, Method]:
+        return self.mesh.accepted(node, link)
 
-    def _renew(self, name: str, request: bytes) -> Deferred[bytes]:
-        return deferToThreadPool(
-            self._reactor, self._pool, renew, self._document(), self.sealer, name, request, self._wallTime()
-        )
+    # --- other nodes
 
-    def _renewOwn(self) -> Deferred[None]:
-        if not needsRenewal(self.identity().certificatePem, self._wallTime()):
-            return succeed(None)
-        return Deferred.fromCoroutine(self._askForCertificate()).addErrback(
-            lambda failure: log.warn("the node's certificate was not renewed: {why}", why=failure.getErrorMessage())
-        )
+    def _survey(self, names: Sequence[str], seconds: float) -> Deferred[Mapping[str, Hello]]:
+        peers = [peer for peer in self._peers() if peer.name in names]
+        return Deferred.fromCoroutine(survey(self._dial, self._links, peers, seconds, self._reactor))
 
-    async def _askForCertificate(self) -> None:
-        identity = self.identity()
-        request = signingRequest(identity.privateKeyPem)
-        if self.publisher.isPrimary:
-            certificate = await self._renew(self._name, request)
-        elif self.follower.publisher is not None:
-            certificate = await self.follower.publisher.renewCertificate(request)
-        else:
-            raise ClusterError("the primary cannot be reached")
-        renewed = NodeIdentity.fromPem(evolve(identity, certificatePem=certificate).toPem())
-        membership = evolve(self._membership, identity=renewed)
-        await deferToThreadPool(self._reactor, self._pool, store, self._state, membership)
-        self._membership = membership
-        log.info("the node's certificate was renewed")
+    def _read(self, node: str) -> Deferred[OpenHistory]:
+        for peer in self._peers():
+            if peer.name == node:
+                return Deferred.fromCoroutine(openHistory(self._dial, self._links, peer, ANSWER_SECONDS, self._reactor))
+        return fail(ClusterError(f"nobody knows where {node} is"))
+
+    def _unlinked(self) -> Sequence[Peer]:
+        """Those who do not follow this primary: what else they do is not known here."""
+        away = {row["name"] for row in self.publisher.rows() if row["state"] == "disconnected"}
+        return [peer for peer in self._peers() if peer.name in away]
+
+    async def _stopFollowing(self) -> None:
+        _ = self.uplink.stop()
+        await self.following.forget()

@@ -95,6 +95,7 @@ async def ask(backup: Backup, reactor: Any, inThread: InThread, bind: str) -> Su
         publisher=cast(Any, None),
         inThread=inThread,
         rowsAccepted=cast(Any, None),
+        heard=cast(Any, None),
     )
 
     def dial(peer: Peer, build: Callable[[str], IProtocol]) -> Deferred[IProtocol]:

@@ -6,24 +6,52 @@ Nothing runs yet, and nothing is served, when this is done.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from . import founding
-from .errors import ClusterError
+from .cluster.join import Joined, join
+from .cluster.tokens import JoinTokenText
+from .errors import ClusterError, NotPrimary
 from .interfaces import IJournal
 from .journal.entry import Head
-from .peering import joinCluster
 from .state import StateDirectory
 
 log = Logger()
 
+MOST_REDIRECTIONS = 3
+
 InThread: TypeAlias = Callable[..., Deferred[Any]]
 """Calls a function in a thread, where it may block."""
+
+
+async def joinCluster(
+    reactor: Any, token: str, *, name: str, privateKeyPem: bytes, advertise: str, bind: str
+) -> tuple[Joined, int]:
+    """Join with a token's text, following whoever says that another node is primary; answers with the port as well."""
+    text = JoinTokenText.parse(token)
+    for _ in range(MOST_REDIRECTIONS):
+        try:
+            joined = await join(
+                reactor,
+                text,
+                name=name,
+                privateKeyPem=privateKeyPem,
+                advertiseAddress=advertise,
+                bindAddress=bind,
+                wallClock=time.time,
+            )
+            return joined, text.port
+        except NotPrimary as error:
+            if not error.address:
+                raise
+            text = evolve(text, host=error.address)
+    raise ClusterError("the nodes do not agree who is primary; try again later")
 
 
 @frozen(kw_only=True)

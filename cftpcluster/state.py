@@ -154,6 +154,11 @@ class StateDirectory:
         """Replace a file, durably, readable by its owner alone."""
         writeDurably(self.path / name, data)
 
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        (self.path / name).unlink(missing_ok=True)
+        syncDirectory(self.path)
+
     def readJSON(self, name: str) -> object:
         """A JSON file's value; ``None`` when it is not there."""
         data = self.read(name)

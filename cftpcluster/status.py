@@ -10,8 +10,9 @@ from attrs import frozen
 from . import __version__
 from .config.document import Document
 from .journal.entry import Head
-from .peering import SAID, Peering
+from .peering import Peering
 from .tables import NODES
+from .telling import SAID
 
 
 @frozen(kw_only=True)
@@ -60,18 +61,26 @@ def _row(name: str, own: OwnStatus) -> dict[str, Any]:
 
 
 def _ownRow(own: OwnStatus, peering: Peering) -> dict[str, Any]:
-    primary, follower = peering.publisher.isPrimary, peering.follower
+    isPrimary, follower = peering.publisher.isPrimary, peering.follower
     return {
         **_row(own.name, own),
-        "state": "draining" if own.draining else "primary" if primary else follower.state,
+        "state": _ownState(own, peering),
         "revision": own.head.revision,
         "chainHash": own.head.chainHash.hex(),
         "live": own.live,
-        "lagSeconds": 0.0 if primary else peering.lagSeconds(),
+        "lagSeconds": 0.0 if isPrimary else peering.following.lagSeconds(),
         "version": __version__,
         "address": _row(own.name, own)["address"] or own.address,
-        "problems": [*([follower.problem] if follower.problem and not primary else []), *own.problems],
+        "problems": [*([follower.problem] if follower.problem and not isPrimary else []), *own.problems],
     }
+
+
+def _ownState(own: OwnStatus, peering: Peering) -> str:
+    if own.draining:
+        return "draining"
+    if not peering.publisher.isPrimary:
+        return peering.follower.state
+    return "primary" if peering.primacy.standing == "confirmed" else "unconfirmed"
 
 
 def _rowsOfOthers(own: OwnStatus, peering: Peering) -> list[dict[str, Any]]:
@@ -109,7 +118,7 @@ def clusterStatus(own: OwnStatus, peering: Peering) -> dict[str, Any]:
     return {
         "node": own.name,
         "role": "primary" if peering.publisher.isPrimary else "secondary",
-        "primary": own.document.promoted.name,
+        "primary": peering.publisher.primary,
         "epoch": own.head.epoch,
         "revision": own.head.revision,
         "chainHash": own.head.chainHash.hex(),
@@ -121,9 +130,10 @@ def clusterStatus(own: OwnStatus, peering: Peering) -> dict[str, Any]:
 def warnings(own: OwnStatus, peering: Peering) -> list[str]:
     """What an administrator should know although the node serves."""
     found = []
-    if not peering.publisher.isPrimary and peering.follower.state != "following":
-        found.append(f"{peering.follower.state}: not following the primary, {own.document.promoted.name or 'unknown'}")
-    return [*found, *own.remarks]
+    publisher, state = peering.publisher, peering.follower.state
+    if not publisher.isPrimary and state != "following":
+        found.append(f"{state}: not following the primary, {publisher.primary or 'unknown'}")
+    return [*found, *peering.warnings, *own.remarks]
 
 
 def unsharedBackends(document: Document) -> list[str]:

@@ -149,7 +149,11 @@ class ProposeTests(AdministrationCase):
 
     def test_primaryThatIsNoneAnyMoreChangesNothing(self) -> None:
         self.a.peering.publisher.fence(2, "c")
-        error = self.refused(self.propose(self.secondary, PUT_USER), PrimaryUnreachable)
+        proposed = self.propose(self.secondary, PUT_USER)
+        self.assertNoResult(proposed)
+        # It waits for the next one to take over.
+        self.cluster.advance(11)
+        error = self.refused(proposed, PrimaryUnreachable)
         self.assertIn("nothing was changed", str(error))
         self.assertIn("c", str(error))
         self.refused(self.propose(self.primary, PUT_USER), PrimaryUnreachable)

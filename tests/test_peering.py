@@ -14,12 +14,12 @@ from zope.interface.verify import verifyObject
 from cftpcluster.cluster.dial import Address
 from cftpcluster.cluster.membership import needsRenewal
 from cftpcluster.config.changes import Put, Remove
-from cftpcluster.config.codec import decodeDocument
 from cftpcluster.config.document import Listener, Node, User
 from cftpcluster.founding import load
 from cftpcluster.interfaces import IServer, IServerFactory
 from cftpcluster.journal.entry import Proposal
-from cftpcluster.peering import RENEWAL_SECONDS, ClusterServerFactory
+from cftpcluster.peering import ClusterServerFactory
+from cftpcluster.renewal import RENEWAL_SECONDS
 from cftpcluster.testing.cluster import AUTHOR, soon
 from cftpcluster.testing.membership import SmallCluster
 
@@ -88,16 +88,16 @@ class FollowingTests(ClusterCase):
         self.cluster.advance(0.5)
         for node in (self.b, self.c):
             self.assertEqual((node.head.revision, node.head.chainHash), (self.a.head.revision, self.a.head.chainHash))
-            self.assertEqual(node.peering.lagSeconds(), 0.0)
+            self.assertEqual(node.peering.following.lagSeconds(), 0.0)
 
     def test_lagIsCountedFromTheLastMomentOfFollowing(self) -> None:
         self.cluster.cut("b")
-        first = self.b.peering.lagSeconds()
-        self.assertGreaterEqual(self.b.peering.lagSeconds(), first)
+        first = self.b.peering.following.lagSeconds()
+        self.assertGreaterEqual(self.b.peering.following.lagSeconds(), first)
         self.assertLess(first, 60)
         self.cluster.unreachable.clear()
         self.cluster.advance(6)
-        self.assertEqual(self.b.peering.lagSeconds(), 0.0)
+        self.assertEqual(self.b.peering.following.lagSeconds(), 0.0)
 
     def test_linkOfARemovedNodeEndsOnEveryNode(self) -> None:
         self.assertEqual(set(self.a.peering._live.names()), {"b", "c"})
@@ -119,15 +119,14 @@ class FollowingTests(ClusterCase):
         self.cluster.cut("b")
         lonely = Proposal(Put("users", User(name="lonely")), {}, AUTHOR, "b", "lonely", 0.0)
         self.b.committed(soon(self.b.journal.append(lonely)))
-        diverged = self.b.head
         self.a.change(PUT_USER)
         self.cluster.unreachable.clear()
         with capturedLogs():
             self.cluster.advance(8)
         self.assertEqual(self.b.head.chainHash, self.a.head.chainHash)
-        (kept,) = self.b.state.path.glob("diverged-*")
-        self.assertIn(diverged.chainHash.hex()[:12], kept.name)
-        self.assertIn("lonely", decodeDocument(kept.read_bytes()).users)
+        (kept,) = self.b.peering.branches.known
+        self.assertEqual((kept["changes"], kept["primary"]), (1, "a"))
+        self.assertIn("lonely", soon(self.b.peering.branches.read(kept["id"])).after.users)
 
     def test_observersHearOfAPrimaryThatRefuses(self) -> None:
         self.a.change(Remove("nodes", "c"))

@@ -127,6 +127,11 @@ class Follower:
         return self._session is not None
 
     @property
+    def publisherName(self) -> str:
+        """Who is asked, accepting or not; "" without a publisher."""
+        return self._session.name if self._session is not None else ""
+
+    @property
     def publisher(self) -> IPublisher | None:
         """The primary, while it accepts this node."""
         session = self._session

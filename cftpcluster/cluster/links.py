@@ -6,6 +6,8 @@ Whoever dials says in its hello what for:
     To follow the other node's journal, if that is primary.
 ``rows``
     For the rows that all nodes share, and for actions; see :mod:`.mesh`.
+``read``
+    To read the other node's journal, whoever is primary.
 ``ask``
     To hear its hello, and nothing else.
 
@@ -26,13 +28,13 @@ from ..errors import Refused
 from ..interfaces import IFollower
 from .link import Link, Method
 from .messages import Hello
-from .peers import InThread, RemoteFollower, followerMethods, publisherMethods
+from .peers import InThread, RemoteFollower, followerMethods, historyMethods, publisherMethods
 from .publisher import Publisher
 
 log = Logger()
 
 _PURPOSE = "purpose"
-_FOLLOW, _ROWS, _ASK = "follow", "rows", "ask"
+_FOLLOW, _ROWS, _READ, _ASK = "follow", "rows", "read", "ask"
 
 
 @define(eq=False, kw_only=True)
@@ -43,6 +45,8 @@ class Links:
     :ivar wallTime: seconds since the epoch.
     :ivar inThread: calls a function elsewhere than in the reactor's thread.
     :ivar rowsAccepted: what a node may call that dialled for rows, and is ready.
+    :ivar heard: told what the other end of a link says of itself, but for those dialled with :meth:`asking` and
+        :meth:`reading`, which are dialled for that.
     """
 
     _clock: IReactorTime
@@ -51,6 +55,7 @@ class Links:
     _publisher: Publisher
     _inThread: InThread
     _rowsAccepted: Callable[[str, Link], Mapping[str, Method]]
+    _heard: Callable[[Hello], None]
     _byNode: dict[str, Link] = field(factory=dict, init=False)
 
     def buildLink(self, node: str) -> Link:
@@ -67,6 +72,10 @@ class Links:
         end may call."""
         return self._dialling(node, _ROWS, isUp)
 
+    def reading(self, node: str) -> Link:
+        """Our end of a link to ``node`` whose journal is to be read."""
+        return self._dialling(node, _READ, lambda _: {})
+
     def asking(self, node: str) -> Link:
         """Our end of a link to ``node`` over which nothing is said but hello."""
         return self._dialling(node, _ASK, lambda _: {})
@@ -75,15 +84,23 @@ class Links:
         def hello() -> Hello:
             return evolve(self._hello(), extra={_PURPOSE: purpose})
 
-        return Link(self._clock, self._wallTime, True, node, hello, expose)
+        def exposed(link: Link) -> Mapping[str, Method]:
+            if purpose in {_FOLLOW, _ROWS}:
+                self._clock.callLater(0, self._heard, link.peer)
+            return expose(link)
+
+        return Link(self._clock, self._wallTime, True, node, hello, exposed)
 
     def _accept(self, node: str, link: Link) -> Mapping[str, Method]:
+        self._clock.callLater(0, self._heard, link.peer)
         purpose = link.peer.extra.get(_PURPOSE)
         try:
             if purpose == _FOLLOW:
                 return self._followerAccepted(node, link)
             if purpose == _ROWS:
                 return self._rowsAccepted(node, link)
+            if purpose == _READ:
+                return historyMethods(self._publisher.history)
             if purpose != _ASK:
                 raise Refused(f"this node has no links for {purpose!r:.64}")
         except Refused:

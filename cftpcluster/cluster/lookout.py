@@ -1,4 +1,4 @@
-"""Asks other nodes where their journals are: before a primary serves, and while nodes are not linked to it.
+"""Asks other nodes where their journals are, before a primary appends and while nodes do not follow it; and reads them.
 
 A primary that was superseded while nobody could reach it hears of that from here. What it then does is decided
 elsewhere.
@@ -7,7 +7,7 @@ elsewhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -15,23 +15,17 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from ..journal.entry import Head
+from .faults import LinkLost
 from .link import Link
 from .links import Links
 from .messages import Hello
+from .peers import RemoteHistory
 from .uplink import Dial, Peer
 
 log = Logger()
 
 LOOK_SECONDS = 5.0
 ANSWER_SECONDS = 4.0
-
-
-def isBeyond(hello: Hello, head: Head) -> bool:
-    """Whether a node that says ``hello`` has something that a journal at ``head`` has not."""
-    if hello.epoch != head.epoch:
-        return hello.epoch > head.epoch
-    return hello.revision > head.revision or (hello.revision == head.revision and hello.chainHash != head.chainHash)
 
 
 async def survey(
@@ -58,6 +52,32 @@ async def survey(
     for one in asking:
         await one
     return answers
+
+
+@define(eq=False)
+class OpenHistory:
+    """Another node's journal, until it is closed."""
+
+    history: RemoteHistory
+    _link: Link
+
+    def close(self) -> None:
+        self._link.close()
+
+
+async def openHistory(dial: Dial, links: Links, peer: Peer, seconds: float, clock: IReactorTime) -> OpenHistory:
+    """Reach for another node's journal, primary or not. ``ClusterError`` where that cannot be had in time."""
+
+    def tooLate(_: object, seconds: float) -> Any:
+        raise LinkLost(f"{peer.name} at {peer.address} did not answer in {seconds:g} s", sent=False)
+
+    link = cast(Link, await dial(peer, links.reading).addTimeout(seconds, clock, tooLate))
+    try:
+        await link.whenReady()
+    except BaseException:
+        link.close()
+        raise
+    return OpenHistory(RemoteHistory(link), link)
 
 
 @define(eq=False, kw_only=True)

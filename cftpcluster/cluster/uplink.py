@@ -52,9 +52,9 @@ Dial = Callable[[Peer, Callable[[str], IProtocol]], Deferred[IProtocol]]
 """Dials a node; when its certificate was verified, builds the protocol with its name, and fires with it."""
 
 
-def peersOf(document: Document, node: str) -> list[Peer]:
-    """The other nodes, the primary first."""
-    primary = document.promoted.name
+def peersOf(document: Document, node: str, primary: str = "") -> list[Peer]:
+    """The other nodes, the primary first: the one that is named, or else the document's."""
+    primary = primary or document.promoted.name
     others = [Peer(name, other.address) for name, other in sorted(document.nodes.items()) if name != node]
     return sorted(others, key=lambda peer: peer.name != primary)
 

@@ -206,6 +206,7 @@ class Network:
             publisher=node.publisher,
             inThread=maybeDeferred,
             rowsAccepted=rowsAccepted,
+            heard=lambda hello: None,
         )
         rows = SharedRows(
             node=node.name,

@@ -50,6 +50,7 @@ class RealNode:
             publisher=self.node.publisher,
             inThread=self.node.inThread,
             rowsAccepted=lambda node, link: {},
+            heard=lambda hello: None,
         )
         gate = Gate(
             reactor,
