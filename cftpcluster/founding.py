@@ -20,7 +20,7 @@ from attrs import field, frozen
 
 from .cluster.authority import Authority, makeHostKeys, makeServiceCertificate, newNodeKey
 from .cluster.join import Joined
-from .cluster.membership import NodeIdentity, keyFingerprint
+from .cluster.membership import NodeIdentity, keyFingerprint, publicKeyText
 from .cluster.sealing import Sealer, newClusterKey
 from .config.changes import Batch, Change, Promote, Put
 from .config.defaults import defaultChanges
@@ -134,11 +134,12 @@ def _foundingChange(
     sealer = membership.sealer
     chain, key = makeServiceCertificate([socket.gethostname(), address], now)
     hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-    fingerprint = keyFingerprint(membership.identity.certificate.public_key())
+    public = membership.identity.certificate.public_key()
+    own = Node(name=name, address=address, fingerprint=keyFingerprint(public), publicKey=publicKeyText(public))
     return Batch(
         (
             Promote(1, name, "system"),
-            Put("nodes", Node(name=name, address=address, fingerprint=fingerprint)),
+            Put("nodes", own),
             Put("keys", authority.sealed(sealer)),
             Put("keys", ClusterKey(name="sessions", key=sealer.seal(os.urandom(32)))),
             Put("certificates", Certificate(name="default", chain=chain.decode("ascii"), key=sealer.seal(key))),

@@ -19,13 +19,14 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..config.changes import Batch, Change, Put, Target
+from ..config.changes import Batch, Change, Put, Target, revisionOf
 from ..config.document import NAME_PATTERN, Document, JoinToken, Node
 from ..errors import ClusterError, Conflict, NotPrimary, Refused
 from ..events import NodeJoined, NodeRefused, Notify
 from ._frames import FrameReader, decodeBytes, encodeBytes, encodeFrame
-from .authority import openAuthority, requestedKey
-from .membership import keyFingerprint
+from .authority import NodeKey, openAuthority, requestedKey
+from .membership import keyFingerprint, publicKeyText
+from .rotation import CLUSTER_KEY, handedTo
 from .sealing import Sealer
 from .tokens import checkedToken, isHost, staleTokens
 
@@ -161,7 +162,7 @@ class JoinServer:
             authority = openAuthority(document, self._sealer())
             certificate = authority.issue(request.name, key, self._wallClock())
             try:
-                await self._record(document, token, request, fingerprint)
+                await self._record(document, token, request, key)
             except Conflict:
                 # Somebody else used the token, or the node was changed or removed: look again.
                 continue
@@ -187,20 +188,22 @@ class JoinServer:
             node = document.nodes.get(primary)
             raise NotPrimary(document.promoted.epoch, primary, node.address if node is not None else "")
 
-    async def _record(self, document: Document, token: JoinToken, request: _Request, fingerprint: str) -> None:
+    async def _record(self, document: Document, token: JoinToken, request: _Request, key: NodeKey) -> None:
         """Have the member and the token's binding appended, unless both are as they should be."""
         before = document.nodes.get(request.name)
-        if before is None:
-            node = Node(name=request.name, address=request.address, fingerprint=fingerprint)
-        else:
-            node = evolve(before, address=request.address, fingerprint=fingerprint)
+        fingerprint = keyFingerprint(key)
+        member = before or Node(name=request.name, address=request.address)
+        node = evolve(member, address=request.address, fingerprint=fingerprint, publicKey=publicKeyText(key))
         bound = evolve(token, boundTo=fingerprint)
         if node == before and bound == token:
             return
-        change = Batch((Put("tokens", bound), Put("nodes", node), *staleTokens(document, self._wallClock())))
+        handed = handedTo(document, self._sealer(), node)
+        change = Batch((Put("tokens", bound), Put("nodes", node), *handed, *staleTokens(document, self._wallClock())))
         expected = {
             ("tokens", token.name): token.revision,
             ("nodes", request.name): before.revision if before is not None else 0,
+            # Whoever replaces the key meanwhile does not know of this node.
+            ("keys", CLUSTER_KEY): revisionOf(document, ("keys", CLUSTER_KEY)),
         }
         await self._propose(change, expected)
 

@@ -10,6 +10,7 @@ known here.
 
 from __future__ import annotations
 
+import base64
 import enum
 import hashlib
 import re
@@ -102,6 +103,12 @@ def keyFingerprint(key: CertificatePublicKeyTypes) -> str:
 def certificateFingerprint(certificate: x509.Certificate) -> str:
     """SHA-256 of a whole certificate, lower-case hex."""
     return hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest()
+
+
+def publicKeyText(key: CertificatePublicKeyTypes) -> str:
+    """A public key (SubjectPublicKeyInfo, DER) in base64: a :class:`Node`'s ``publicKey``."""
+    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(der).decode("ascii")
 
 
 def nodeName(certificate: x509.Certificate) -> str:

@@ -34,7 +34,8 @@ def newClusterKey() -> bytes:
     return os.urandom(KEY_BYTES)
 
 
-def _keyId(key: bytes) -> bytes:
+def keyId(key: bytes) -> bytes:
+    """What a cluster key is known by; it tells nothing of the key."""
     return hmac.digest(key, b"cftpcluster key id", hashlib.sha256)[:_KEY_ID_BYTES]
 
 
@@ -53,7 +54,7 @@ class Sealer:
         keys = (newest, *older)
         if any(len(key) != KEY_BYTES for key in keys):
             raise ValueError(f"a cluster key has {KEY_BYTES} bytes")
-        self.__attrs_init__(keys, {_keyId(key): AESGCM(key) for key in keys}, _keyId(newest))
+        self.__attrs_init__(keys, {keyId(key): AESGCM(key) for key in keys}, keyId(newest))
 
     def seal(self, plain: bytes) -> Secret:
         """Seal ``plain``; two seals of the same bytes differ."""

@@ -316,18 +316,21 @@ class Node(Named):
     :ivar number: given once, never reused.
     :ivar address: where other nodes reach it.
     :ivar fingerprint: SHA-256 of its public key (SubjectPublicKeyInfo), lower-case hex.
+    :ivar publicKey: that key, DER in base64: what is for this node alone is sealed for it.
     :ivar listeners: overrides by listener's name, such as ``{"ftp": {"port": 21}}``.
     """
 
     address: str
     number: int = 0
     fingerprint: str = ""
+    publicKey: str = ""
     listeners: Mapping[str, Options] = Factory(dict)
 
 
 @frozen(kw_only=True)
 class ClusterKey(Named):
-    """A key that the cluster made for itself: ``authority`` (the CA), ``sessions``.
+    """A key that the cluster made for itself: ``authority`` (the CA), ``sessions``, and what nodes need to follow when
+    these are replaced.
 
     :ivar public: the public part, such as the CA's certificate (PEM).
     """

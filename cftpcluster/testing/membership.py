@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define, field
 
 from ..cluster.authority import Authority, newNodeKey
-from ..cluster.membership import NodeIdentity, keyFingerprint
+from ..cluster.membership import NodeIdentity, keyFingerprint, publicKeyText
 from ..cluster.sealing import Sealer, newClusterKey
 from ..config.changes import Batch, Change, Promote, Put, apply
 from ..config.document import Document, Node
@@ -43,6 +43,7 @@ class SmallCluster:
     def add(self, name: str, address: str = "127.0.0.1") -> NodeIdentity:
         """A further member."""
         identity = self.authority.identity(name, newNodeKey(), self.now)
-        fingerprint = keyFingerprint(identity.certificate.public_key())
-        self.change(Put("nodes", Node(name=name, address=address, fingerprint=fingerprint)))
+        key = identity.certificate.public_key()
+        node = Node(name=name, address=address, fingerprint=keyFingerprint(key), publicKey=publicKeyText(key))
+        self.change(Put("nodes", node))
         return identity
