@@ -106,13 +106,13 @@ class Realm:
         document = self._document()
         for account in self._sessions.accounts():
             granted = self._granted[account]
-            if not _concerns(granted.document, document, account.name):
+            before, granted.document = granted.document, document
+            if not _concerns(before, document, account.name):
                 continue
             reason = self._staleness(document, account, granted)
             if reason:
                 account.end(reason)
             else:
-                granted.document = document
                 self._expect(document.users[account.name])
 
     def _staleness(self, document: Document, account: Account, granted: _Granted) -> str:
