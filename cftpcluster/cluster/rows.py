@@ -31,7 +31,7 @@ from .shared import SharedRows
 log = Logger()
 
 COMMIT_SECONDS = 0.05
-"""How long a change waits for others to be written with it."""
+"""Commits begin at least so far apart; what changes meanwhile is written together."""
 
 RETRY_SECONDS = 10.0
 MOST_COMMITTED = 1000
@@ -200,6 +200,7 @@ class RowsKeeper:
     _dirty: dict[RowId, None] = field(factory=dict, init=False)
     _writing: Deferred[None] | None = field(default=None, init=False)
     _next: IDelayedCall | None = field(default=None, init=False)
+    _began: float = field(default=float("-inf"), init=False)
     _closed: bool = field(default=False, init=False)
 
     @classmethod
@@ -243,14 +244,14 @@ class RowsKeeper:
         assert self._rows is not None
         if self._rows.isDurable(id[0]):
             self._dirty[id] = None
-            self._wake(COMMIT_SECONDS)
+            self._wake(max(0.0, self._began + COMMIT_SECONDS - self._reactor.seconds()))
 
     def _wake(self, seconds: float) -> None:
         if self._writing is None and self._next is None and not self._closed:
             self._next = self._reactor.callLater(seconds, self._begin)
 
     def _begin(self) -> None:
-        self._next = None
+        self._next, self._began = None, self._reactor.seconds()
         self._writing = Deferred.fromCoroutine(self._write())
         _ = self._writing.addErrback(lambda failure: log.failure("rows were not kept", failure=failure))
         _ = self._writing.addCallback(self._written)
