@@ -162,6 +162,16 @@ def _isWhole(cluster: ClusterProcesses) -> bool:
     )
 
 
+def addUser(node: NodeProcess, name: str) -> None:
+    """Have a change made; it is acknowledged when this returns."""
+    with closing(node.connection()) as connection:
+        connection.request("PUT", f"/api/v1/users/{name}", b"{}", {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        body = answer.read()
+    if answer.status not in (200, 201):
+        raise AssertionError(f"{node.name}: {name}: {answer.status} {body!r}")
+
+
 def headOf(node: NodeProcess) -> tuple[int, int, str]:
     """Epoch, revision and chain hash of a node."""
     status = ask(node, "/api/v1/status")
@@ -170,7 +180,7 @@ def headOf(node: NodeProcess) -> tuple[int, int, str]:
 
 def namesOf(node: NodeProcess, prefix: str) -> set[str]:
     """The users whose names begin so."""
-    return {one["name"] for one in node.ctl("export").get("users", []) if one["name"].startswith(prefix)}
+    return {one["name"] for one in ask(node, "/api/v1/export").get("users", []) if one["name"].startswith(prefix)}
 
 
 def stateOf(asked: NodeProcess, name: str) -> str:

@@ -35,6 +35,13 @@ def _missing() -> str:
 MISSING = _missing()
 
 
+def needsTracing(tested: C) -> C:
+    """Mark a test class or method as skipped, by name, where no process can be traced."""
+    if shutil.which("strace") is None:
+        tested.skip = "not installed: strace"  # type: ignore[attr-defined]
+    return tested
+
+
 def needsDisks(tested: C) -> C:
     """Mark a test class or method as skipped, by name, where nothing can be mounted or traced."""
     if MISSING:

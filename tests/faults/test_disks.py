@@ -7,7 +7,7 @@ from functools import partial
 
 from cftpcluster.testing.processes import NodeProcess, waitFor
 
-from .clusters import FaultCase, Shared, ask, headOf, namesOf, stateOf, whole
+from .clusters import FaultCase, Shared, addUser, ask, headOf, namesOf, stateOf, whole
 from .disks import DiskCluster, empty, failing, fill, needsDisks, remount
 from .load import Changes, LogIns, Refusal, overFTP, overHTTPS, percentile, request
 from .scale import choose, figure
@@ -68,7 +68,7 @@ class FullDiskTests(DiskCase):
         self.assertServes(self.a)
         self.assertEqual(stateOf(self.a, "node-b"), "following")
         empty(self.a)
-        self.a.apply({"users": [{"name": "fits"}]})
+        addUser(self.a, "fits")
         self.equalWithin(5)
         self.assertIsNone(self.a.process and self.a.process.poll())
         self.assertNotIn("Traceback", self.a.log)
@@ -110,13 +110,13 @@ class FailingDiskTests(DiskCase):
         self.a.stop()
         self.a.start("primary")
         self.assertIn(headOf(self.a)[1], (before[1], before[1] + 1))
-        self.a.apply({"users": [{"name": "later"}]})
+        addUser(self.a, "later")
         self.equalWithin(10)
 
     def test_secondaryWhoseDiskFailsServesAndSaysSo(self) -> None:
         self.keep(self.b)
         with failing(self.b, "pwrite64,fdatasync", "EROFS"):
-            self.a.apply({"users": [{"name": "unheard"}]})
+            addUser(self.a, "unheard")
             waitFor("the problem is shown", lambda: "could not be written" in self.problemsOf(self.b))
             self.assertServes(self.b)
         self.assertServes(self.b)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, waitFor
 
-from .clusters import FaultCase, Shared, headOf, namesOf, whole
+from .clusters import FaultCase, Shared, addUser, headOf, namesOf, whole
 from .scale import choose
 
 SHARED = Shared(partial(ClusterProcesses, ("node-a", "node-b")))
@@ -55,7 +55,7 @@ class JournalCase(FaultCase):
 
     def write(self, prefix: str) -> None:
         for number in range(3):
-            self.a.apply({"users": [{"name": f"{prefix}{number}"}]})
+            addUser(self.a, f"{prefix}{number}")
         self.equalWithin(5)
 
 

@@ -13,6 +13,7 @@ from .clusters import (
     FaultCase,
     HostCluster,
     Shared,
+    addUser,
     cpuSeconds,
     descriptors,
     headOf,
@@ -95,7 +96,7 @@ class DeafLineTests(NetworkCase):
             self.noticed(self.c)
             self.network.heal()
             waitFor("both follow", self._bothFollow)
-        self.primary.apply({"users": [{"name": "heard"}]})
+        addUser(self.primary, "heard")
         self.equalWithin(HEALED_SECONDS)
         waitFor("no descriptor is left over", lambda: self._leftOver(before) <= 0, 20)
 
