@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import time
 from pathlib import Path
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.testing.balancer import HAProxyProcess, behindBalancer, complaint, haproxy
+from cftpcluster.config.changes import Batch, Promote, Put, apply
+from cftpcluster.config.defaults import defaultChanges
+from cftpcluster.config.document import Document, Node
+from cftpcluster.config.written import parseText, readDocument, toChange
+from cftpcluster.haproxy import Balancer, haproxyConfiguration
+from cftpcluster.testing.balancer import HAProxyProcess, behindBalancer, complaint
 from cftpcluster.testing.load import SECONDS, SESSIONS, Load, LongUpload, Place
 from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, loopbackAddresses, program, waitFor
 
+from ..test_packaging import checkout
+from .clients import needs
+
 PASSWORD = "correct horse"
+BALANCER = "192.0.2.11"
 CHECKED_SECONDS = 3.0
 """Until a balancer knows that a node is gone: two checks, half a second apart, each a second at most."""
 
 
+@needs("haproxy")
 class BalancerTests(SynchronousTestCase):
     """One cluster for all, since most of the time is its start; what comes last kills a node."""
 
     def setUp(self) -> None:
-        if not haproxy():
-            raise SkipTest("not installed: haproxy")
         # Nodes, the balancer towards clients and towards nodes, clients.
         (*nodes, self.front, self.back) = loopbackAddresses(5)
         self.network = self.front.rpartition(".")[0]
@@ -170,3 +179,69 @@ class BalancerTests(SynchronousTestCase):
         for protocol in SESSIONS:
             self.assertGreater(load.done(protocol, killed), 0, protocol)
             self.assertLessEqual(load.gap(protocol, killed), CHECKED_SECONDS, protocol)
+
+
+class DocumentedTests(SynchronousTestCase):
+    """What ``docs/balancers.md`` shows is what the programs take."""
+
+    def setUp(self) -> None:
+        self.page = (checkout() / "docs" / "balancers.md").read_text("utf-8")
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+
+    def block(self, firstLine: str) -> str:
+        """The block of code that starts so."""
+        (found,) = re.findall(rf"^```\w*\n({re.escape(firstLine)}\n.*?)^```$", self.page, re.MULTILINE | re.DOTALL)
+        return str(found)
+
+    def run_(self, *words: str) -> tuple[int, str]:
+        """Run a program in a session of its own, which keepalived ends with itself."""
+        done = subprocess.run(words, capture_output=True, check=False, start_new_session=True)
+        return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace")
+
+    @needs("nginx")
+    def test_nginxTakesItsConfiguration(self) -> None:
+        path = (self.folder / "nginx.conf").resolve()
+        path.write_text(self.block("# nginx.conf"))
+        found = self.run_("nginx", "-t", "-q", "-e", "stderr", "-g", f"pid {path}.pid;", "-c", str(path))
+        self.assertEqual(found, (0, ""))
+
+    @needs("keepalived")
+    def test_keepalivedTakesItsConfiguration(self) -> None:
+        interfaces = [name for _, name in socket.if_nameindex() if name != "lo"]
+        path = self.folder / "keepalived.conf"
+        path.write_text(self.block("# keepalived").replace("eth0", (interfaces or ["eth0"])[0]))
+        _, said = self.run_("keepalived", "-t", "-f", str(path))
+        complaints = [line for line in said.splitlines() if "Line " in line and "interface" not in line]
+        self.assertEqual(complaints, [])
+        path.write_text(path.read_text().replace("vrrp_script", "vrrp_scipt"))
+        self.assertIn("vrrp_scipt", self.run_("keepalived", "-t", "-f", str(path))[1])
+
+    def architectures(self) -> list[str]:
+        """The configuration of each architecture, as HAProxy gets it."""
+        documents = re.findall(r"^```yaml\n(.*?)^```$", self.page, re.MULTILINE | re.DOTALL)
+        texts = []
+        for written in documents[1:]:
+            document = apply(Document(), Batch(defaultChanges()))
+            for number, name in enumerate(("node-a", "node-b", "node-c"), 1):
+                document = apply(document, Put("nodes", Node(name=name, address=f"192.0.2.{number}", number=number)))
+            document = apply(document, Promote(1, "node-a", "admin"))
+            change = toChange(readDocument(parseText(written.encode())), document, {})
+            assert change is not None
+            document = apply(document, change)
+            relieved = written is documents[-1]
+            texts.append(haproxyConfiguration(document, Balancer(source=BALANCER, relievePrimary=relieved)).text)
+        return texts
+
+    @needs("haproxy")
+    def test_everyArchitectureIsAConfiguration(self) -> None:
+        texts = self.architectures()
+        for number, text in enumerate(texts):
+            path = self.folder / f"{number}.cfg"
+            path.write_text(text)
+            self.assertEqual(complaint(path), "", text)
+            self.assertIn(f"server node-b 192.0.2.2:2222 id 2 source {BALANCER} check port 8790 send-proxy-v2", text)
+        sftp = [re.findall(r"^backend sftp\n(.*?)^\n", text, re.MULTILINE | re.DOTALL)[0] for text in texts]
+        self.assertEqual(["balance source" in each for each in sftp], [True, False, False])
+        self.assertEqual(["balance leastconn" in each for each in sftp], [False, True, True])
+        self.assertEqual([re.findall(r"server (\S+) .* backup", each) for each in sftp], [[], [], ["node-a"]])
