@@ -25,14 +25,24 @@ from ..errors import (
     PermissionDenied,
     StorageMissing,
 )
-from ..interfaces import IFile, IFileSystem, ILinks, IListing, IServerSideCopy, ISessionFiles, ISpaceReport
-from ..vocabulary import Attributes, OpenMode, Space, Stat, VirtualPath
+from ..interfaces import (
+    IFile,
+    IFileSystem,
+    ILinks,
+    IListing,
+    IServerSideCopy,
+    ISessionFiles,
+    ISpaceReport,
+    IUsageReport,
+)
+from ..vocabulary import Attributes, Held, OpenMode, Space, Stat, Usage, VirtualPath
 from . import paths
 from ._descriptors import Descriptor, duplicate
 from ._localfile import LocalFile, LocalListing
 from ._partials import Partial, openDirectly, removeUploads, renameUploads, startUpload
 from ._tree import Tree
 from ._uploads import Uploads
+from ._usage import UsageWalk
 from ._worker import Worker
 
 log = Logger()
@@ -92,7 +102,7 @@ class LocalUpload:
             self.partial.close()
 
 
-@implementer(IFileSystem, ISessionFiles, ILinks, ISpaceReport, IServerSideCopy)
+@implementer(IFileSystem, ISessionFiles, ILinks, ISpaceReport, IUsageReport, IServerSideCopy)
 @define(eq=False)
 class LocalFileSystem:
     """One session. ``newName`` gives names to what is not kept; ``isGone`` tells whether the backend was closed."""
@@ -282,6 +292,18 @@ class LocalFileSystem:
     def space(self, path: VirtualPath) -> Deferred[Space]:
         isUpload = self._uploads.at(path) is not None
         return Deferred.fromCoroutine(self._run(self._tree.space, path[:-1] if isUpload else path))
+
+    def usage(self, path: VirtualPath) -> Deferred[Usage]:
+        return Deferred.fromCoroutine(self._usage(path))
+
+    async def _usage(self, path: VirtualPath) -> Usage:
+        walk = UsageWalk(self._tree, path)
+        while not await self._run(walk.step):
+            pass
+        return walk.total
+
+    def held(self, path: VirtualPath, follow: bool) -> Deferred[Held]:
+        return Deferred.fromCoroutine(self._run(self._tree.held, path, follow))
 
     def copy(self, old: VirtualPath, new: VirtualPath, overwrite: bool) -> Deferred[None]:
         return Deferred.fromCoroutine(self._copy(old, new, overwrite))

@@ -22,8 +22,17 @@ from ..errors import (
     PermissionDenied,
     Unsupported,
 )
-from ..interfaces import IFile, IFileSystem, ILinks, IListing, IServerSideCopy, ISessionFiles, ISpaceReport
-from ..vocabulary import Attributes, Entry, OpenMode, Space, Stat, VirtualPath
+from ..interfaces import (
+    IFile,
+    IFileSystem,
+    ILinks,
+    IListing,
+    IServerSideCopy,
+    ISessionFiles,
+    ISpaceReport,
+    IUsageReport,
+)
+from ..vocabulary import Attributes, Entry, Held, OpenMode, Space, Stat, Usage, VirtualPath
 from . import paths
 from ._memoryfile import MemoryFile, MemoryListing, MemoryUpload
 from ._memorytree import File, Folder, Link, Node, Place, checkReplace, locate, put, setAttributes, unlink
@@ -35,7 +44,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-@implementer(IFileSystem, ISessionFiles, ILinks, ISpaceReport, IServerSideCopy)
+@implementer(IFileSystem, ISessionFiles, ILinks, ISpaceReport, IUsageReport, IServerSideCopy)
 @define(eq=False)
 class MemoryFileSystem:
     """One session's view of a folder of a :class:`MemoryBackend`."""
@@ -318,6 +327,25 @@ class MemoryFileSystem:
 
     def space(self, path: VirtualPath) -> Deferred[Space]:
         return self._do(self._backend.space)
+
+    def usage(self, path: VirtualPath) -> Deferred[Usage]:
+        return self._do(self._usage, path)
+
+    def _usage(self, path: VirtualPath) -> Usage:
+        node = self._existing(path, follow=False) if path else self._root
+        if not isinstance(node, Folder):
+            raise NotAFolder
+        found = set(node.files())
+        return Usage(sum(len(file.data) for file in found), len(found))
+
+    def held(self, path: VirtualPath, follow: bool) -> Deferred[Held]:
+        return self._do(self._held, path, follow)
+
+    def _held(self, path: VirtualPath, follow: bool) -> Held:
+        place = locate(self._root, path, follow)
+        partial = place.folder.partials.get((self._owner, place.name))
+        committed = place.node.stat() if isinstance(place.node, File) else None
+        return Held(committed, partial.stat() if partial is not None else None)
 
     def copy(self, old: VirtualPath, new: VirtualPath, overwrite: bool) -> Deferred[None]:
         return self._do(self._copy, old, new, overwrite)

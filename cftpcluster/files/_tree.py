@@ -16,7 +16,7 @@ from contextlib import suppress
 from attrs import define, field, frozen
 
 from ..errors import FolderNotEmpty, IsAFolder, PermissionDenied, Unsupported
-from ..vocabulary import Attributes, Entry, Kind, Space, Stat, VirtualPath
+from ..vocabulary import Attributes, Entry, Held, Kind, Space, Stat, VirtualPath
 from . import paths
 from ._beneath import FOLDER, Opener, WalkingOpener, renameNew
 from ._descriptors import Descriptor, checkRegular, describe, isNamed, lock, statIn, syncFolder
@@ -114,6 +114,16 @@ class Tree:
             room = os.fstatvfs(found.number)
         unit = room.f_frsize
         return Space(room.f_blocks * unit, room.f_bavail * unit, room.f_files or None, room.f_favail)
+
+    def held(self, path: VirtualPath, follow: bool) -> Held:
+        """The committed file and the owner's partial of that name, whatever a session sees there."""
+        folder, name = self.target(path) if follow else self.folder(path)
+        with folder:
+            found = [statIn(folder, each) for each in (name, partialName(self.owner, name))]
+        committed, partial = (
+            describe(each) if each is not None and modes.S_ISREG(each.st_mode) else None for each in found
+        )
+        return Held(committed, partial)
 
     # changing
 

@@ -1,0 +1,524 @@
+"""Keeps what a user holds to its quota: one mount of one session.
+
+What is written counts before it is written, by the length that the file will have; what is replaced, removed or broken
+off is given back by what lies on the storage before and after. Names are changed one at a time (see
+:meth:`.Allowance.alone`), so that nothing is given back twice. Without a quota nothing is looked at.
+It knows no protocol, no permissions and no other node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, fail
+from zope.interface import Interface, implementer
+
+from ..errors import Closed, FileSystemError, QuotaExceeded
+from ..interfaces import (
+    IFile,
+    IHasDescriptor,
+    ILinks,
+    IServerSideCopy,
+    ISizedUpload,
+    ISpaceReport,
+    IUsageReport,
+)
+from ..vocabulary import Attributes, Held, OpenMode, Space, Usage, VirtualPath
+from .allowance import NOTHING, Allowance, Growing, Key, counted
+from .paths import isWithin, moved
+from .wrappers import FileSystemWrapper, FileWrapper, ability
+
+R = TypeVar("R")
+
+ONE_FILE = Usage(0, 1)
+
+
+@implementer(ISizedUpload)
+@define(eq=False)
+class MeteredFile(FileWrapper):
+    """A file that is written to.
+
+    :ivar path: where its session sees it.
+    :ivar decides: whether what becomes of an upload is decided by how this is closed.
+    """
+
+    _metered: Metered
+    _allowance: Allowance
+    path: VirtualPath
+    growing: Growing
+    decides: bool
+    _refusal: QuotaExceeded | None = field(default=None, init=False)
+    _closed: bool = field(default=False, init=False)
+
+    def __conform__(self, interface: type[Interface]) -> Any:
+        return ability(IHasDescriptor, self.inner) if interface is IHasDescriptor else None
+
+    def expect(self, size: int) -> None:
+        if self._allowance.isKnown and not self._closed:
+            more = self.growing.cost(size) - self.growing.cost(self.growing.size)
+            self._allowance.check(Usage(more, 0))
+
+    # --- growing
+
+    def write(self, offset: int, data: bytes | memoryview) -> Deferred[None]:
+        return self._grown(offset + len(data) if data else 0, lambda: self.inner.write(offset, data))
+
+    def truncate(self, size: int) -> Deferred[None]:
+        return self.setAttributes(Attributes(size=size))
+
+    def setAttributes(self, attributes: Attributes) -> Deferred[None]:
+        size = attributes.size
+        if size is None:
+            return self.inner.setAttributes(attributes)
+        return self._grown(size, lambda: self.inner.setAttributes(attributes)).addCallback(self._cut, size)
+
+    def _cut(self, result: None, size: int) -> None:
+        self._allowance.correct(self.growing, size)
+
+    def _grown(self, size: int, perform: Callable[[], Deferred[None]]) -> Deferred[None]:
+        """Perform what makes the file at least so long."""
+        if self._closed:
+            return fail(Closed())
+        if size > self.growing.size:
+            if not self._allowance.isKnown:
+                return self._allowance.known().addCallback(lambda _: self._grownNow(size, perform))
+            return self._grownNow(size, perform)
+        return perform().addErrback(self._failed)
+
+    def _grownNow(self, size: int, perform: Callable[[], Deferred[None]]) -> Deferred[None]:
+        if self._closed:
+            return fail(Closed())
+        try:
+            self._allowance.resize(self.growing, max(size, self.growing.size))
+        except QuotaExceeded as refusal:
+            self._refusal = self._refusal or refusal
+            return fail(refusal)
+        return perform().addErrback(self._failed)
+
+    def _failed(self, failure: Any) -> Any:
+        self.growing.isDoubtful = True
+        return failure
+
+    # --- the end
+
+    def commit(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._commit())
+
+    async def _commit(self) -> None:
+        if self._refusal is not None:
+            # what was refused is missing in it
+            await self._abort(keep=not self.decides)
+            raise self._refusal
+        await self._ended(self.inner.commit, lambda done: done is None)
+
+    def abort(self, keep: bool) -> Deferred[bool]:
+        return Deferred.fromCoroutine(self._abort(keep))
+
+    async def _abort(self, keep: bool) -> bool:
+        return await self._ended(lambda: self.inner.abort(keep), lambda done: False)
+
+    async def _ended(self, end: Callable[[], Awaitable[R]], commits: Callable[[R], bool]) -> R:
+        if self._closed:
+            raise Closed
+        self._closed = True
+        self._metered.forget(self)
+        growing = self.growing
+        growing.handles -= 1
+        if not self.decides:
+            return await self._closeHandle(end)
+        while True:
+            key = growing.key
+            async with self._allowance.alone(key):
+                if key == growing.key:
+                    return await self._endUpload(end, commits)
+
+    async def _closeHandle(self, end: Callable[[], Awaitable[R]]) -> R:
+        """One of the handles on a file that is there whatever becomes of this one."""
+        growing, allowance = self.growing, self._allowance
+        if growing.handles or growing.isUpload:
+            return await end()
+        try:
+            stat = await self.inner.stat()
+        except FileSystemError:
+            stat = None
+        try:
+            return await end()
+        finally:
+            if not growing.handles:
+                if stat is not None:
+                    allowance.correct(growing, stat.size)
+                if growing.isGone:
+                    allowance.add(growing.key, Usage(-growing.cost(growing.size), 0))
+                allowance.end(growing)
+
+    async def _endUpload(self, end: Callable[[], Awaitable[R]], commits: Callable[[R], bool]) -> R:
+        """Commit or abort an upload, nobody else changing anything under its name."""
+        growing, allowance, metered = self.growing, self._allowance, self._metered
+        if growing.isGone:
+            try:
+                return await end()
+            finally:
+                allowance.add(growing.key, Usage(-growing.cost(growing.size), 0))
+                allowance.end(growing)
+        if growing.isDoubtful:
+            with suppress(FileSystemError):
+                allowance.correct(growing, (await self.inner.stat()).size)
+        before = await metered.held(growing.key, follow=True)
+        try:
+            done = await end()
+        except FileSystemError:
+            await self._left(None)
+            raise
+        if commits(done):
+            self._committed(before)
+        else:
+            await self._left(bool(done))
+        return done
+
+    def _committed(self, before: Held) -> None:
+        growing, allowance = self.growing, self._allowance
+        gone, full = counted(before.committed), Usage(growing.size, 1)
+        self._metered.lose(allowance, growing.key, gone)
+        allowance.end(growing)
+        allowance.add(growing.key, full.minus(growing.charged).minus(gone))
+        growing.credit, growing.isUpload = NOTHING, False
+        if growing.handles:
+            # it was opened a second time while it was uploaded
+            allowance.begin(growing)
+        allowance.recredit(growing.key, full)
+
+    async def _left(self, kept: bool | None) -> None:
+        """An upload was not committed.
+
+        :param kept: whether its partial was kept; ``None`` where that has to be found out.
+        """
+        growing, allowance = self.growing, self._allowance
+        allowance.end(growing)
+        if kept is None or (kept and growing.isDoubtful):
+            found = (await self._metered.held(growing.key, follow=True)).partial
+            rest = NOTHING if found is None or allowance.uploads(growing.key) else counted(found)
+        else:
+            rest = Usage(growing.size, 1) if kept else NOTHING
+        allowance.add(growing.key, rest.minus(growing.charged))
+        growing.isUpload, growing.isGone = False, True
+        growing.credit = Usage(growing.size, 1)
+        if growing.handles:
+            allowance.begin(growing)
+
+
+@implementer(IServerSideCopy)
+@define(eq=False)
+class MeteredCopy:
+    _metered: Metered
+
+    def copy(self, old: VirtualPath, new: VirtualPath, overwrite: bool) -> Deferred[None]:
+        return self._metered.copy(old, new, overwrite)
+
+
+@implementer(ISpaceReport)
+@define(eq=False)
+class MeteredSpace:
+    _metered: Metered
+
+    def space(self, path: VirtualPath) -> Deferred[Space]:
+        return ISpaceReport(self._metered.inner).space(path).addCallback(self._metered.bounded)
+
+
+@define(eq=False)
+class Metered(FileSystemWrapper):
+    """One mount.
+
+    :ivar atomic: whether uploads are seen only after their commit.
+    :ivar key: of the mount's folder.
+    :ivar allowance: the user's, ``None`` as long as it has no quota.
+    """
+
+    _atomic: bool
+    _key: Key
+    _allowance: Callable[[], Allowance | None]
+    _open: set[MeteredFile] = field(factory=set, init=False)
+
+    def __conform__(self, interface: type[Interface]) -> Any:
+        if interface is ILinks:
+            # further names of a file count nothing, and links are no files
+            return ability(ILinks, self.inner)
+        if interface is IServerSideCopy and ability(IServerSideCopy, self.inner) is not None:
+            return MeteredCopy(self)
+        if interface is ISpaceReport and ability(ISpaceReport, self.inner) is not None:
+            return MeteredSpace(self)
+        return None
+
+    def bounded(self, space: Space) -> Space:
+        allowance = self._allowance()
+        return space if allowance is None else allowance.bounded(space)
+
+    def forget(self, opened: MeteredFile) -> None:
+        self._open.discard(opened)
+
+    # --- what lies there
+
+    def _at(self, path: VirtualPath) -> Key:
+        return Key(self._key.backend, self._key.path + path, self._key.shared)
+
+    async def held(self, key: Key, follow: bool) -> Held:
+        """What lies under one name; nothing where that cannot be told."""
+        if not isWithin(key.path, self._key.path):
+            return Held()
+        path = key.path[len(self._key.path) :]
+        report = ability(IUsageReport, self.inner)
+        try:
+            if report is not None:
+                return await report.held(path, follow)
+            if self._uploadAt(path) is None:
+                stat = await self.inner.stat(path, follow)
+                return Held(stat) if counted(stat).files and stat.kind.value == "file" else Held()
+        except FileSystemError:
+            pass
+        return Held()
+
+    def _uploadAt(self, path: VirtualPath) -> MeteredFile | None:
+        """The upload that the session sees at ``path``."""
+        there = [each for each in self._open if each.path == path and each.decides and not each.growing.isGone]
+        return there[-1] if there else None
+
+    def _discard(self, allowance: Allowance, path: VirtualPath) -> None:
+        """The session's uploads at ``path`` were removed."""
+        for each in self._open:
+            if each.path == path and each.decides and not each.growing.isGone:
+                allowance.discard(each.growing)
+
+    # --- files
+
+    def open(self, path: VirtualPath, mode: OpenMode) -> Deferred[IFile]:
+        allowance = None if mode is OpenMode.read else self._allowance()
+        if allowance is None:
+            return self.inner.open(path, mode)
+        return Deferred.fromCoroutine(self._opened(allowance, path, mode))
+
+    async def _opened(self, allowance: Allowance, path: VirtualPath, mode: OpenMode) -> IFile:
+        key = self._at(path)
+        if mode in {OpenMode.create, OpenMode.replace} and not allowance.isKnown:
+            await allowance.known()
+        async with allowance.alone(key):
+            if mode in {OpenMode.inPlace, OpenMode.resume}:
+                opened = await self._openThere(allowance, key, path, mode)
+            elif self._atomic:
+                opened = await self._openUpload(allowance, key, path, mode)
+            else:
+                opened = await self._openDirectly(allowance, key, path, mode)
+        self._open.add(opened)
+        return opened
+
+    async def _openThere(self, allowance: Allowance, key: Key, path: VirtualPath, mode: OpenMode) -> MeteredFile:
+        """A file that counts already."""
+        isUpload = mode is OpenMode.resume
+        own = None if isUpload else self._uploadAt(path)
+        inner = await self.inner.open(path, mode)
+        there = own.growing if own is not None else None if isUpload else allowance.committed(key)
+        if there is not None:
+            there.handles += 1
+            return MeteredFile(inner, self, allowance, path, there, False)
+        size = await _sizeOf(inner)
+        growing = allowance.begin(Growing(key, size, isUpload))
+        return MeteredFile(inner, self, allowance, path, growing, isUpload)
+
+    async def _openUpload(self, allowance: Allowance, key: Key, path: VirtualPath, mode: OpenMode) -> MeteredFile:
+        before = await self.held(key, follow=mode is OpenMode.replace)
+        others = allowance.uploads(key)
+        credit = NOTHING
+        if mode is OpenMode.replace and all(each.credit == NOTHING for each in others):
+            credit = counted(before.committed)
+        growing = Growing(key, 0, True, credit)
+        allowance.take(key, growing.charged)
+        # while it waits for the storage, no other gets the same credit
+        allowance.begin(growing)
+        try:
+            inner = await self.inner.open(path, mode)
+        except BaseException:
+            allowance.end(growing)
+            allowance.add(key, NOTHING.minus(growing.charged))
+            raise
+        if before.partial is not None and before.committed is None:
+            after = (await self.held(key, follow=True)).partial
+            if after is not None and after.size == 0 and (before.partial.size or not others):
+                # the beginning of an earlier upload was thrown away for this one
+                allowance.add(key, NOTHING.minus(counted(before.partial)))
+        return MeteredFile(inner, self, allowance, path, growing, True)
+
+    async def _openDirectly(self, allowance: Allowance, key: Key, path: VirtualPath, mode: OpenMode) -> MeteredFile:
+        """Others see what is written at once."""
+        before = (await self.held(key, follow=True)).committed
+        new = ONE_FILE if before is None else NOTHING
+        allowance.take(key, new)
+        try:
+            inner = await self.inner.open(path, mode)
+        except BaseException:
+            allowance.add(key, NOTHING.minus(new))
+            raise
+        there = allowance.committed(key)
+        if there is not None:
+            allowance.correct(there, 0)
+            there.handles += 1
+            return MeteredFile(inner, self, allowance, path, there, False)
+        allowance.add(key, Usage(-before.size if before is not None else 0, 0))
+        growing = allowance.begin(Growing(key, 0, False))
+        return MeteredFile(inner, self, allowance, path, growing, False)
+
+    # --- names
+
+    def remove(self, path: VirtualPath) -> Deferred[None]:
+        allowance = self._allowance()
+        if allowance is None:
+            return self.inner.remove(path)
+        return Deferred.fromCoroutine(self._remove(allowance, path))
+
+    async def _remove(self, allowance: Allowance, path: VirtualPath) -> None:
+        key = self._at(path)
+        async with allowance.alone(key):
+            await self._compared(allowance, (key,), lambda: self.inner.remove(path))
+            self._discard(allowance, path)
+
+    def rename(self, old: VirtualPath, new: VirtualPath, overwrite: bool) -> Deferred[None]:
+        allowance = self._allowance()
+        if allowance is None:
+            return self.inner.rename(old, new, overwrite)
+        return Deferred.fromCoroutine(self._rename(allowance, old, new, overwrite))
+
+    async def _rename(self, allowance: Allowance, old: VirtualPath, new: VirtualPath, overwrite: bool) -> None:
+        keys = self._at(old), self._at(new)
+        if old == new:
+            return await self.inner.rename(old, new, overwrite)
+        async with allowance.alone(*keys):
+            await self._compared(allowance, keys, lambda: self.inner.rename(old, new, overwrite))
+            self._discard(allowance, new)
+            own = [each.growing for each in self._open if each.path == old and each.decides]
+            allowance.move(*keys, own)
+            for each in self._open:
+                if isWithin(each.path, old):
+                    each.path = moved(each.path, old, new)
+        return None
+
+    async def _compared(
+        self,
+        allowance: Allowance,
+        keys: Sequence[Key],
+        perform: Callable[[], Awaitable[None]],
+        follow: bool = False,
+    ) -> None:
+        """Perform something that takes or replaces what has the last of these names, and count what became of all of
+        them by it; also where it failed half-way."""
+        # a rename moves partials only with the uploads that they are
+        live = len(keys) > 1 or bool(allowance.uploads(keys[0]))
+        before = {key: await self.held(key, follow) for key in keys}
+        try:
+            await perform()
+        finally:
+            after = {key: await self.held(key, follow) for key in keys}
+            for key, was in before.items():
+                change = counted(after[key].committed).minus(counted(was.committed))
+                if not live:
+                    change = change.plus(counted(after[key].partial)).minus(counted(was.partial))
+                allowance.add(key, change)
+                allowance.recredit(key, counted(after[key].committed))
+        if len(keys) == 1 or before[keys[0]].committed is not None:
+            self.lose(allowance, keys[-1], counted(before[keys[-1]].committed))
+
+    def lose(self, allowance: Allowance, key: Key, gone: Usage) -> None:
+        """What counted for so much gave its name up, and may be written to all the same."""
+        growing = allowance.committed(key)
+        if growing is not None and gone.files:
+            # what is about to be written counted already
+            allowance.add(key, Usage(gone.bytes - growing.size, 0))
+            allowance.lose(growing)
+
+    def removeDirectory(self, path: VirtualPath) -> Deferred[None]:
+        allowance = self._allowance()
+        if allowance is None:
+            return self.inner.removeDirectory(path)
+        return Deferred.fromCoroutine(self._removeDirectory(allowance, path))
+
+    async def _removeDirectory(self, allowance: Allowance, path: VirtualPath) -> None:
+        """Partials do not hold a folder, and go with it."""
+        partials, report = NOTHING, ability(IUsageReport, self.inner)
+        if report is not None:
+            with suppress(FileSystemError):
+                listing = await self.inner.list(path)
+                isEmpty = not await listing.next()
+                listing.close()
+                partials = await report.usage(path) if isEmpty else NOTHING
+        await self.inner.removeDirectory(path)
+        allowance.add(self._at(path), NOTHING.minus(partials))
+
+    # --- lengths and copies
+
+    def setAttributes(self, path: VirtualPath, attributes: Attributes) -> Deferred[None]:
+        allowance = None if attributes.size is None else self._allowance()
+        if allowance is None or attributes.size is None:
+            return self.inner.setAttributes(path, attributes)
+        return Deferred.fromCoroutine(self._setSize(allowance, path, attributes, attributes.size))
+
+    async def _setSize(self, allowance: Allowance, path: VirtualPath, attributes: Attributes, size: int) -> None:
+        key = self._at(path)
+        if not allowance.isKnown:
+            await allowance.known()
+        async with allowance.alone(key):
+            own = self._uploadAt(path)
+            growing = own.growing if own is not None else allowance.committed(key)
+            if growing is None:
+                found = (await self.held(key, follow=True)).committed
+                if found is None:
+                    await self.inner.setAttributes(path, attributes)
+                    return
+                growing = Growing(key, found.size, False)
+            before = growing.size
+            allowance.resize(growing, max(size, before))
+            try:
+                await self.inner.setAttributes(path, attributes)
+            except FileSystemError:
+                allowance.correct(growing, before)
+                growing.isDoubtful = True
+                raise
+            allowance.correct(growing, size)
+
+    def copy(self, old: VirtualPath, new: VirtualPath, overwrite: bool) -> Deferred[None]:
+        allowance = self._allowance()
+        if allowance is None:
+            return IServerSideCopy(self.inner).copy(old, new, overwrite)
+        return Deferred.fromCoroutine(self._copy(allowance, old, new, overwrite))
+
+    async def _copy(self, allowance: Allowance, old: VirtualPath, new: VirtualPath, overwrite: bool) -> None:
+        key = self._at(new)
+        if not allowance.isKnown:
+            await allowance.known()
+        async with allowance.alone(key):
+            there = counted((await self.held(key, follow=overwrite)).committed) if overwrite else NOTHING
+            size = (await self.inner.stat(old)).size
+            taken = Usage(max(0, size - there.bytes), 1 - there.files)
+            allowance.take(key, taken)
+            try:
+                copying = IServerSideCopy(self.inner)
+                await self._compared(allowance, (key,), lambda: copying.copy(old, new, overwrite), overwrite)
+            finally:
+                allowance.add(key, NOTHING.minus(taken))
+
+    def close(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._close())
+
+    async def _close(self) -> None:
+        for opened in list(self._open):
+            # closed meanwhile, perhaps
+            with suppress(FileSystemError):
+                await opened.abort(keep=True)
+        await super().close()
+
+
+async def _sizeOf(inner: IFile) -> int:
+    try:
+        return (await inner.stat()).size
+    except FileSystemError:
+        with suppress(FileSystemError):
+            await inner.abort(keep=True)
+        raise
