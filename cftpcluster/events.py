@@ -48,7 +48,10 @@ class LoginFailed(SessionEvent):
 
 @frozen(kw_only=True)
 class LoginTurnedAway(SessionEvent):
-    """A log-in that would have done was refused for now: there are too many sessions. :ivar reason: as it was told."""
+    """A log-in that would have done was refused for now: there are too many sessions.
+
+    :ivar reason: as it was told.
+    """
 
     method: str
     reason: str

@@ -502,7 +502,8 @@ class IServerFactory(IComponentFactory):
     ) -> IServer:
         """A server for one listener.
 
-        :param portal: logs in :class:`ILogin` credentials, the ``mind`` being their :class:`Origin`.
+        :param portal: logs in :class:`ILogin` credentials, the ``mind`` being their :class:`Origin`. Whoever gets an
+            account ends the connection when its :meth:`IAccount.whenEnded` fires.
         :param tls: an :class:`~twisted.internet.interfaces.IOpenSSLServerConnectionCreator`, or ``None``.
         :param hostKeys: the SSH host keys now, private, in PEM.
         :param sessionKeys: keys now to sign sessions with, 32 bytes each, the newest first; made for this kind alone.

@@ -163,6 +163,7 @@ class RulesTests(SynchronousTestCase):
             administer(node, "POST", "bans", {"network": f"198.51.100.{number}"})
         waitFor("rows of all nodes on all nodes", lambda: all(len(bans(node)) == 3 for node in self.nodes))
         seconds = {**self.bansMadeOnOneNode(), **self.kicks(), **self.disabledUsers()}
+        self.rightsThatChange()
         self.limitOfSessions()
         self.whatSurvivesARestart()
         self.assertLess(sum(seconds.values()) / len(seconds), CLUSTER_SECONDS, seconds)
@@ -235,6 +236,18 @@ class RulesTests(SynchronousTestCase):
         data.close()
         self.hangUp()
         return seconds
+
+    def rightsThatChange(self) -> None:
+        def permit(*permissions: str) -> None:
+            mount = {"path": "/", "backend": "files", "folder": "x", "permissions": permissions}
+            administer(self.a, "PATCH", "users/bob?wait=10", {"mounts": [mount]})
+
+        permit("list", "download")
+        control = self.open(ftp(self.c, "bob"))
+        permit("list", "download", "upload")
+        self.assertFalse(ftpHasEnded(control))
+        permit("list")
+        self.within("ended", lambda: ftpHasEnded(control))
 
     def limitOfSessions(self) -> None:
         first = self.open(ftp(self.a, "carol"))
