@@ -6,13 +6,17 @@ import errno
 import re
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import CannotListenError, ConnectError, ConnectionDone
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
+from cftpcluster.networks import Networks
 from cftpcluster.servers.ftp import FTPOptions, PassiveAddress
+from cftpcluster.servers.proxy import IProxiedTransport, ProxyPolicy
 
 from .support import CLIENT, SERVER, Conversation, Transport, codesOf
 
@@ -230,6 +234,93 @@ class EarlyConnectionTests(SynchronousTestCase):
         data = self.client.data()
         data.end(ConnectionDone())
         self.assertEqual(self.client.codes("RETR x"), [150, 426])
+
+
+PROXY, MACHINE = "10.0.0.9", "10.0.0.1"
+HEADER = f"PROXY TCP4 {CLIENT} {SERVER} 50000 21\r\n".encode()
+
+
+@implementer(IProxiedTransport)
+class ProxiedTransport(Transport):
+    """A control connection that came through a proxy: the client sees ``SERVER``, which this machine does not have."""
+
+    proxyPolicy = ProxyPolicy("optional", Networks.parse([PROXY]))
+
+    def getSocketHost(self) -> IPv4Address:
+        return IPv4Address("TCP", MACHINE, 21)
+
+
+class ProxiedTests(SynchronousTestCase):
+    """Data connections of a session whose control connection came through a proxy."""
+
+    def setUp(self) -> None:
+        self.client = Conversation()
+        protocol = self.client.server.buildProtocol(IPv4Address("TCP", CLIENT, 40000))
+        self.client.control = ProxiedTransport(protocol, self.client.reactor)
+        self.client.login()
+        self.client.put("/x", b"contents")
+
+    def accept(self, host: str) -> Transport | None:
+        factory = self.client.reactor.tcpServers[-1][1]
+        protocol = factory.buildProtocol(IPv4Address("TCP", host, 50000))
+        return protocol and Transport(protocol, self.client.reactor, host, MACHINE)
+
+    def through(self, header: bytes) -> Transport:
+        """A data connection through the proxy."""
+        transport = self.accept(PROXY)
+        assert transport is not None
+        for at in range(len(header)):
+            transport.protocol.dataReceived(header[at : at + 1])
+        return transport
+
+    def test_theClientIsToldWhereItConnectedToAndThisMachineListensOnItsOwnAddress(self) -> None:
+        self.assertIn("(198,51,100,1,", self.client.say("PASV"))
+        self.assertEqual(self.client.reactor.tcpServers[-1][3], MACHINE)
+
+    def test_dataComesWithAHeaderOfTheSameClient(self) -> None:
+        self.client.say("EPSV", "RETR x")
+        data = self.through(HEADER)
+        self.client.turn()
+        self.assertEqual(data.taken(), b"contents")
+
+    def test_nobodyElseTakesTheClientsPlace(self) -> None:
+        self.client.say("EPSV", "RETR x")
+        for header in (HEADER.replace(b"192.0.2.7", b"192.0.2.8"), b"PROXY UNKNOWN\r\n", b"\x16\x03"):
+            self.assertTrue(self.through(header).disconnecting)
+        self.assertIsNone(self.accept(STRANGER))
+        data = self.through(HEADER)
+        self.client.turn()
+        self.assertEqual(data.taken(), b"contents")
+
+    def test_theClientMayComeDirectly(self) -> None:
+        self.client.say("EPSV", "RETR x")
+        data = self.accept(CLIENT)
+        assert data is not None
+        self.client.turn()
+        self.assertEqual(data.taken(), b"contents")
+
+    def test_headersThatAreLateAreNotWaitedFor(self) -> None:
+        self.client.say("EPSV", "RETR x")
+        waiting = self.through(HEADER[:-1])
+        self.through(HEADER)
+        self.assertTrue(waiting.disconnecting)
+
+    def test_whereOnlyProxiesMayComeNobodyComesDirectly(self) -> None:
+        control: Any = self.client.control
+        control.proxyPolicy = evolve(control.proxyPolicy, mode="required")
+        self.client.say("EPSV", "RETR x")
+        self.assertIsNone(self.accept(CLIENT))
+        data = self.through(HEADER)
+        self.client.turn()
+        self.assertEqual(data.taken(), b"contents")
+
+    def test_theClientIsDialledDirectly(self) -> None:
+        self.assertEqual(self.client.codes("PORT 192,0,2,7,15,160", "RETR x"), [200, 150])
+        host, port, factory, _, bindAddress = self.client.reactor.tcpClients[-1]
+        self.assertEqual((host, port, bindAddress), (CLIENT, 4000, (MACHINE, 0)))
+        data = Transport(factory.buildProtocol(IPv4Address("TCP", host, port)), self.client.reactor)
+        self.client.turn()
+        self.assertEqual(data.taken(), b"contents")
 
 
 class ActiveTests(SynchronousTestCase):
