@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from .cluster.authority import openAuthority
 from .cluster.faults import LinkLost
+from .cluster.rotation import PREVIOUS_AUTHORITY
 from .cluster.tokens import newToken
 from .config.changes import Batch, Change, Put, Target
 from .config.document import Document
@@ -112,6 +113,8 @@ class Administration:
         primary = document.nodes.get(document.promoted.name)
         if primary is None:
             raise ClusterError("this node has no configuration yet")
+        if PREVIOUS_AUTHORITY in document.keys:
+            raise ClusterError("the authority is being replaced; status says which nodes still have to follow")
         text, token = newToken(
             node,
             primary.address,

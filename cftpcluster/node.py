@@ -31,7 +31,7 @@ from .auth.passwords import Passwords
 from .auth.rules import Rules
 from .backup import Backups
 from .cluster.members import Waiters
-from .cluster.membership import removal
+from .cluster.rotation import Rotation, putOut, putOutCompromised
 from .cluster.rows import RowsKeeper
 from .components import Components
 from .config.changes import Put, Rehash, apply
@@ -304,7 +304,7 @@ class Node:
             node=self._administration,
             preparation=preparation,
             makeToken=self._administration.makeToken,
-            nodeRemoval=lambda name: removal(self.document(), name),
+            nodeRemoval=self._putOut,
             openSecret=self._openSecret,
             haproxy=lambda document, **said: haproxyConfiguration(document, Balancer(**said)),
             backups=Backups(
@@ -317,6 +317,11 @@ class Node:
             reactor=self._reactor,
             pool=self._pools.work,
         )
+
+    def _putOut(self, document: Document, name: str, compromised: bool) -> Deferred[Rotation]:
+        if compromised:
+            return self._inPool(putOutCompromised, document, name, self.peering.sealer, time.time())
+        return self._inPool(putOut, document, name, self.peering.sealer)
 
     def _openSecret(self, secret: Secret) -> bytes:
         return self.peering.sealer.open(secret)

@@ -21,6 +21,7 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from .branches import Branches
+from .changeover import ChangeOver
 from .cluster.admission import JoinServer
 from .cluster.dial import Address, connectLink
 from .cluster.follower import Follower
@@ -130,6 +131,7 @@ class Peering:
     following: Following = field(init=False)
     branches: Branches = field(init=False)
     _renewal: Renewal = field(init=False)
+    changeOver: ChangeOver = field(init=False)
     _stopped: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -144,6 +146,17 @@ class Peering:
             inThread=inThread,
             wallTime=self._wallTime,
         )
+        self.changeOver = ChangeOver(
+            renewal=self._renewal,
+            document=self._document,
+            isPrimary=lambda: self.publisher.isPrimary,
+            certificates=self._live.certificates,
+            proposeOwn=self._proposeOwn,
+            clock=self._reactor,
+            changed=self._changed,
+        )
+        # The services that are about to start need the keys that the document is sealed with.
+        self.changeOver.take(self._head.document)
         self.publisher = Publisher(
             node=self._name,
             head=self._head,
@@ -295,7 +308,7 @@ class Peering:
     @property
     def membership(self) -> Membership:
         """What this node is a member with now."""
-        return self._membership
+        return self._renewal.membership
 
     @property
     def sealer(self) -> Sealer:
@@ -345,6 +358,7 @@ class Peering:
         self.mesh.start()
         self._telling.start()
         self._renewal.start()
+        self.changeOver.start()
 
     async def _load(self) -> None:
         try:
@@ -356,6 +370,7 @@ class Peering:
 
     def committed(self, head: Head) -> None:
         """A head is committed on this node, wherever it came from."""
+        self.changeOver.take(head.document)
         self.publisher.published(head)
         self.primacy.committed(head)
         self._live.dropRemoved(head.document.nodes)
@@ -366,12 +381,13 @@ class Peering:
     def problems(self) -> Sequence[str]:
         """What is wrong with this node's place among the others."""
         kept = [self._keeper.problem] if self._keeper is not None and self._keeper.problem else []
-        return [*kept, *self.branches.problems]
+        own = [self.changeOver.problem] if self.changeOver.problem else []
+        return [*kept, *own, *self.branches.problems]
 
     @property
     def warnings(self) -> Sequence[str]:
         """What an administrator should know of it, although the node serves."""
-        return self.primacy.warnings
+        return [*self.primacy.warnings, *self.changeOver.warnings]
 
     def statusChanged(self) -> None:
         """This node's status changed: the others are told before long."""
@@ -384,6 +400,7 @@ class Peering:
         self._stopped = True
         self.primacy.stop()
         self._renewal.stop()
+        self.changeOver.stop()
         self._telling.stop()
         await self.mesh.stop()
         self.rows.stop()

@@ -1,4 +1,5 @@
-"""Renews the node's certificate before it expires: by the authority's key on the primary, by asking it elsewhere.
+"""Keeps what the node is a member with: renews its certificate before it expires, by the authority's key on the
+primary, by asking it elsewhere; and stores what changes.
 
 How certificates are made and checked is not known here.
 """
@@ -9,15 +10,16 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from .cluster.authority import renew, signingRequest
+from .cluster.authority import AUTHORITY, renew, signingRequest
 from .cluster.follower import Follower
 from .cluster.membership import NodeIdentity, needsRenewal
 from .cluster.publisher import Publisher
+from .config.changes import revisionOf
 from .config.document import Document
 from .errors import ClusterError
 from .founding import Membership, store
@@ -31,7 +33,8 @@ RENEWAL_SECONDS = 3600.0
 @define(eq=False, kw_only=True)
 class Renewal:
     """
-    :ivar membership: what this node is a member with; the newest certificate in it.
+    :ivar membership: what this node is a member with; the newest certificate and keys in it.
+    :ivar issued: the revision of the authority that made a node's last certificate here, by the node's name.
     :ivar _wallTime: seconds since the epoch.
     """
 
@@ -43,6 +46,8 @@ class Renewal:
     _clock: IReactorTime
     _inThread: Callable[..., Deferred[Any]]
     _wallTime: Callable[[], float]
+    issued: dict[str, int] = field(factory=dict, init=False)
+    _storing: DeferredLock = field(factory=DeferredLock, init=False)
     _looking: LoopingCall = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -57,18 +62,34 @@ class Renewal:
         if self._looking.running:
             self._looking.stop()
 
+    def keep(self, membership: Membership) -> Deferred[None]:
+        """Be a member with that from now on; fires when it is stored."""
+        self.membership = membership
+        return self._storing.run(self._store)
+
+    def _store(self) -> Deferred[None]:
+        return self._inThread(store, self._state, self.membership)
+
     def certificateFor(self, name: str, request: bytes) -> Deferred[bytes]:
         """A new certificate for a node, made by this one."""
-        return self._inThread(renew, self._document(), self.membership.sealer, name, request, self._wallTime())
+        document = self._document()
+
+        def issued(certificate: bytes) -> bytes:
+            self.issued[name] = revisionOf(document, ("keys", AUTHORITY))
+            return certificate
+
+        made = self._inThread(renew, document, self.membership.sealer, name, request, self._wallTime())
+        return made.addCallback(issued)
 
     def _renewOwn(self) -> Deferred[None]:
         if not needsRenewal(self.membership.identity.certificatePem, self._wallTime()):
             return succeed(None)
-        return Deferred.fromCoroutine(self._askForCertificate()).addErrback(
+        return Deferred.fromCoroutine(self.renew()).addErrback(
             lambda failure: log.warn("the node's certificate was not renewed: {why}", why=failure.getErrorMessage())
         )
 
-    async def _askForCertificate(self) -> None:
+    async def renew(self) -> None:
+        """Get a certificate of today's authority."""
         identity = self.membership.identity
         request = signingRequest(identity.privateKeyPem)
         primary = self._follower().publisher
@@ -78,8 +99,8 @@ class Renewal:
             certificate = await primary.renewCertificate(request)
         else:
             raise ClusterError("the primary cannot be reached")
+        # Whom it trusts, and its keys, may have changed meanwhile.
+        identity = self.membership.identity
         renewed = NodeIdentity.fromPem(evolve(identity, certificatePem=certificate).toPem())
-        membership = evolve(self.membership, identity=renewed)
-        await self._inThread(store, self._state, membership)
-        self.membership = membership
+        await self.keep(evolve(self.membership, identity=renewed))
         log.info("the node's certificate was renewed")

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from attrs import define, field, frozen
+from cryptography import x509
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
@@ -72,6 +73,17 @@ class LiveLinks:
     def names(self) -> list[str]:
         """The nodes at the other ends; a name for each link."""
         return sorted(member.name for member in self._members.values())
+
+    def certificates(self) -> dict[str, x509.Certificate]:
+        """What the nodes at the other ends showed when they were let in, by name."""
+        found = {}
+        for transport, member in list(self._members.items()):
+            try:
+                found[member.name] = peerCertificate(transport)
+            except Refused:
+                # It is about to be gone.
+                continue
+        return found
 
     def dropRemoved(self, nodes: Nodes) -> None:
         """Abort the links of nodes that are no longer in the document, or have another key there."""

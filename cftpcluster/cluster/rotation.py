@@ -206,6 +206,8 @@ class Rotation:
 
 def putOut(document: Document, name: str, opening: Sealer) -> Rotation:
     """Remove a node, and give the others a new cluster key and new session keys."""
+    if name not in document.nodes:
+        return Rotation(removal(document, name), ())
     sealing = Sealer(newClusterKey(), *opening.keys)
     changes, left = _rotated(document, name, opening, sealing, kept=lambda section, value: True)
     return Rotation(Batch((*removal(document, name).changes, *changes)), left)
@@ -214,6 +216,8 @@ def putOut(document: Document, name: str, opening: Sealer) -> Rotation:
 def putOutCompromised(document: Document, name: str, opening: Sealer, now: float) -> Rotation:
     """As :func:`putOut` for a node whose keys are in wrong hands: the authority, and with it the nodes' certificates,
     and the host keys are replaced, too; no join token is good any more. Making keys takes seconds."""
+    if name not in document.nodes:
+        return Rotation(removal(document, name), ())
     sealing = Sealer(newClusterKey(), *opening.keys)
     replaced = {("keys", AUTHORITY), ("keys", PREVIOUS_AUTHORITY)}
     hostKeys = dict(_newHostKeys(document, opening, sealing))

@@ -93,14 +93,33 @@ def setNode(program: Program, name: str, assignments: tuple[str, ...], waitSecon
 
 @node.command()
 @click.argument("name")
+@click.option(
+    "--compromised",
+    is_flag=True,
+    help="Its keys are in wrong hands: replace the authority, all nodes' certificates and the host keys, too.",
+)
 @waitOption
 @jsonOption
 @passProgram
-def remove(program: Program, name: str, waitSeconds: float, asJSON: bool) -> None:
-    """Put a node out of the cluster, at once."""
-    path = f"nodes/{escaped(name)}"
-    answer = program.run(lambda client: client.ask("DELETE", path, {"wait": waitSeconds}))
+def remove(program: Program, name: str, compromised: bool, waitSeconds: float, asJSON: bool) -> None:
+    """Put a node out of the cluster, at once.
+
+    The other nodes get a new cluster key and new session keys, so that users of the web page log in again. With
+    --compromised no join token is good any more, and what has to be replaced by hand is listed.
+
+    \b
+    Examples:
+      cftpctl node remove node-c
+      cftpctl node remove node-c --compromised
+    """
+    path, query = f"nodes/{escaped(name)}", {"wait": waitSeconds, "compromised": compromised}
+    answer = program.run(lambda client: client.ask("DELETE", path, query))
     printWritten(answer, asJSON, f"node {name} removed")
+    if not asJSON:
+        for left in answer["left"]:
+            click.echo(f"warning: {left} could not be given the new key; it has to join anew")
+        for sentence in answer["byHand"]:
+            click.echo(f"to replace: {sentence}")
 
 
 _LOOK_SECONDS = 1

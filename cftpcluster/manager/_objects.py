@@ -22,18 +22,19 @@ from typing import Any
 
 from attrs import define, field
 from klein import Klein
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.web.iweb import IRequest
 
-from ..config.changes import Change, Put, Target, revisionOf
+from ..config.changes import Put, Target, revisionOf
 from ..config.codec import canonical
-from ..config.document import Named
+from ..config.document import Document, Named
 from ..config.written import exportObject
 from ..errors import Conflict
 from ..interfaces import IAdministration
 from ..servers.http import HTTPProblem, jsonAnswer, jsonBody
 from ..vocabulary import Author
-from ._bodies import Condition, condition, queryNumber, queryText, refuseOthers, requestId
+from ._bodies import Condition, condition, queryFlag, queryNumber, queryText, refuseOthers, requestId
 from ._writes import Writes
 from .access import IsAccess, requireFull, requireWrite
 from .writing import Preparation, Prepared
@@ -63,13 +64,13 @@ _SEARCHED_AT_ONCE = 20_000
 
 @define(eq=False)
 class ObjectRoutes:
-    """:ivar nodeRemoval: the change that removes a node."""
+    """:ivar nodeRemoval: as :class:`.api.Administration` has it."""
 
     _administration: IAdministration
     _access: IsAccess
     _preparation: Preparation
     _writes: Writes
-    _nodeRemoval: Callable[[str], Change]
+    _nodeRemoval: Callable[[Document, str, bool], Deferred[Any]]
     _reactor: Any
     _pool: Any
     _names: dict[str, tuple[Any, list[str]]] = field(factory=dict, init=False, repr=False)
@@ -185,25 +186,29 @@ class ObjectRoutes:
         return await self._write(request, prepare, author, repeat, expected)
 
     async def _delete(self, request: Any, section: str, name: str) -> bytes:
-        author = await self._mayWrite(request, section)
+        author = await self._mayWrite(request, section, *(["compromised"] if section == "nodes" else []))
         repeat = requestId(request, author)
         expected = self._expected(condition(request), (section, name))
+        compromised = section == "nodes" and queryFlag(request, "compromised")
+        notes: dict[str, Any] = {}
 
         async def prepare() -> Prepared:
             document = self._administration.document()
             if revisionOf(document, (section, name)) == 0 and not repeat:
                 self._existing(section, name)
             if section == "nodes":
-                return self._preparation.change(self._nodeRemoval(name), document)
+                removal = await self._nodeRemoval(document, name, compromised)
+                notes.update(left=list(removal.left), byHand=list(removal.byHand))
+                return self._preparation.change(removal.change, document)
             return self._preparation.remove(section, name, document)
 
         if repeat and revisionOf(self._administration.document(), (section, name)) == 0:
             # Gone already: only the very request that removed it may pass, which is known by its id.
             return await self._write(request, prepare, author, repeat, {(section, name): -1}, otherwise=404)
-        return await self._write(request, prepare, author, repeat, expected)
+        return await self._write(request, prepare, author, repeat, expected, notes=notes)
 
-    async def _mayWrite(self, request: Any, section: str) -> Author:
-        refuseOthers(request, "wait")
+    async def _mayWrite(self, request: Any, section: str, *parameters: str) -> Author:
+        refuseOthers(request, "wait", *parameters)
         author = await self._access.author(request)
         requireWrite(author, [(section, "")])
         if section in ("admins", "nodes"):
@@ -237,12 +242,14 @@ class ObjectRoutes:
         expected: Mapping[Target, int],
         otherwise: int = 412,
         creating: bool = False,
+        notes: Mapping[str, Any] | None = None,
     ) -> bytes:
         """Have it appended and answer.
 
         :param expected: what the request insists on.
         :param otherwise: the status where that is not so.
         :param creating: whether the object cannot have been there before.
+        :param notes: what the answer says besides.
         """
         seconds = queryNumber(request, "wait", 0, MOST_WAIT_SECONDS)
         try:
@@ -260,7 +267,8 @@ class ObjectRoutes:
         if isinstance(prepared.change, Put):
             created = created or 0 in prepared.expected.values()
             request.setHeader(b"ETag", b'"%d"' % revision)
-        return jsonAnswer(request, await self._writes.live(revision, seconds), 201 if created else 200)
+        answer = {**await self._writes.live(revision, seconds), **(notes or {})}
+        return jsonAnswer(request, answer, 201 if created else 200)
 
 
 def shown(value: Named) -> dict[str, Any]:

@@ -12,13 +12,14 @@ from typing import Any
 from attrs import frozen
 from klein import Klein
 from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 from ..auth.credentials import LoginBusy
 from ..auth.rules import Rules
-from ..config.changes import Change, Put
-from ..config.document import Secret
+from ..config.changes import Put
+from ..config.document import Document, Secret
 from ..errors import (
     ClusterError,
     Conflict,
@@ -51,7 +52,8 @@ class Administration:
     :ivar node: the node it runs on.
     :ivar preparation: makes changes of what is written.
     :ivar makeToken: from a node's name and seconds, a join token's text and the change that makes it known.
-    :ivar nodeRemoval: the change that removes a node.
+    :ivar nodeRemoval: from a document, a node's name, and whether its keys are in wrong hands, the ``change`` that puts
+        it out, the nodes that are ``left`` without the new keys, and what has to be replaced ``byHand``.
     :ivar openSecret: opens the document's secrets, for an export with them.
     :ivar haproxy: from a document, and ``addresses``, ``source``, ``relievePrimary`` and ``manager``, HAProxy's
         configuration (``text``) and ``warnings``. Blocks.
@@ -63,7 +65,7 @@ class Administration:
     node: IAdministration
     preparation: Preparation
     makeToken: Callable[[str, float], tuple[str, Put]]
-    nodeRemoval: Callable[[str], Change]
+    nodeRemoval: Callable[[Document, str, bool], Deferred[Any]]
     openSecret: Callable[[Secret], bytes]
     haproxy: Callable[..., Any]
     backups: IsBackingUp

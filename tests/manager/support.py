@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from attrs import define, field
+from twisted.internet.defer import succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.auth.administrators import AdminPasswords
@@ -19,6 +20,7 @@ from cftpcluster.auth.rules import Rules
 from cftpcluster.backup import Backups
 from cftpcluster.cluster.authority import Authority, makeHostKeys, makeServiceCertificate, newNodeKey
 from cftpcluster.cluster.membership import NodeIdentity
+from cftpcluster.cluster.rotation import Rotation
 from cftpcluster.cluster.sealing import Sealer, newClusterKey
 from cftpcluster.cluster.tokens import newToken
 from cftpcluster.config.changes import Batch, Put, Remove
@@ -112,7 +114,7 @@ class Cluster:
             node=self.node,
             preparation=self.preparation,
             makeToken=self._makeToken,
-            nodeRemoval=lambda name: Remove("nodes", name),
+            nodeRemoval=self._removal,
             openSecret=self.sealer.open,
             haproxy=lambda document, **said: haproxyConfiguration(document, Balancer(**said)),
             backups=Backups(
@@ -125,6 +127,10 @@ class Cluster:
             reactor=self.clock,
             pool=self.pool,
         )
+
+    def _removal(self, document: Any, name: str, compromised: bool) -> Any:
+        byHand = ("everything",) if compromised else ()
+        return succeed(Rotation(Batch((Remove("nodes", name),)), ("node-x",), byHand))
 
     def _makeToken(self, name: str, seconds: float) -> tuple[str, Put]:
         text, record = newToken(name, "127.0.0.2", 8789, "00" * 32, self.clock.seconds(), seconds)
