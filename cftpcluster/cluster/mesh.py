@@ -3,6 +3,9 @@
 Of a pair, the node with the smaller name dials; the other one dials too when there has been no link for a while, so
 that a pair is linked if either can reach the other. Where both did, the link that the smaller one dialled stays. Of two
 that the same node dialled, the newer one stays: whoever dials had no link. What rows and actions are is not known here.
+
+Over a link either end may call ``rows(message)``, answered with nothing (see :mod:`.exchange`), and
+``perform(request)``, answered with the outcome.
 """
 
 from __future__ import annotations

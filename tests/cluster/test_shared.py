@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import evolve
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
@@ -102,11 +102,16 @@ records = st.builds(
 """What two writers may have written; a version is written once, so its value follows from it."""
 
 
+# A machine that has other work is no reason to fail.
+LAWS = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
 def consistent(several: list[Record]) -> list[Record]:
     return list({(one.id, one.version): one for one in several}.values())
 
 
 class MergeLawsTests(SynchronousTestCase):
+    @LAWS
     @given(st.data(), st.lists(records, max_size=12))
     def test_inAnyOrderDoubledAndLost(self, data: st.DataObject, several: list[Record]) -> None:
         written = consistent(several)
@@ -117,6 +122,7 @@ class MergeLawsTests(SynchronousTestCase):
             second.merge("elsewhere", [one])
         self.assertEqual(known(first), known(second))
 
+    @LAWS
     @given(st.lists(records, max_size=12), st.integers(0, 12), st.integers(0, 12))
     def test_nodesThatTellEachOtherAgree(self, several: list[Record], some: int, others: int) -> None:
         """Each of three has heard of a part; they tell each other in a ring, in two ways of grouping."""
@@ -139,6 +145,7 @@ class MergeLawsTests(SynchronousTestCase):
         tell(y, x)
         self.assertEqual(known(a), known(x))
 
+    @LAWS
     @given(st.lists(records, max_size=12))
     def test_tellingTheSameAgainChangesNothing(self, several: list[Record]) -> None:
         rows = makeRows(Clock())
