@@ -362,7 +362,8 @@ class ISharedRows(Interface):
 
     def put(table: str, key: str, value: Mapping[str, Any], seconds: float) -> None:
         """Write this node's row of that key, anew if there is one, for so many seconds from now; sent to the other
-        nodes at once. A table that is full lets go of the row that expires first."""
+        nodes at once. A table that is full lets go of the row that expires first; one that must not forget raises
+        ``ClusterError``. A row is small: beyond 4 KiB of JSON it is a ``ValueError``."""
 
     def remove(table: str, key: str) -> None:
         """Withdraw this node's row of that key, on all nodes. Nothing happens where there is none."""
