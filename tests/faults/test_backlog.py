@@ -43,6 +43,8 @@ class BacklogTests(FaultCase):
 
     def test_secondaryFarBehindTakesASnapshotAndThePrimaryStaysQuick(self) -> None:
         a, b = self.nodes
+        # Nobody is there to confirm a primary that starts while the other is away.
+        a.apply({"settings": {"appendUnconfirmed": True}})
         before = headOf(a)[1]
         with Changes(a, "usual", 0.02) as usual:
             time.sleep(choose(1, 10))

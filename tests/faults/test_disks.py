@@ -110,6 +110,7 @@ class FailingDiskTests(DiskCase):
         self.a.stop()
         self.a.start("primary")
         self.assertIn(headOf(self.a)[1], (before[1], before[1] + 1))
+        whole(self.cluster)
         addUser(self.a, "later")
         self.equalWithin(10)
 
