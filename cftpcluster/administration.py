@@ -16,9 +16,11 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from .actions import AUTHOR, Action
 from .cluster.authority import openAuthority
-from .cluster.faults import LinkLost
 from .cluster.rotation import PREVIOUS_AUTHORITY
+from .cluster.faults import LinkLost
+from .cluster.messages import plainFromAuthor
 from .cluster.tokens import newToken
 from .config.changes import Batch, Change, Put, Target
 from .config.document import Document
@@ -82,7 +84,7 @@ class Administration:
     _append: Callable[[Proposal], Deferred[int]]
     _liveHere: Callable[[int, float], Deferred[bool]]
     _status: Callable[[], Mapping[str, Any]]
-    _actions: Mapping[str, Callable[[Mapping[str, Any]], Deferred[Mapping[str, Any]]]]
+    _actions: Mapping[str, Action]
     _wallTime: Callable[[], float] = time.time
 
     def document(self) -> Document:
@@ -168,13 +170,16 @@ class Administration:
 
     async def _perform(self, node: str, action: str, arguments: Mapping[str, Any], author: Author) -> Mapping[str, Any]:
         requireRight(author, self._document(), [("nodes", node)])
+        if action == "promote":
+            return await self._peering.promotion.promote(node, arguments.get("force", False), author, self.perform)
+        arguments = {**arguments, AUTHOR: plainFromAuthor(author)}
         if node == self._name:
             return await self.performHere(action, arguments)
         try:
             return await self._peering.mesh.perform(node, action, arguments, author)
         except LinkLost as lost:
             if lost.sent:
-                raise ClusterError(f"{node} did not answer; it may have done {action} or not") from None
+                raise LinkLost(f"{node} did not answer; it may have done {action} or not", sent=True) from None
         if self._peering.publisher.isPrimary:
             return await self._peering.publisher.perform(node, action, arguments)
         publisher = self._peering.follower.publisher

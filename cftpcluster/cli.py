@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ._version import __version__
-from .commands import accounts, backups, cluster, nodes, rules
+from .commands import accounts, backups, branches, cluster, nodes, rules
 from .commands.client import whereFrom
 from .commands.objects import SECTIONS, sectionGroup
 from .commands.program import Program
@@ -64,6 +64,9 @@ def cftpctl(
     make = context.obj or Program
     context.obj = make(whereFrom(stateDirectory, url, user, passwordFile, caFile, fingerprint))
 
+
+nodes.node.add_command(branches.branches)
+nodes.node.add_command(branches.branch)
 
 _OWN_VERBS = {
     "user": accounts.userGroup,

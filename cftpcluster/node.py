@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from . import founding, manager
+from .actions import Actions
 from .administration import Administration
 from .appending import Appending
 from .auth.administrators import AdminPasswords
@@ -34,7 +35,7 @@ from .cluster.members import Waiters
 from .cluster.rotation import Rotation, putOut, putOutCompromised
 from .cluster.rows import RowsKeeper
 from .components import Components
-from .config.changes import Put, Rehash, apply
+from .config.changes import Change, Put, Rehash, Target, apply
 from .config.defaults import DEFAULT_LISTENERS
 from .config.document import Document, Secret
 from .convergence import Convergence
@@ -275,7 +276,19 @@ class Node:
 
     def _resumed(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
         self.draining.resume()
-        return succeed({})
+        return Deferred.fromCoroutine(self.peering.following.resume())
+
+    def _proposed(self, change: Change, expected: Mapping[Target, int], author: Author) -> Deferred[int]:
+        return self._administration.propose(change, expected, author)
+
+    def _makeActions(self) -> Actions:
+        return Actions(
+            peering=self.peering,
+            document=self.document,
+            openSecret=self._openSecret,
+            propose=self._proposed,
+            inThread=self._inPool,
+        )
 
     def _makeAdministration(self, kinds: Mapping[str, Mapping[str, type]]) -> manager.Administration:
         self._administration = Administration(
@@ -287,6 +300,7 @@ class Node:
             liveHere=self._liveHere,
             status=self.status,
             actions={
+                **self._makeActions().table(),
                 "wait": self._waitedFor,
                 "drain": self.draining.drainAction,
                 "resume": self._resumed,

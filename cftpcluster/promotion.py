@@ -9,22 +9,30 @@ reach, begins a new epoch, and says what may be missing. What follows from a new
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from attrs import define, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from .cluster.claims import Standing, standingOf
+from .cluster.faults import LinkLost
 from .cluster.follower import Follower
 from .cluster.messages import Hello
 from .cluster.publisher import Publisher
 from .config.changes import Promote
-from .errors import ClusterError
+from .errors import ClusterError, PrimaryUnreachable
 from .interfaces import IJournal
 from .journal.entry import Head, Proposal
 from .primacy import CHECK_SECONDS, REACH_SECONDS, Primacy, foremost
 from .vocabulary import Author
+
+NAMED_SECONDS = 10.0
+"""How long a node that had another one promoted waits to know of it itself."""
+
+Perform: TypeAlias = Callable[[str, str, Mapping[str, Any], Author], Awaitable[Mapping[str, Any]]]
+"""Has a node do something: its name, the action, arguments, and who asks."""
 
 UNFIT = frozenset({"disconnected", "paused", "refused", "draining"})
 """States of a node that cannot become primary by agreement."""
@@ -53,6 +61,42 @@ class Promotion:
     @property
     def _node(self) -> str:
         return self._primacy.node
+
+    async def promote(self, to: str, force: Any, author: Author, perform: Perform) -> Mapping[str, Any]:
+        """Make a node primary, whichever node this is: by agreement, or by force this very node.
+
+        :param perform: has another node do something.
+        """
+        publisher = self._publisher
+        if not isinstance(force, bool):
+            raise ClusterError("force: expected true or false")
+        if force and to != self._node:
+            raise ClusterError(f"by force a node is promoted on itself: ask {to}; nothing was changed")
+        if force:
+            return await self.force(author)
+        if publisher.isPrimary:
+            return await self.handOver(to, author)
+        if publisher.primary == to:
+            return self.already()
+        try:
+            outcome = await perform(publisher.primary, "handOver", {"to": to}, author)
+        except PrimaryUnreachable as error:
+            raise PrimaryUnreachable(
+                f"{error}; without the primary {to} is promoted on itself: cftpctl node promote {to} --force"
+            ) from None
+        except LinkLost:
+            return await self._named(to)
+        await self._named(to)
+        return outcome
+
+    async def _named(self, name: str) -> Mapping[str, Any]:
+        """Wait until this node knows of the promotion, so that it knows whom to ask next."""
+        until = self._clock.seconds() + NAMED_SECONDS
+        while self._publisher.head.document.promoted.name != name:
+            if self._clock.seconds() > until:
+                raise ClusterError(f"it is not known yet whether {name} has become primary; see cftpctl status")
+            await deferLater(self._clock, 0.05)
+        return _outcome(self._publisher.head)
 
     # --- promoting by agreement
 
@@ -138,7 +182,7 @@ class Promotion:
             self._requireNoPrimary(answers)
             await self._stopFollowing()
             sources = await self._gather(answers)
-            epoch = 1 + max(publisher.epoch, *(hello.epoch for hello in answers.values()))
+            epoch = 1 + max([publisher.epoch, *(hello.epoch for hello in answers.values())])
             head = await self._append(epoch, self._node, author)
             isDone = True
         finally:

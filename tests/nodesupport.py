@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.interfaces import IProtocol
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.administration import Administration, requireRight, touched
+from cftpcluster.actions import Actions
+from cftpcluster.administration import Administration
+from cftpcluster.appending import Appending
 from cftpcluster.cluster.authority import makeServiceCertificate
 from cftpcluster.cluster.dial import Address, NodeUnreachable
 from cftpcluster.cluster.gate import LiveLinks
@@ -64,12 +66,19 @@ class MemoryNode:
     refusal: Exception | None = None
     performed: list[Mapping[str, Any]] = field(factory=list)
     appended: list[Proposal] = field(factory=list)
+    _appending: Appending = field(init=False)
     _waiters: Waiters = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._waiters = Waiters(self.cluster.reactor)
         self.head = soon(self.journal.head())
         pool: Any = InlinePool()
+        self._appending = Appending(
+            journal=self.journal,
+            publisher=lambda: self.peering.publisher,
+            head=lambda: self.head,
+            committed=self.committed,
+        )
         self.peering = Peering(
             name=self.name,
             bind=self.address,
@@ -99,7 +108,19 @@ class MemoryNode:
             append=self.append,
             liveHere=lambda revision, seconds: self._waiters.wait(lambda: self.live >= revision, seconds),
             status=self.status,
-            actions={"wait": self.waitedFor, "note": self.note},
+            actions={**self._actions().table(), "wait": self.waitedFor, "note": self.note},
+        )
+
+    def proposed(self, change: Change, expected: Mapping[Any, int], author: Author) -> Deferred[int]:
+        return self.administration.propose(change, expected, author)
+
+    def _actions(self) -> Actions:
+        return Actions(
+            peering=self.peering,
+            document=self.document,
+            openSecret=self.peering.sealer.open,
+            propose=self.proposed,
+            inThread=maybeDeferred,
         )
 
     @property
@@ -112,11 +133,12 @@ class MemoryNode:
     def append(self, proposal: Proposal) -> Deferred[int]:
         if self.refusal is not None:
             return fail(self.refusal)
-        self.peering.publisher.requirePrimary()
-        requireRight(proposal.author, self.document(), touched(proposal.change))
-        self.appended.append(proposal)
-        self.committed(soon(self.journal.append(proposal)))
-        return succeed(self.head.revision)
+
+        def appended(revision: int) -> int:
+            self.appended.append(proposal)
+            return revision
+
+        return self._appending.append(proposal).addCallback(appended)
 
     def committed(self, head: Head) -> None:
         self.head = head
@@ -180,6 +202,7 @@ class MemoryNode:
 class MemoryCluster:
     """:ivar unreachable: names of nodes that nobody reaches.
     :ivar dialled: where nodes dialled to, in order.
+    :ivar parts: who reaches whom: those of one part; everybody, where there is none.
     """
 
     folder: Path
@@ -188,6 +211,7 @@ class MemoryCluster:
     nodes: dict[str, MemoryNode] = field(factory=dict)
     cables: list[Cable] = field(factory=list)
     unreachable: set[str] = field(factory=set)
+    parts: list[set[str]] = field(factory=list)
     dialled: list[Address] = field(factory=list)
     requests: list[str] = field(factory=list)
 
@@ -243,6 +267,8 @@ class MemoryCluster:
         other = self.nodes.get(expectedName)
         if other is None or {expectedName, identity.name} & self.unreachable or address.host != other.address:
             return fail(NodeUnreachable(f"{address}: connection refused"))
+        if self.parts and not any({expectedName, identity.name} <= part for part in self.parts):
+            return fail(NodeUnreachable(f"{address}: no route"))
         if identity.name not in other.peering.nodes():
             return fail(Refused(f"{address}: not a member"))
         near: Any = buildLink(expectedName)
@@ -277,6 +303,37 @@ class MemoryCluster:
         for cable in self.cables:
             cable.cut()
         self.advance(0.2)
+
+    def part(self, *parts: str) -> None:
+        """Part the network: the names of one part are letters of one word. Without any it is whole again."""
+        self.parts = [set(part) for part in parts]
+        for cable in self.cables:
+            cable.cut()
+        self.advance(0.2)
+
+    def kill(self, node: MemoryNode) -> None:
+        """End a node at once; what is in its journal stays."""
+        self.unreachable.add(node.name)
+        stopping = Deferred.fromCoroutine(node.peering.stop())
+        for cable in self.cables:
+            cable.cut()
+        self.advance(3)
+        soon(stopping)
+
+    def restart(self, node: MemoryNode, journal: MemoryJournal | None = None) -> MemoryNode:
+        """Start a node again that was killed, with what is in its journal, or with another one."""
+        self.unreachable.discard(node.name)
+        started = MemoryNode(
+            cluster=self,
+            membership=node.membership,
+            state=node.state,
+            address=node.address,
+            journal=journal or node.journal,
+        )
+        started.converged()
+        self.nodes[node.name] = started
+        started.peering.start()
+        return started
 
     def stop(self) -> None:
         """End every node, and look that nothing is left."""

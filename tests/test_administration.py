@@ -225,7 +225,8 @@ class PerformTests(AdministrationCase):
         for where in (self.primary, self.secondary):
             for node in (self.a, self.b, self.c):
                 self.assertEqual(self.now(self.perform(where, node.name)), {"noted": node.name})
-                self.assertEqual(node.performed.pop(), {"text": "hello"})
+                arguments = node.performed.pop()
+                self.assertEqual((arguments["text"], arguments["author"]["name"]), ("hello", "full"))
 
     def test_isForThoseWhoMayDoEverything(self) -> None:
         for where in (self.primary, self.secondary):

@@ -94,8 +94,14 @@ class CommandTestCase(SynchronousTestCase):
 class HelpTests(CommandTestCase):
     def commands(self) -> list[tuple[str, ...]]:
         found: list[tuple[str, ...]] = []
-        for name, command in cftpctl.commands.items():
-            found += [(name, verb) for verb in command.commands] if hasattr(command, "commands") else [(name,)]
+        waiting: list[tuple[tuple[str, ...], Any]] = [((name,), each) for name, each in cftpctl.commands.items()]
+        while waiting:
+            path, command = waiting.pop(0)
+            verbs = getattr(command, "commands", None)
+            if verbs is None:
+                found.append(path)
+            else:
+                waiting += [((*path, name), each) for name, each in verbs.items()]
         return found
 
     def test_everyVerbExplainsItselfAndTakesJSON(self) -> None:

@@ -5,7 +5,7 @@ The states, as ``cftpctl status`` names them:
 ``disconnected``
     There is no publisher. What the journal holds is served all the same.
 ``catchingUp``
-    A publisher was asked to let this node follow. It sends entries, or a snapshot is pulled from it first.
+    A publisher lets this node follow. It sends entries, or a snapshot is pulled from it first.
 ``following``
     All that the publisher had when it was asked has come; what it appends comes at once.
 ``refused``
@@ -117,7 +117,7 @@ _paused = _builder.state("paused")
 
 
 def _begun(_: Inputs, core: Core, session: Session) -> None:
-    core.entered("catchingUp")
+    # Whoever is asked may not be primary: that is no reason to show that this node catches up.
     core.begun(session)
 
 

@@ -205,6 +205,8 @@ class Follower:
                 if not self._isCurrent(session):
                     return
                 session.proven = requireClaim(head, self.node, session.name, answer, resync)
+                if self.state != "paused":
+                    self.entered("catchingUp")
                 session.epoch, session.target = answer.epoch, answer.revision
                 self.told = answer.revision
                 session.fruitless += 1

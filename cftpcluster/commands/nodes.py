@@ -8,7 +8,17 @@ import click
 
 from .client import Client, Failed, escaped
 from .objects import Section, assigned, patchObject
-from .program import Program, jsonOption, passProgram, printJSON, printTable, printWritten, printYAML, waitOption
+from .program import (
+    Program,
+    jsonOption,
+    passProgram,
+    printJSON,
+    printTable,
+    printWritten,
+    printYAML,
+    waitOption,
+    working,
+)
 
 _NODES = Section("node", "nodes", (), "nodes", {})
 
@@ -177,7 +187,7 @@ def drain(program: Program, name: str, timeout: float | None, asJSON: bool) -> N
 @jsonOption
 @passProgram
 def resume(program: Program, name: str, asJSON: bool) -> None:
-    """Have a node that was drained take clients again.
+    """Have a node that was drained take clients again, and one that was paused follow the primary again.
 
     \b
     Example:
@@ -188,3 +198,93 @@ def resume(program: Program, name: str, asJSON: bool) -> None:
         printJSON(answer)
     else:
         click.echo(f"{name} goes on")
+
+
+@node.command()
+@click.argument("name")
+@jsonOption
+@passProgram
+def pause(program: Program, name: str, asJSON: bool) -> None:
+    """Have a node stay at the configuration that it has, and serve that, until "node resume".
+
+    It stays paused over a restart. Its state is "paused", and its lag grows.
+
+    \b
+    Example:
+      cftpctl node pause node-b
+    """
+    answer = program.run(lambda client: client.ask("POST", f"nodes/{escaped(name)}/pause", None, {}))
+    if asJSON:
+        printJSON(answer)
+    else:
+        click.echo(f"{name} does not follow until it is resumed")
+
+
+@node.command()
+@click.argument("name")
+@click.option("--dry-run", "dryRun", is_flag=True, help="Say what would change on the node, and change nothing.")
+@jsonOption
+@passProgram
+def resync(program: Program, name: str, dryRun: bool, asJSON: bool) -> None:
+    """Have a node take the whole configuration anew from the primary, and wait until it has.
+
+    What only that node has is kept as a branch. Needed where a node refuses the primary because that has less; never to
+    catch up, which nodes do by themselves.
+
+    \b
+    Examples:
+      cftpctl node resync --dry-run node-b
+      cftpctl node resync node-b
+    """
+    body = {"dryRun": dryRun}
+    with working(f"asking {name}"):
+        answer = program.run(lambda client: client.ask("POST", f"nodes/{escaped(name)}/resync", None, body))
+    if asJSON:
+        printJSON(answer)
+        return
+    if not dryRun:
+        click.echo(f"{name} has taken everything anew, revision {answer['revision']}")
+        return
+    for line in answer["differences"]:
+        click.echo(line)
+    history = "one history" if answer["sameHistory"] else "another history or place in it"
+    click.echo(f"{name} is at revision {answer['revision']}, the primary at {answer['primaryRevision']}: {history}")
+
+
+@node.command()
+@click.argument("name")
+@click.option(
+    "--force", is_flag=True, help="Promote without the old primary; only on the node itself. Says what may be missing."
+)
+@jsonOption
+@passProgram
+def promote(program: Program, name: str, force: bool, asJSON: bool) -> None:
+    """Make another node the primary.
+
+    The old primary holds changes up for a moment, waits until NAME has everything, and hands over: nothing is lost, and
+    nobody notices. Where that cannot be done it says why, and nothing is changed.
+
+    When the old primary is gone, --force makes NAME the primary without it. NAME first takes what the nodes have that
+    it can reach. An old primary that comes back follows; what only it had is kept there (see "node branches").
+
+    \b
+    Examples:
+      cftpctl node promote node-b
+      cftpctl --state-dir /var/lib/cftpcluster node promote node-b --force
+    """
+    body = {"force": force}
+    with working(f"promoting {name}"):
+        answer = program.run(lambda client: client.ask("POST", f"nodes/{escaped(name)}/promote", None, body))
+    if asJSON:
+        printJSON(answer)
+        return
+    if answer.get("already"):
+        click.echo(f"{name} is primary already, epoch {answer['epoch']}")
+        return
+    click.echo(f"{name} is primary, epoch {answer['epoch']}, revision {answer['revision']}")
+    for source in answer.get("caughtUpFrom", ()):
+        click.echo(f"it took revisions {source['from']} to {source['to']} from {source['name']} first")
+    for line in answer.get("mayBeMissing", ()):
+        click.echo(f"note: {line}")
+    if answer.get("acknowledged") is False:
+        click.echo(f"note: {name} has not acknowledged it yet; see cftpctl status")

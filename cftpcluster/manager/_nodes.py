@@ -1,4 +1,4 @@
-"""Routes of what administrators have nodes do: ``POST /nodes/NAME/ACTION``.
+"""Routes of what administrators have nodes do: ``POST /nodes/NAME/ACTION``, and of the branches that nodes keep.
 
 What an action does is the node's own business.
 """
@@ -20,10 +20,16 @@ from .access import IsAccess, requireFull
 ACTIONS: Mapping[str, frozenset[str]] = {
     "drain": frozenset({"seconds", "wait"}),
     "resume": frozenset(),
+    "promote": frozenset({"force"}),
+    "pause": frozenset(),
+    "resync": frozenset({"dryRun"}),
 }
 """The actions that can be asked for, and the arguments of each."""
 
-_BODY_BYTES = 4096
+APPLY = frozenset({"only", "overwrite"})
+"""What can be said when a branch is made anew."""
+
+_BODY_BYTES = 65536
 
 
 @define(eq=False)
@@ -34,20 +40,44 @@ class NodeRoutes:
     def add(self, app: Klein) -> None:
         for action in ACTIONS:
             self._addAction(app, action)
+        self._addBranches(app)
+
+    def _addBranches(self, app: Klein) -> None:
+        @app.route("/api/v1/nodes/<name>/branches", methods=["GET"])
+        async def listBranches(request: IRequest, name: str) -> bytes:
+            return await self._have(request, name, "branches")
+
+        @app.route("/api/v1/nodes/<name>/branches/<branch>", methods=["GET"])
+        async def showBranch(request: IRequest, name: str, branch: str) -> bytes:
+            return await self._have(request, name, "branch", id=branch)
+
+        @app.route("/api/v1/nodes/<name>/branches/<branch>", methods=["DELETE"])
+        async def discardBranch(request: IRequest, name: str, branch: str) -> bytes:
+            return await self._have(request, name, "discardBranch", id=branch)
+
+        @app.route("/api/v1/nodes/<name>/branches/<branch>/apply", methods=["POST"])
+        async def applyBranch(request: IRequest, name: str, branch: str) -> bytes:
+            return await self._have(request, name, "applyBranch", APPLY, id=branch)
 
     def _addAction(self, app: Klein, action: str) -> None:
         @app.route(f"/api/v1/nodes/<name>/{action}", methods=["POST"], endpoint=f"node {action}")
         async def act(request: IRequest, name: str) -> bytes:
-            return await self._act(request, name, action)
+            return await self._have(request, name, action, ACTIONS[action])
 
-    async def _act(self, request: Any, name: str, action: str) -> bytes:
+    async def _have(
+        self, request: Any, name: str, action: str, known: frozenset[str] | None = None, **own: str
+    ) -> bytes:
+        """Have a node do it, and answer with what comes of it.
+
+        :param known: the arguments that the body may hold; ``None`` where there is none.
+        """
         author = await self._access.author(request)
         requireFull(author)
         refuseOthers(request)
-        arguments = await jsonBody(request, _BODY_BYTES)
-        for key in arguments.keys() - ACTIONS[action]:
+        arguments = await jsonBody(request, _BODY_BYTES) if known is not None else {}
+        for key in arguments.keys() - (known or ()):
             raise HTTPProblem(422, f"{action} takes no {key!r}")
         if name not in self._administration.document().nodes:
             raise HTTPProblem(404, f"there is no {name!r} among the nodes")
-        answer = await self._administration.perform(name, action, arguments, author)
+        answer = await self._administration.perform(name, action, {**arguments, **own}, author)
         return jsonAnswer(request, {"node": name, **answer})
