@@ -83,7 +83,8 @@ class Mesh:
 
     async def _stop(self) -> None:
         pairs = list(self._pairs.values())
-        untold = DeferredList([pair.exchange.whenTold() for pair in pairs if pair.exchange is not None])
+        exchanges = [pair.exchange for pair in pairs if pair.exchange is not None]
+        untold = DeferredList([exchange.whenTold() for exchange in exchanges], consumeErrors=True)
         _ = await untold.addTimeout(LAST_WORDS_SECONDS, self._clock, lambda *_: [])
         await DeferredList([pair.stop() for pair in pairs], consumeErrors=True)
         self._pairs.clear()

@@ -306,6 +306,27 @@ class RowsTests(MeshCase):
             self.clock.advance(0.6)
         self.assertLessEqual(len(dirty._dirty), exchange.MOST_DIRTY)
 
+    def test_whatANodeWritesLastIsToldBeforeItEnds(self) -> None:
+        self.start()
+        self.at("a").rows.put("passing", "there", {}, 60)
+        self.network.advance(0.1)
+        self.at("a").rows.remove("passing", "there")
+        self.at("a").rows.put("passing", "last", {}, 60)
+        stopped = self.at("a").mesh.stop()
+        self.network.advance(0.5)
+        self.assertIsNone(self.successResultOf(stopped))
+        self.assertEqual([{"last"}, {"last"}], [self.keys("b"), self.keys("c")])
+
+    def test_whoTakesNothingIsNotWaitedForAtTheEnd(self) -> None:
+        self.start("a", "b")
+        self.network.advance(0.1)
+        for cable in self.network.cables:
+            cable.hold()
+        self.at("a").rows.put("passing", "last", {}, 60)
+        stopped = self.at("a").mesh.stop()
+        self.network.advance(4)
+        self.assertIsNone(self.successResultOf(stopped))
+
     def test_rowsOfADeadNodeReachOneThatComesUp(self) -> None:
         self.start("a", "b")
         self.at("a").rows.put("durable", "revoked", {}, 600)
