@@ -18,9 +18,9 @@ from zope.interface import implementer
 
 from .actions import AUTHOR, Action
 from .cluster.authority import openAuthority
-from .cluster.rotation import PREVIOUS_AUTHORITY
 from .cluster.faults import LinkLost
 from .cluster.messages import plainFromAuthor
+from .cluster.rotation import PREVIOUS_AUTHORITY
 from .cluster.tokens import newToken
 from .config.changes import Batch, Change, Put, Target
 from .config.document import Document
