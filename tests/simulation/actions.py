@@ -10,8 +10,11 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from cftpcluster.auth.bans import BANS
+from cftpcluster.auth.sessions import ENDED, SESSIONS
 from cftpcluster.config.changes import Change, MergeSettings, Put, Remove, Target
 from cftpcluster.config.document import Group
+from cftpcluster.errors import ClusterError
 from cftpcluster.vocabulary import Author
 
 from .invariants import Operation
@@ -66,14 +69,19 @@ class Actions:
 
     def repair(self) -> bool:
         """What an administrator does who reads what nodes say; whether anything was done."""
-        done = False
-        for process in self._world.running():
+        running = self._world.running()
+        for process in running:
             follower = process.peering.follower
-            if follower.state == "refused" and "resync" in follower.problem:
-                self._trace("{} is resynchronised: {}", process.name, follower.problem)
-                follower.resync()
-                done = True
-        return done
+            if follower.state == "refused" and "resync" in follower.problem and not follower.isResyncing:
+                self._trace("{} says: {}", process.name, follower.problem)
+                _ = self._perform(process, process.name, "resync")
+                return True
+        disputing = [process for process in running if process.peering.primacy.standing == "disputed"]
+        if len(disputing) > 1 or (disputing and not self._world.following()):
+            self._trace("{} says: {}", disputing[0].name, disputing[0].peering.warnings)
+            self.force(max(disputing, key=lambda process: process.head.revision))
+            return True
+        return False
 
     # --- what administrators ask for
 
@@ -240,19 +248,69 @@ class Actions:
             self._trace("{} is compacted", process.name)
             process.compact(process.head.document.settings.historyRevisions)
 
+    def do(self, what: str, process: Process, work: Callable[[], Deferred[Any]]) -> Deferred[Any]:
+        """Have a node do something that is not a change, and note what comes of it; fires with that, or ``None``."""
+        doing = Operation("", what, process.name, process, self._world.timeline.now)
+        self._world.oracle.operations.append(doing)
+        self._trace("{} is asked for {}", process.name, what)
+
+        def done(outcome: Any) -> Any:
+            failed = isinstance(outcome, Failure)
+            doing.outcome = cast(Exception, outcome.value) if failed else 0
+            self._world.trace(process.name, "{}: {!r}", what, outcome.value if failed else outcome)
+            if failed and outcome.check(ClusterError) is None:
+                self._world.oracle.violated("{} failed: {}", what, outcome.getTraceback())
+            return None if failed else outcome
+
+        return work().addBoth(done)
+
+    def _perform(self, process: Process, node: str, action: str, **arguments: Any) -> Deferred[Any]:
+        administration = process.administration
+        return self.do(f"{action} {node}", process, lambda: administration.perform(node, action, arguments, ADMIN))
+
     def _pause(self, random: Random) -> None:
-        process = self._anyProcess(random)
+        process, machine = self._anyProcess(random), self._anyMachine(random)
         if process is not None:
-            self._trace("{} is paused", process.name)
-            follower = process.peering.follower
-            follower.pause()
-            self._for(random.expovariate(0.2), lambda: follower.resume() if process.reactor.alive else None)
+            _ = self._perform(process, machine.name, "pause")
+            self._for(random.expovariate(0.2), lambda: self._resumed(machine))
+
+    def _resumed(self, machine: Machine) -> None:
+        if machine.process is not None:
+            _ = self._perform(machine.process, machine.name, "resume")
 
     def _resync(self, random: Random) -> None:
+        process, machine = self._anyProcess(random), self._anyMachine(random)
+        if process is not None:
+            _ = self._perform(process, machine.name, "resync")
+
+    def _promote(self, random: Random) -> None:
+        """By agreement."""
+        process, machine = self._anyProcess(random), self._anyMachine(random)
+        if process is not None:
+            _ = self._perform(process, machine.name, "promote")
+
+    def _force(self, random: Random) -> None:
+        """By force, on a node that does not follow anybody."""
         process = self._anyProcess(random)
         if process is not None:
-            self._trace("{} is resynchronised", process.name)
-            process.peering.follower.resync()
+            self.force(process)
+
+    def force(self, process: Process) -> None:
+        forced = self._perform(process, process.name, "promote", force=True)
+        _ = forced.addCallback(lambda outcome: self._world.oracle.forced(process, outcome))
+
+    # --- rows
+
+    def _row(self, random: Random) -> None:
+        process = self._anyProcess(random)
+        if process is not None:
+            table, key = random.choice([BANS, ENDED, SESSIONS]), f"key-{random.randrange(5)}"
+            self._number += 1
+            seconds = random.choice([0.0, 0.0, 2.0, 10.0, 60.0, 1000.0])
+            self._world.trace(process.name, "puts row {} of {} for {} s", key, table, seconds)
+            value = {"number": self._number}
+            process.peering.rows.put(table, key, value, seconds)
+            self._world.oracle.wrote(process, table, key, value if seconds else None)
 
     def _remove(self, random: Random) -> None:
         """A node is put out, and some time later joins anew, with nothing on its disk."""
@@ -270,7 +328,7 @@ class Actions:
                 return
             self._trace("{} joins anew", machine.name)
             self._killed(machine, quietly=False)
-            machine.disk.image, machine.disk.files = type(machine.disk.image)(), {}
+            machine.disk.wipe()
             self._world.wiped.add(machine.name)
             _ = self.ask(asked, self._world.nodeEntry(machine), {}).addCallback(
                 lambda admitted: self._started(machine) if admitted else None

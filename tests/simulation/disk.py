@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 from attrs import define, field, frozen
 
-from cftpcluster.errors import DiskFull, JournalReadOnly
+from cftpcluster.errors import ClusterError, DiskFull, JournalReadOnly
 from cftpcluster.journal._fold import START, bounded, compactedBase, folded, headOf, requireHistory
 from cftpcluster.journal.entry import Entry, Head, Snapshot
 
@@ -38,6 +38,12 @@ class Disk:
     failing: bool = False
     slowness: float = 1.0
     image: Image = field(factory=Image)
+    rows: dict[bytes, tuple[bytes, float]] = field(factory=dict)
+    incarnation: int = 0
+
+    def wipe(self) -> None:
+        """Begin anew, with nothing."""
+        self.image, self.files, self.rows, self.incarnation = Image(), {}, {}, 0
 
 
 @define(eq=False, repr=False)
@@ -123,6 +129,31 @@ class ModelStore:
 
     def check(self) -> None:
         pass
+
+    def close(self) -> None:
+        pass
+
+
+@define(eq=False, repr=False)
+class ModelRowsFile:
+    """What :class:`~cftpcluster.cluster.rows.RowsFile` does, over a simulated disk."""
+
+    _disk: Disk
+
+    @classmethod
+    def open(cls, disk: Disk, now: float) -> tuple[ModelRowsFile, int, Sequence[tuple[bytes, float]]]:
+        disk.incarnation = max(disk.incarnation + 1, int(now))
+        disk.rows = {key: kept for key, kept in disk.rows.items() if kept[1] > now}
+        return cls(disk), disk.incarnation, list(disk.rows.values())
+
+    def commit(self, changes: Mapping[bytes, tuple[bytes, float] | None], incarnation: int) -> None:
+        if self._disk.full:
+            raise ClusterError("no room for rows")
+        for key, kept in changes.items():
+            self._disk.rows.pop(key, None)
+            if kept is not None:
+                self._disk.rows[key] = kept
+        self._disk.incarnation = incarnation
 
     def close(self) -> None:
         pass

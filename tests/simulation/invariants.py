@@ -6,12 +6,15 @@ followed back to the beginning, however much of it was compacted.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
+from cftpcluster.auth.bans import BANS
+from cftpcluster.auth.sessions import ENDED, SESSIONS
 from cftpcluster.config.changes import Batch, Promote
 from cftpcluster.config.codec import decodeChange, encodeDocument
 from cftpcluster.config.document import Document
@@ -21,6 +24,7 @@ from cftpcluster.errors import (
     DiskFull,
     Forbidden,
     Invalid,
+    NotAppending,
     NotDurableEnough,
     NotPrimary,
     PrimaryUnreachable,
@@ -33,8 +37,10 @@ if TYPE_CHECKING:
     from .machines import Machine, Process
     from .world import World
 
-NOTHING_CHANGED = (Conflict, Invalid, Forbidden, PrimaryUnreachable, NotPrimary, Refused, DiskFull)
+NOTHING_CHANGED = (Conflict, Invalid, Forbidden, PrimaryUnreachable, NotAppending, NotPrimary, Refused, DiskFull)
 """Answers by which a change was not made, and never will be."""
+
+ROWS = (BANS, ENDED, SESSIONS)
 
 ANSWER_SECONDS = 75.0
 """How long anybody may wait for an answer."""
@@ -101,7 +107,8 @@ class Oracle:
     :ivar violations: the first is what counts; nothing goes on after it.
     :ivar known: every entry, by its chain hash.
     :ivar appenders: who appended in which epoch.
-    :ivar contested: epochs in which the operator promoted more than one node.
+    :ivar promoted: who was promoted in which epoch.
+    :ivar contested: epochs in which more than one was, by force, on both sides of a partition.
     :ivar counts: which counter a request sets to what.
     """
 
@@ -112,8 +119,10 @@ class Oracle:
     operations: list[Operation] = field(factory=list)
     promotions: list[Promotion] = field(factory=list)
     appenders: dict[int, set[str]] = field(factory=dict)
+    promoted: dict[int, set[str]] = field(factory=dict)
     contested: set[int] = field(factory=set)
     counts: dict[str, tuple[str, int]] = field(factory=dict)
+    written: dict[tuple[str, str, str], tuple[Process, Any]] = field(factory=dict)
     _primaryAt: dict[bytes, str] = field(factory=dict)
     _documents: dict[bytes, Document] = field(factory=dict)
     _fencedSince: dict[int, float] = field(factory=dict)
@@ -166,7 +175,12 @@ class Oracle:
         was = self.primaryOf(previous)
         if name not in (was, promotes) and previous != CHAIN_START:
             self.violated("{} appended revision {} although {} was primary there", name, entry.revision, was)
-        if not promotes:
+        if promotes:
+            promoted = self.promoted.setdefault(entry.epoch, set())
+            promoted.add(promotes)
+            if len(promoted) > 1:
+                self.contested.add(entry.epoch)
+        else:
             appenders = self.appenders.setdefault(entry.epoch, set())
             appenders.add(name)
             if len(appenders) > 1 and entry.epoch not in self.contested:
@@ -191,13 +205,21 @@ class Oracle:
         self.world.trace(process.name, "gives up {} of epoch {} for {} of {}", old.revision, old.epoch, *_place(new))
         if new.epoch < old.epoch:
             self.violated("{} went back from epoch {} to {}", process.name, old.epoch, new.epoch)
-        if not self.isKept(process.machine, old):
-            self.violated("{} gave up revision {} of epoch {} and kept nothing", process.name, old.revision, old.epoch)
+        history, kept = set(self.chain(new.chainHash)), self.kept(process.machine)
+        for one in self.chain(old.chainHash):
+            if one in history:
+                break
+            known = self.known[one]
+            if one not in kept and not known.promotes and known.entry.revision > before.base.revision:
+                self.violated("{} gave up revision {} and did not keep it", process.name, known.entry.revision)
 
-    def isKept(self, machine: Machine, head: Head) -> bool:
-        """Whether a machine has a branch on its disk that ends there."""
-        mark = head.chainHash.hex()[:12]
-        return any(mark in name for name in machine.disk.files)
+    def kept(self, machine: Machine) -> set[bytes]:
+        """The entries that a machine has in branches."""
+        kept: set[bytes] = set()
+        for name, data in machine.disk.files.items():
+            if name.startswith("branch-"):
+                kept.update(bytes.fromhex(one[1]) for one in json.loads(data)["entries"])
+        return kept
 
     def published(self, process: Process, before: Head, head: Head) -> None:
         """A process takes a head for its newest."""
@@ -264,9 +286,10 @@ class Oracle:
         self._requireOneEach(history)
         byId: dict[str, list[Operation]] = {}
         for operation in self.operations:
-            byId.setdefault(operation.requestId, []).append(operation)
+            if operation.requestId:
+                byId.setdefault(operation.requestId, []).append(operation)
             if operation.outcome is None and not operation.gone:
-                self.violated("{} was never answered by {}", operation.requestId, operation.asked)
+                self.violated("{} was never answered by {}", operation.what, operation.asked)
         for requestId, operations in byId.items():
             self._requireWord(requestId, operations, history)
         self._requireSameDocuments(final)
@@ -327,11 +350,59 @@ class Oracle:
             self.violated("{} is lost, and kept nowhere", operation.requestId)
 
     def _keeps(self, machine: Machine, chainHash: bytes) -> bool:
-        marks = [name for name in machine.disk.files if name.startswith("diverged")]
-        for one in self.known:
-            if any(one.hex()[:12] in name for name in marks) and chainHash in set(self.chain(one)):
-                return True
-        return self.world.wasWiped(machine) or self.holds(machine.head, chainHash)
+        if self.world.wasWiped(machine) or self.holds(machine.head, chainHash):
+            return True
+        return chainHash in self.kept(machine)
+
+    # --- promotions
+
+    def forced(self, process: Process, outcome: Any) -> None:
+        """A node was promoted by force, and said whom it had not reached."""
+        if outcome is None or outcome.get("already"):
+            return
+        away = set(outcome["notReached"])
+        [head] = [
+            one
+            for one, known in self.known.items()
+            if known.promotes == process.name and known.entry.epoch == outcome["epoch"] and known.maker == process.name
+        ]
+        consulted = frozenset(set(process.head.document.nodes) - away)
+        self.promotions.append(Promotion(self.known[head].at, process.name, outcome["epoch"], consulted, head))
+
+    # --- rows
+
+    def wrote(self, process: Process, table: str, key: str, value: Any) -> None:
+        """A process wrote a row of its own, or withdrew it (``None``)."""
+        self.written[table, key, process.name] = process, value
+
+    def rowsApart(self) -> str:
+        """Which rows the nodes do not agree on yet, or not with their writers; "" where there are none."""
+        members = [machine.process for machine in self.world.members() if machine.process is not None]
+        known = {process.name: self._lastingRows(process) for process in members}
+        for process in members:
+            for row, number in known[process.name].items():
+                writer, value = self.written[row]
+                if writer in members and (value is None or value["number"] != number):
+                    return f"{process.name} has row {row} as {number}, its writer as {value}"
+                for other in members:
+                    if row not in known[other.name] and self._isCertain(row, members):
+                        return f"{process.name} has row {row}, and {other.name} has not"
+        return ""
+
+    def _lastingRows(self, process: Process) -> dict[tuple[str, str, str], int]:
+        """The rows that a process knows, without those that are about to expire."""
+        soon = self.world.timeline.now + 5.0
+        rows = process.peering.rows
+        found = [row for table in ROWS for row in rows.rows(table)]
+        return {(row.table, row.key, row.node): row.value["number"] for row in found if row.expires > soon}
+
+    def _isCertain(self, row: tuple[str, str, str], members: list[Process]) -> bool:
+        """Whether a row is one of a node of the cluster, and not about to expire anywhere."""
+        records = [process.peering.rows.record(row) for process in members]
+        ends = [record.expires for record in records if record is not None]
+        return row[2] in {process.name for process in members} and min(ends) > self.world.timeline.now + 5.0
+
+    # --- documents
 
     def _requireSameDocuments(self, final: Head) -> None:
         expected = encodeDocument(final.document)

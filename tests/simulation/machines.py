@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
 
+from cftpcluster.actions import Actions
 from cftpcluster.administration import Administration
 from cftpcluster.appending import Appending
 from cftpcluster.cluster.dial import Address
 from cftpcluster.cluster.members import Waiters
 from cftpcluster.cluster.membership import NodeIdentity
+from cftpcluster.cluster.rows import RowsKeeper
+from cftpcluster.config.changes import Change, Target
 from cftpcluster.config.document import Document, Node
 from cftpcluster.founding import SYSTEM, Membership
 from cftpcluster.journal._threaded import ThreadedJournal
@@ -27,7 +31,7 @@ from cftpcluster.testing.membership import SmallCluster
 from cftpcluster.vocabulary import Author
 
 from .clock import Reactor, Threads
-from .disk import Disk, ModelStore
+from .disk import Disk, ModelRowsFile, ModelStore
 
 if TYPE_CHECKING:
     from .world import World
@@ -57,8 +61,12 @@ class Folder:
     def write(self, name: str, data: bytes) -> None:
         self._disk.files[name] = data
 
+    def remove(self, name: str) -> None:
+        self._disk.files.pop(name, None)
+
     def readJSON(self, name: str) -> Any:
-        return json.loads(self._disk.files[name])
+        data = self.read(name)
+        return None if data is None else json.loads(data)
 
     def writeJSON(self, name: str, value: Any) -> None:
         self.write(name, json.dumps(value).encode())
@@ -148,6 +156,10 @@ class Process:
             committed=self.committed,
         )
         folder: Any = Folder(machine.disk)
+        reactor: Any = self.reactor
+        rowsThread: Any = Threads(self.reactor, self.random, True, slowness)
+        file, incarnation, kept = ModelRowsFile.open(machine.disk, machine.wallTime())
+        rowsFile: Any = file
         peers = tuple(Node(name=one.name, address=one.address, fingerprint=one.fingerprint) for one in world.seeds())
         self.peering = Peering(
             name=machine.name,
@@ -173,6 +185,14 @@ class Process:
             connect=self._connect,
             random=self.random,
             wallTime=machine.wallTime,
+            keeper=RowsKeeper(rowsFile, incarnation, kept, self.reactor, rowsThread, machine.wallTime),
+        )
+        actions = Actions(
+            peering=self.peering,
+            document=self.document,
+            openSecret=lambda secret: b"",
+            propose=self._proposed,
+            inThread=partial(deferToThreadPool, reactor, pool),
         )
         self.administration = Administration(
             name=machine.name,
@@ -182,7 +202,7 @@ class Process:
             append=appending.append,
             liveHere=lambda revision, seconds: self._waiters.wait(lambda: self.live >= revision, seconds),
             status=lambda: clusterStatus(self.ownStatus(), self.peering),
-            actions={"note": lambda arguments: succeed({"noted": machine.name})},
+            actions={**actions.table(), "resume": self._resumed},
             wallTime=machine.wallTime,
         )
 
@@ -247,9 +267,14 @@ class Process:
 
     def changed(self) -> None:
         self._waiters.look()
-        if hasattr(self, "peering"):
-            self.peering.follower.changed()
-            self.peering.publisher.changed()
+        if hasattr(self, "administration"):
+            self.peering.statusChanged()
+
+    def _proposed(self, change: Change, expected: Mapping[Target, int], author: Author) -> Deferred[int]:
+        return self.administration.propose(change, expected, author)
+
+    def _resumed(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
+        return Deferred.fromCoroutine(self.peering.following.resume())
 
     def _performHere(self, action: str, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
         return self.administration.performHere(action, arguments)

@@ -6,7 +6,7 @@ from random import Random
 
 from attrs import frozen
 
-WRITES = {"put": 6.0, "increment": 4.0, "again": 0.7}
+WRITES = {"put": 6.0, "increment": 4.0, "again": 0.7, "row": 2.0}
 
 FAULTS = {
     "cut": 3.0,
@@ -26,6 +26,8 @@ FAULTS = {
     "resync": 0.3,
     "synchronous": 0.7,
     "remove": 0.3,
+    "promote": 1.5,
+    "force": 1.5,
 }
 
 
@@ -63,7 +65,7 @@ class Plan:
 def makePlan(seed: int) -> Plan:
     """The plan of a seed. Each leaves out most kinds of faults, so that those it has meet often."""
     random = Random(f"plan {seed}")
-    seconds = random.choice([10.0, 20.0, 30.0, 40.0])
+    seconds = random.choice([8.0, 12.0, 16.0, 30.0])
     kinds = random.sample(sorted(FAULTS), random.randint(1, 7))
     nodes = random.choice([2, 3, 3, 3, 4, 5])
     return Plan(

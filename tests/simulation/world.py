@@ -115,6 +115,9 @@ class World:
     def primaries(self) -> list[Process]:
         return [process for process in self.running() if process.peering.publisher.isPrimary]
 
+    def following(self) -> list[Process]:
+        return [process for process in self.running() if process.peering.follower.state == "following"]
+
     def final(self) -> Head | None:
         """Where everybody has to get to."""
         primaries = self.primaries()
@@ -209,7 +212,7 @@ class World:
                 return f"{machine.name} is not live"
             if not process.peering.publisher.isPrimary and follower.state != "following":
                 return f"{machine.name} is {follower.state}: {follower.problem}"
-        return ""
+        return self.oracle.rowsApart()
 
     @contextmanager
     def _watchingLogs(self) -> Iterator[None]:
