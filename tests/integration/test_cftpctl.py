@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
@@ -25,7 +25,7 @@ from cftpcluster.auth.administrators import AdminPasswords
 from cftpcluster.auth.delay import FailureDelay
 from cftpcluster.cluster.authority import makeServiceCertificate
 from cftpcluster.config.document import Settings
-from cftpcluster.manager import Administration, ManagerOptions, ManagerServerFactory, Preparation, socketSite
+from cftpcluster.manager import ManagerOptions, ManagerServerFactory, Preparation, socketSite
 from cftpcluster.servers.tls import ServerTLS
 from cftpcluster.state import socketAddress
 
@@ -68,14 +68,8 @@ class ProgramTestCase(TestCase):
         self.pool.start()
         self.addCleanup(self.pool.stop)
         preparation = Preparation(reactor, self.pool, self.cluster, lambda: self.cluster.sealer, {})
-        self.administration = Administration(
-            node=self.cluster.node,
-            preparation=preparation,
-            makeToken=self.cluster.administration.makeToken,
-            nodeRemoval=self.cluster.administration.nodeRemoval,
-            openSecret=self.cluster.sealer.open,
-            reactor=reactor,
-            pool=self.pool,
+        self.administration = evolve(
+            self.cluster.administration, preparation=preparation, reactor=reactor, pool=self.pool
         )
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir(parents=True)
