@@ -53,7 +53,7 @@ from .servers.ssh import sshAvatar
 from .services import Services
 from .starting import Start, establish
 from .state import socketAddress
-from .status import OwnStatus, clusterStatus, unsharedBackends, warnings
+from .status import OwnStatus, clusterStatus, newerParts, unsharedBackends, warnings
 from .vocabulary import Author
 
 log = Logger()
@@ -121,6 +121,7 @@ class Node:
     _waiters: Waiters = field(init=False)
     _missingStorage: Sequence[str] = field(default=(), init=False)
     _remarks: tuple[str, ...] = field(default=(), init=False)
+    _newerParts: tuple[str, ...] = field(default=(), init=False)
     _remarkedOn: Document | None = field(default=None, init=False)
     draining: Draining = field(init=False)
     _checking: LoopingCall = field(init=False)
@@ -452,7 +453,9 @@ class Node:
     async def _lookAtStorage(self) -> None:
         document = self.document()
         if document is not self._remarkedOn:
-            self._remarks, self._remarkedOn = tuple(await self._inPool(unsharedBackends, document)), document
+            self._remarks = tuple(await self._inPool(unsharedBackends, document))
+            self._newerParts, self._remarkedOn = tuple(await self._inPool(newerParts, document)), document
+            self._statusChanged()
         missing = await self.services.backendProblems()
         if missing != self._missingStorage:
             for problem in set(missing) - set(self._missingStorage):
@@ -476,6 +479,7 @@ class Node:
                 *self._missingStorage,
                 *self.peering.problems,
                 *unknown,
+                *self._newerParts,
             ),
             remarks=self._remarks,
         )

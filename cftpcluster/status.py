@@ -136,6 +136,22 @@ def warnings(own: OwnStatus, peering: Peering) -> list[str]:
     return [*found, *peering.warnings, *own.remarks]
 
 
+MOST_NAMED = 5
+"""So many parts of a newer version are named; the others are counted."""
+
+
+def newerParts(document: Document) -> list[str]:
+    """What a newer version wrote, and this one keeps without doing anything about it. Looks at every object: belongs in
+    a thread."""
+    found = [f"a part {key!r}" for key in sorted(document.extra)]
+    found += [f"settings: key {key!r}" for key in sorted(document.settings.extra)]
+    for section, objects in sorted(document.sections.items()):
+        for name in sorted(objects):
+            found += [f"{section}/{name}: key {key!r}" for key in sorted(objects[name].extra)]
+    more = [f"{len(found) - MOST_NAMED} more such keys"] if len(found) > MOST_NAMED else []
+    return [f"{one}, which this version does not know" for one in [*found[:MOST_NAMED], *more]]
+
+
 def unsharedBackends(document: Document) -> list[str]:
     """Warnings of backends that users reach and that differ by node. Looks at every user: belongs in a thread."""
     if len(document.nodes) < 2:

@@ -284,7 +284,7 @@ class Link(Broker):
             if theirs.node != self._expectedName:
                 raise Refused(f"{theirs.node!r} has the certificate of {self._expectedName}")
             if not common:
-                raise Refused(f"{ours.node} speaks protocol {PROTOCOLS}, {theirs.node} speaks {theirs.protocols}")
+                raise Refused(f"{_spoken(ours)}, {_spoken(theirs)}: upgrade the older one")
         except Refused as refused:
             log.warn("{node} was refused: {reason!r}", node=self._expectedName, reason=str(refused))
             self._late.append(self._clock.callLater(0, self.close))
@@ -399,6 +399,11 @@ class Link(Broker):
         waiting, self._onLost = self._onLost, []
         for one in waiting:
             one.callback(None)
+
+
+def _spoken(hello: Hello) -> str:
+    versions = " and ".join(map(str, hello.protocols)) or "none"
+    return f"{hello.node} (cftpcluster {hello.software}) speaks version {versions} of the link"
 
 
 def _rest(hello: Hello) -> tuple[Any, ...]:

@@ -116,7 +116,7 @@ class Links:
             older.abort()
         log.info("{node} is linked; it runs {software!r}", node=node, software=link.peer.software)
         follower = RemoteFollower(link)
-        avatar = self._publisher.attach(node, follower)
+        avatar = self._publisher.attach(node, follower, link.peer)
 
         def lost(_: None) -> None:
             if self._byNode.get(node) is link:

@@ -29,6 +29,7 @@ class Member:
     :ivar acknowledged: revision and chain hash that it last said to have durably.
     :ivar report: what it last said of itself.
     :ivar refusal: why it was refused; "" when it was not.
+    :ivar unfit: why it could not read what this node writes; "" where it could.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Member:
     acknowledged: tuple[int, bytes] = (0, b"")
     report: Mapping[str, Any] = field(factory=dict)
     refusal: str = ""
+    unfit: str = ""
 
     @property
     def connected(self) -> bool:

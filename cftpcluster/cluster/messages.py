@@ -62,6 +62,16 @@ class Hello:
         return cls(node, __version__, PROTOCOLS, FORMAT_VERSION, head.epoch, head.revision, head.chainHash, primary)
 
 
+def tooOld(hello: Hello) -> str:
+    """Why a node cannot read what this software writes; "" where it can."""
+    if hello.format >= FORMAT_VERSION:
+        return ""
+    return (
+        f"{hello.node} runs cftpcluster {hello.software}, which reads the configuration up to format {hello.format}; "
+        f"cftpcluster {__version__} writes format {FORMAT_VERSION}: upgrade {hello.node}"
+    )
+
+
 @frozen
 class SnapshotOffer:
     """A snapshot that a follower may pull.

@@ -25,7 +25,7 @@ from .announcer import Announcer
 from .cursor import Cursor
 from .history import OwnHistory
 from .members import Commits, Member, Waiters
-from .messages import FollowAnswer, tidyReport
+from .messages import FollowAnswer, Hello, tidyReport, tooOld
 from .offers import SnapshotOffers
 from .turns import Turns
 
@@ -219,9 +219,13 @@ class Publisher:
 
     # --- links
 
-    def attach(self, node: str, follower: IFollower) -> PublisherAvatar:
-        """A node's link is up: what its certificate gets. An older link of the same node is forgotten."""
+    def attach(self, node: str, follower: IFollower, hello: Hello | None = None) -> PublisherAvatar:
+        """A node's link is up: what its certificate gets. An older link of the same node is forgotten.
+
+        :param hello: what it said of itself.
+        """
         member = self._members.setdefault(node, Member(node))
+        member.unfit = tooOld(hello) if hello is not None else ""
         member.leave()
         member.follower, member.refusal, member.report = follower, "", {}
         member.announcer = Announcer(
@@ -282,6 +286,11 @@ class Publisher:
         self.requirePrimary()
         if member.name not in self.head.document.nodes:
             raise Refused(f"{member.name} is not a member of this cluster")
+        if member.unfit:
+            log.warn("{why}", why=member.unfit)
+            member.refusal = member.unfit
+            self._statusChanged()
+            raise Refused(member.unfit)
         if self.isChecking:
             raise ClusterError(f"{self.node} is finding out whether it is still primary")
         if epoch > self.head.epoch:

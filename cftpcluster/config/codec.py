@@ -16,6 +16,7 @@ from typing import Any
 from attrs import evolve
 from rpds import HashTrieMap
 
+from .._version import __version__
 from ..errors import Invalid, NewerFormat
 from ..vocabulary import Problem
 from ._stored import structureLeniently, unstructure
@@ -240,7 +241,10 @@ def _versioned(data: bytes, what: str) -> tuple[dict[str, Any], list[bytes]]:
     if type(version) is not int:
         raise Invalid([Problem("", f"not a {what}: it has no format version")])
     if version > FORMAT_VERSION:
-        raise NewerFormat(f"this {what} has format {version}; this version of cftpcluster knows up to {FORMAT_VERSION}")
+        raise NewerFormat(
+            f"this {what} has format {version}, of a newer version; "
+            f"cftpcluster {__version__} knows up to {FORMAT_VERSION}"
+        )
     return plain, lines
 
 

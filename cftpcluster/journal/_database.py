@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from .._version import __version__
 from ..errors import ChainMismatch, ClusterError, Invalid, JournalDamaged, JournalLocked, NewerFormat
 from ._fold import START, snapshotOf
 
@@ -112,7 +113,9 @@ def upgrade(path: str, connection: sqlite3.Connection) -> None:
     """Bring the schema to this version's, each step whole."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(UPGRADES):
-        raise NewerFormat(f"{path} has format {version}; this version of cftpcluster knows up to {len(UPGRADES)}")
+        raise NewerFormat(
+            f"{path} has format {version}, of a newer version; cftpcluster {__version__} knows up to {len(UPGRADES)}"
+        )
     for number, statements in enumerate(UPGRADES[version:], version + 1):
         connection.execute("BEGIN IMMEDIATE")
         for statement in statements:
