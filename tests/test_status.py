@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster import __version__
 from cftpcluster.config.changes import Put
-from cftpcluster.config.document import Backend, Group, Mount, Node, User
-from cftpcluster.status import unsharedBackends
+from cftpcluster.config.document import Backend, Document, Group, Mount, Node, Settings, User
+from cftpcluster.status import MOST_NAMED, newerParts, unsharedBackends
 from cftpcluster.testing.auth import documentWith
 
 from .nodesupport import ClusterCase, MemoryNode
@@ -195,3 +196,26 @@ class UnsharedBackendsTests(SynchronousTestCase):
 
     def test_aloneEverythingIsFine(self) -> None:
         self.assertEqual(self.warnings(nodes=1), [])
+
+
+class NewerPartsTests(SynchronousTestCase):
+    def test_whatThisVersionDoesNotKnowIsNamed(self) -> None:
+        self.assertEqual(newerParts(Document()), [])
+        document = evolve(
+            documentWith(User(name="alice", extra={"shoeSize": 40}), User(name="bob")),
+            settings=Settings(extra={"futureSeconds": 5}),
+            extra={"annex": {}},
+        )
+        self.assertEqual(
+            newerParts(document),
+            [
+                f"{one}, which this version does not know"
+                for one in ("a part 'annex'", "settings: key 'futureSeconds'", "users/alice: key 'shoeSize'")
+            ],
+        )
+
+    def test_ofVeryManyAFewAreNamedAndTheOthersCounted(self) -> None:
+        document = documentWith(*(User(name=f"user{number}", extra={"shoeSize": 40}) for number in range(100)))
+        found = newerParts(document)
+        self.assertEqual(len(found), MOST_NAMED + 1)
+        self.assertIn(f"{100 - MOST_NAMED} more such keys", found[-1])

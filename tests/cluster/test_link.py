@@ -94,7 +94,8 @@ class HelloTests(LinkCase):
         with capturedLogs() as logged:
             self.plug(clientSays=hello("b", protocols=(7,)))
         self.assertIn(
-            "b speaks (7,)", str(self.failureResultOf(self.client.whenReady(), LinkLost)) + logged[0]["reason"]
+            "b (cftpcluster 1) speaks version 7 of the link: upgrade the older one",
+            str(self.failureResultOf(self.client.whenReady(), LinkLost)) + logged[0]["reason"],
         )
         self.clock.advance(0)
         self.cable.flush()
@@ -106,7 +107,7 @@ class HelloTests(LinkCase):
         ready = self.client.whenReady()
         with capturedLogs():
             Cable(self.client, self.server).flush()
-        self.assertIn("protocol", self.failureResultOf(ready, Refused).getErrorMessage())
+        self.assertIn("speaks version 1 of the link", self.failureResultOf(ready, Refused).getErrorMessage())
 
     def test_nameMustBeThatOfTheCertificate(self) -> None:
         self.server = self.end("a", "b", False, {})

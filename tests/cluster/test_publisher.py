@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from cftpcluster import __version__
 from cftpcluster.cluster.announcer import Announcer
 from cftpcluster.cluster.cursor import RETRY_SECONDS
 from cftpcluster.cluster.faults import LinkLost
-from cftpcluster.cluster.messages import CHUNK_BYTES, FollowAnswer, tidyReport
+from cftpcluster.cluster.messages import CHUNK_BYTES, FollowAnswer, Hello, tidyReport
 from cftpcluster.cluster.offers import KEPT_SECONDS, MOST_KEPT, SHARED_SECONDS, SnapshotOffers
 from cftpcluster.cluster.publisher import PublisherAvatar
 from cftpcluster.config.changes import Promote
+from cftpcluster.config.document import FORMAT_VERSION
 from cftpcluster.errors import (
     ChainMismatch,
     ClusterError,
@@ -79,6 +82,23 @@ class FollowTests(PublisherCase):
         head = self.publisher.head
         answer = soon(avatar.follow(follower, 0, 0, CHAIN_START))
         self.assertEqual(answer, FollowAnswer(1, 2, head.chainHash))
+
+    def test_nodeThatCouldNotReadItIsRefusedWithTheVersions(self) -> None:
+        hello = Hello("b", "0.0.1", (1,), FORMAT_VERSION - 1, 0, 0, CHAIN_START, "a")
+        follower = FakeFollower()
+        avatar = self.publisher.attach("b", follower, hello)
+        with capturedLogs() as logged:
+            failure = self.failureResultOf(avatar.follow(follower, 0, 0, CHAIN_START), Refused)
+        reason = failure.getErrorMessage()
+        for said in ("b runs cftpcluster 0.0.1", f"cftpcluster {__version__} writes format {FORMAT_VERSION}"):
+            self.assertIn(said, reason)
+        self.assertEqual(len(logged), 1)
+        self.assertEqual((self.row("b")["state"], self.row("b")["problems"]), ("refused", [reason]))
+        self.clock.advance(0)
+        self.assertEqual(follower.taken, [])
+        newer = evolve(hello, format=FORMAT_VERSION + 1)
+        soon(self.publisher.attach("b", follower, newer).follow(follower, 0, 0, CHAIN_START))
+        self.assertEqual(self.row("b")["problems"], [])
 
     def test_nothingIsSentBeforeTheAnswer(self) -> None:
         follower, avatar = self.attach("b")
