@@ -45,6 +45,7 @@ class Actions:
         coroutines = {
             "handOver": self._handOver,
             "pause": lambda _: self._peering.following.pause(),
+            "resume": lambda _: self._peering.following.resume(),
             "resync": self._resync,
             "branches": self._branches,
             "branch": self._branch,

@@ -24,7 +24,7 @@ from .cluster.rotation import PREVIOUS_AUTHORITY
 from .cluster.tokens import newToken
 from .config.changes import Batch, Change, Put, Target
 from .config.document import Document
-from .errors import ClusterError, Forbidden, NotPrimary, PrimaryUnreachable
+from .errors import ClusterError, Forbidden, NotPrimary, OutcomeUnknown, PrimaryUnreachable
 from .interfaces import IAdministration
 from .journal.entry import Head, Proposal
 from .manager.access import requireWrite
@@ -102,12 +102,20 @@ class Administration:
         return Deferred.fromCoroutine(self._propose(proposal))
 
     async def _propose(self, proposal: Proposal) -> int:
-        if self._peering.publisher.isPrimary:
-            return await self._append(proposal)
+        publisher = self._peering.publisher
+        if publisher.isPrimary:
+            try:
+                return await self._append(proposal)
+            except NotPrimary:
+                # Another node became primary while the change waited for that: it goes there.
+                pass
         try:
             return await self._peering.uplink.propose(proposal)
-        except NotPrimary as error:
-            raise PrimaryUnreachable(f"{error}; nothing was changed") from None
+        except (PrimaryUnreachable, OutcomeUnknown):
+            if not publisher.isPrimary:
+                raise
+        # This node became primary meanwhile; what was appended before is found by its request id.
+        return await self._append(proposal)
 
     def makeToken(self, node: str, expireSeconds: float) -> tuple[str, Put]:
         """A join token for a node: its text, and what has to be proposed to make it good."""

@@ -129,13 +129,14 @@ class Following:
         publisher = follower.publisher
         if publisher is None:
             raise PrimaryUnreachable(f"the primary {self._publisher.primary or '(unknown)'} cannot be reached")
-        answer = await publisher.where(follower.head.revision, b"")
+        own = self._publisher.head
+        answer = await publisher.where(own.revision, b"")
         if answer.snapshot is None:
             raise ClusterError("the primary offered no snapshot")
         snapshot = await pull(publisher, answer.snapshot, self._inThread, None)
-        lines = await self._inThread(_differences, follower.head.document, snapshot.data)
-        isSame = (follower.head.revision, follower.head.chainHash) == (snapshot.revision, snapshot.chainHash)
-        place = {"revision": follower.head.revision, "primaryRevision": snapshot.revision, "sameHistory": isSame}
+        lines = await self._inThread(_differences, own.document, snapshot.data)
+        isSame = (own.revision, own.chainHash) == (snapshot.revision, snapshot.chainHash)
+        place = {"revision": own.revision, "primaryRevision": snapshot.revision, "sameHistory": isSame}
         return {**self._answer(), **place, "differences": lines}
 
     def _requireSecondary(self, what: str) -> None:

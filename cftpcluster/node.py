@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from . import founding, manager
-from .actions import Actions
+from .actions import Action, Actions
 from .administration import Administration
 from .appending import Appending
 from .auth.administrators import AdminPasswords
@@ -113,6 +113,7 @@ class Node:
     _services: Services | None = field(default=None, init=False)
     _peering: Peering | None = field(default=None, init=False)
     _appending: Appending = field(init=False)
+    _actions: Mapping[str, Action] = field(init=False)
     _administration: Administration = field(init=False)
     _convergence: Convergence = field(init=False)
     _rules: Rules = field(init=False)
@@ -277,7 +278,7 @@ class Node:
 
     def _resumed(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
         self.draining.resume()
-        return Deferred.fromCoroutine(self.peering.following.resume())
+        return self._actions["resume"](arguments)
 
     def _proposed(self, change: Change, expected: Mapping[Target, int], author: Author) -> Deferred[int]:
         return self._administration.propose(change, expected, author)
@@ -292,6 +293,7 @@ class Node:
         )
 
     def _makeAdministration(self, kinds: Mapping[str, Mapping[str, type]]) -> manager.Administration:
+        self._actions = self._makeActions().table()
         self._administration = Administration(
             name=self.name,
             peering=self.peering,
@@ -301,7 +303,7 @@ class Node:
             liveHere=self._liveHere,
             status=self.status,
             actions={
-                **self._makeActions().table(),
+                **self._actions,
                 "wait": self._waitedFor,
                 "drain": self.draining.drainAction,
                 "resume": self._resumed,

@@ -116,7 +116,7 @@ class Peering:
     _wallTime: Callable[[], float] = time.time
     _keeper: RowsKeeper | None = None
     clusterStatus: Mapping[str, Any] = field(factory=dict, init=False)
-    clusterStatusTime: float = field(default=0.0, init=False)
+    _toldAt: float = field(default=0.0, init=False)
     publisher: Publisher = field(init=False)
     follower: Follower = field(init=False)
     gate: Gate = field(init=False)
@@ -372,6 +372,7 @@ class Peering:
         """A head is committed on this node, wherever it came from."""
         self.changeOver.take(head.document)
         self.publisher.published(head)
+        self.follower.head = head
         self.primacy.committed(head)
         self._live.dropRemoved(head.document.nodes)
         self.mesh.nodesChanged()
@@ -411,7 +412,12 @@ class Peering:
     # --- what the pieces tell
 
     def _clusterStatusCame(self, status: Mapping[str, Any]) -> None:
-        self.clusterStatus, self.clusterStatusTime = status, self._reactor.seconds()
+        self.clusterStatus, self._toldAt = status, self._reactor.seconds()
+
+    def toldSeconds(self) -> float:
+        """How old ``clusterStatus`` is."""
+        seconds: float = self._reactor.seconds() - self._toldAt
+        return seconds
 
     def _hurry(self) -> None:
         self.uplink.hurry()

@@ -279,9 +279,11 @@ class Primacy:
         answers, self._answered = self._answered, {}
         if not self._running:
             return
-        self._stand("unconfirmed", self._unconfirmedText())
         for hello in foremost(answers.values()):
             await self._weigh(hello)
+        if self.standing == "checking":
+            isConfirmed = answers and not self._isLacking()
+            self._stand(*(("confirmed", "") if isConfirmed else ("unconfirmed", self._unconfirmedText())))
         self._takePart()
 
     def _unconfirmedText(self) -> str:
@@ -363,8 +365,8 @@ class Primacy:
         if self.standing != "checking":
             return
         if isPart:
-            self._stand("confirmed", "")
             self._isLacking()
+            self._stand(before if before == "checking" else "confirmed", "")
             self._takePart()
         elif isPart is None:
             self._stand("unconfirmed", self._unconfirmedText())

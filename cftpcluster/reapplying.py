@@ -74,9 +74,13 @@ def _settingsPart(branch: Branch, present: Document) -> Part:
     values = {key: theirs.get(key) for key in sorted(keys) if theirs.get(key) != ours.get(key)}
     if not values:
         return Part(SETTINGS, "same", (), None)
-    details = tuple(f"{key}: {ours.get(key)} -> {value}" for key, value in values.items())
+    details = tuple(f"{key}: {_setting(present, key)} -> {_setting(branch.after, key)}" for key in values)
     isMoved = any(ours.get(key) != before.get(key) for key in values)
     return Part(SETTINGS, "conflict" if isMoved else "open", details, MergeSettings(values))
+
+
+def _setting(document: Document, key: str) -> Any:
+    return getattr(document.settings, key, document.settings.extra.get(key))
 
 
 def _with(present: Document, target: Target, value: Named | None) -> Document:

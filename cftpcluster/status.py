@@ -93,9 +93,16 @@ def _rowsOfOthers(own: OwnStatus, peering: Peering) -> list[dict[str, Any]]:
     rows = []
     for name in own.document.nodes:
         if name != own.name:
-            row = {**_row(name, own), **told.get(name, {})}
+            row = {**_row(name, own), **_older(told.get(name, {}), peering.toldSeconds())}
             rows.append(row if linked else {**row, "state": "disconnected", **_heard(name, peering)})
     return rows
+
+
+def _older(row: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """What was told so long ago: who lagged then does so still, as far as is known here."""
+    lag = row.get("lagSeconds")
+    isNumber = isinstance(lag, int | float) and not isinstance(lag, bool)
+    return {**row, "lagSeconds": round(lag + seconds, 3)} if isNumber and lag else row
 
 
 def _heard(name: str, peering: Peering) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class Member:
     :ivar report: what it last said of itself.
     :ivar refusal: why it was refused; "" when it was not.
     :ivar unfit: why it could not read what this node writes; "" where it could.
+    :ivar current: when it was last known to have everything; ``None`` where it never was.
     """
 
     name: str
@@ -38,8 +39,9 @@ class Member:
     announcer: Announcer | None = None
     acknowledged: tuple[int, bytes] = (0, b"")
     report: Mapping[str, Any] = field(factory=dict)
-    refusal: str = ""
     unfit: str = ""
+    refusal: str = ""
+    current: float | None = None
 
     @property
     def connected(self) -> bool:

@@ -74,6 +74,7 @@ class Publisher:
     _members: dict[str, Member] = field(factory=dict, init=False)
     _commits: Commits = field(init=False)
     _waiters: Waiters = field(init=False)
+    _began: float = field(init=False)
     _fencedUntil: int = field(default=0, init=False)
     _fencedFor: str = field(default="", init=False)
 
@@ -83,6 +84,7 @@ class Publisher:
         self.turns = Turns(self._clock)
         self._commits = Commits(self._clock)
         self._commits.committed(self.head.revision)
+        self._began = self._clock.seconds()
         self._waiters = Waiters(self._clock)
 
     # --- from the node
@@ -122,6 +124,8 @@ class Publisher:
 
     def published(self, head: Head) -> None:
         """A head is committed; called after every commit in their order, also of what came from another primary."""
+        for member in self._members.values():
+            self._look(member)
         self.head = head
         self._commits.committed(head.revision)
         for member in list(self._members.values()):
@@ -211,11 +215,17 @@ class Publisher:
             "revision": revision,
             "chainHash": chainHash.hex(),
             "live": member.live,
-            "lagSeconds": round(self._commits.lagSeconds(revision, self.head.revision), 3),
+            "lagSeconds": round(self._lagSeconds(member), 3),
             "version": str(member.report.get("version", "")),
             "address": address,
             "problems": member.problems,
         }
+
+    def _lagSeconds(self, member: Member) -> float:
+        """For how long a node may have missed something: one that follows, since the oldest entry that it lacks."""
+        if self._isFollowing(member):
+            return self._commits.lagSeconds(member.acknowledged[0], self.head.revision)
+        return self._clock.seconds() - (self._began if member.current is None else member.current)
 
     # --- links
 
@@ -226,6 +236,7 @@ class Publisher:
         """
         member = self._members.setdefault(node, Member(node))
         member.unfit = tooOld(hello) if hello is not None else ""
+        self._look(member)
         member.leave()
         member.follower, member.refusal, member.report = follower, "", {}
         member.announcer = Announcer(
@@ -235,9 +246,19 @@ class Publisher:
         self._statusChanged()
         return PublisherAvatar(self, member, follower)
 
+    def _look(self, member: Member) -> None:
+        """Note that a node has everything now, if it has."""
+        if self._isFollowing(member) and member.acknowledged[0] >= self.head.revision:
+            member.current = self._clock.seconds()
+
+    @staticmethod
+    def _isFollowing(member: Member) -> bool:
+        return member.cursor is not None and member.cursor.following and member.state != "paused"
+
     def detach(self, member: Member, follower: IFollower) -> None:
         """The link is gone."""
         if member.follower is follower:
+            self._look(member)
             member.leave()
             self._statusChanged()
 
@@ -309,6 +330,7 @@ class Publisher:
 
         def acknowledged(revision: int, chainHash: bytes) -> None:
             member.acknowledged = revision, chainHash
+            self._look(member)
             self._statusChanged()
 
         cursor = Cursor(self._journal, self._clock, follower, lambda: self.head, acknowledged, revision)
@@ -343,6 +365,7 @@ class Publisher:
         return self._renewCertificate(node, request)
 
     def reported(self, member: Member, status: Mapping[str, Any]) -> None:
+        self._look(member)
         before, member.report = member.report, tidyReport(status)
         if member.report != before:
             self._statusChanged()

@@ -79,18 +79,21 @@ class Uplink:
     _delay: Deferred[None] | None = field(default=None, init=False)
     _dialling: Deferred[IProtocol] | None = field(default=None, init=False)
     _hurried: bool = field(default=False, init=False)
+    _stopped: bool = field(default=False, init=False)
     _movingUntil: float = field(default=float("-inf"), init=False)
     _link: Link | None = field(default=None, init=False)
     _shown: dict[str, str] = field(factory=dict, init=False)
 
     def start(self) -> None:
         """Begin to dial."""
+        self._stopped = False
         if self._running is None:
             self._running = Deferred.fromCoroutine(self._run())
             _ = self._running.addErrback(_ended)
 
     def stop(self) -> Deferred[None]:
         """Dial no more, and end the link."""
+        self._stopped = True
         running, self._running, link = self._running, None, self._link
         if running is not None:
             running.cancel()
@@ -128,8 +131,8 @@ class Uplink:
         raise error
 
     async def _nextPublisher(self, until: float) -> IPublisher | None:
-        """The primary, as soon as there is one; ``None`` when there is none in time."""
-        while self._clock.seconds() < until:
+        """The primary, as soon as there is one; ``None`` when there is none in time, or nobody is dialled any more."""
+        while self._clock.seconds() < until and not self._stopped:
             await deferLater(self._clock, FIRST_DELAY_SECONDS)
             if self._follower.publisher is not None:
                 return self._follower.publisher
@@ -141,7 +144,8 @@ class Uplink:
         return self._clock.seconds() < self._movingUntil
 
     def moved(self) -> None:
-        """Another node has become primary."""
+        """Another node has become primary: it will be dialled."""
+        self._stopped = False
         self._movingUntil = self._clock.seconds() + ASK_AGAIN_SECONDS
 
     def hurry(self) -> None:
