@@ -149,15 +149,16 @@ def ask(node: NodeProcess, path: str) -> Any:
 
 def whole(cluster: ClusterProcesses, seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until every node follows, is live, and has what the primary has."""
-    waitFor("all nodes follow and are equal", lambda: _isWhole(cluster), seconds)
+    waitFor("all nodes follow and are equal", lambda: isWhole(cluster), seconds)
 
 
-def _isWhole(cluster: ClusterProcesses) -> bool:
+def isWhole(cluster: ClusterProcesses) -> bool:
+    """Whether every node follows the one primary, is live, and has what that has."""
     status = ask(cluster.primary, "/api/v1/status")
     return (
         len({headOf(node) for node in cluster.nodes.values()}) == 1
         and {one["name"]: one["state"] for one in status["nodes"]}
-        == {name: "primary" if node is cluster.primary else "following" for name, node in cluster.nodes.items()}
+        == {name: "primary" if name == status["primary"] else "following" for name in cluster.nodes}
         and {one["revision"] for one in status["nodes"]} == {status["revision"]}
     )
 
