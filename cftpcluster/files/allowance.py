@@ -44,6 +44,7 @@ class Growing:
 
     :ivar size: its length, with what is about to be written.
     :ivar isUpload: whether it is not committed.
+    :ivar isPartial: whether it is what its owner could continue, as far as that can be told.
     :ivar credit: what it replaces, as far as it does not count for that.
     :ivar isGone: whether it has no name any more: what it grows since counts until it is closed.
     :ivar handles: how many write to it.
@@ -54,6 +55,7 @@ class Growing:
     size: int
     isUpload: bool
     credit: Usage = NOTHING
+    isPartial: bool = False
     isGone: bool = False
     handles: int = 1
     isDoubtful: bool = False
@@ -202,6 +204,10 @@ class Allowance:
     def uploads(self, key: Key) -> Sequence[Growing]:
         """The uploads that go on under this name."""
         return [each for each in self._growing.get(key, ()) if each.isUpload and not each.isGone]
+
+    def isContinued(self, key: Key) -> bool:
+        """Whether somebody writes what could be continued under this name."""
+        return any(each.isPartial for each in self.uploads(key))
 
     def committed(self, key: Key) -> Growing | None:
         """The committed file of this name, where it is being written to."""

@@ -8,7 +8,7 @@ It knows no protocol, no permissions and no other node.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -105,7 +105,7 @@ class MeteredFile(FileWrapper):
     # --- the end
 
     def commit(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._commit())
+        return self._metered.do(self._commit())
 
     async def _commit(self) -> None:
         if self._refusal is not None:
@@ -115,7 +115,7 @@ class MeteredFile(FileWrapper):
         await self._ended(self.inner.commit, lambda done: done is None)
 
     def abort(self, keep: bool) -> Deferred[bool]:
-        return Deferred.fromCoroutine(self._abort(keep))
+        return self._metered.do(self._abort(keep))
 
     async def _abort(self, keep: bool) -> bool:
         return await self._ended(lambda: self.inner.abort(keep), lambda done: False)
@@ -124,16 +124,18 @@ class MeteredFile(FileWrapper):
         if self._closed:
             raise Closed
         self._closed = True
-        self._metered.forget(self)
         growing = self.growing
         growing.handles -= 1
-        if not self.decides:
+        try:
+            while self.decides:
+                key = growing.key
+                async with self._allowance.alone(key):
+                    # it may have been renamed meanwhile
+                    if key == growing.key:
+                        return await self._endUpload(end, commits)
             return await self._closeHandle(end)
-        while True:
-            key = growing.key
-            async with self._allowance.alone(key):
-                if key == growing.key:
-                    return await self._endUpload(end, commits)
+        finally:
+            self._metered.forget(self)
 
     async def _closeHandle(self, end: Callable[[], Awaitable[R]]) -> R:
         """One of the handles on a file that is there whatever becomes of this one."""
@@ -199,7 +201,7 @@ class MeteredFile(FileWrapper):
         allowance.end(growing)
         if kept is None or (kept and growing.isDoubtful):
             found = (await self._metered.held(growing.key, follow=True)).partial
-            rest = NOTHING if found is None or allowance.uploads(growing.key) else counted(found)
+            rest = NOTHING if allowance.isContinued(growing.key) else counted(found)
         else:
             rest = Usage(growing.size, 1) if kept else NOTHING
         allowance.add(growing.key, rest.minus(growing.charged))
@@ -240,6 +242,9 @@ class Metered(FileSystemWrapper):
     _key: Key
     _allowance: Callable[[], Allowance | None]
     _open: set[MeteredFile] = field(factory=set, init=False)
+    _closed: bool = field(default=False, init=False)
+    _underWay: int = field(default=0, init=False)
+    _settled: Deferred[None] | None = field(default=None, init=False)
 
     def __conform__(self, interface: type[Interface]) -> Any:
         if interface is ILinks:
@@ -257,6 +262,27 @@ class Metered(FileSystemWrapper):
 
     def forget(self, opened: MeteredFile) -> None:
         self._open.discard(opened)
+
+    # --- one after the other, to the end
+
+    def _change(self, work: Coroutine[Any, Any, R]) -> Deferred[R]:
+        """Do something that the session asks for."""
+        if self._closed:
+            work.close()
+            return fail(Closed())
+        return self.do(work)
+
+    def do(self, work: Coroutine[Any, Any, R]) -> Deferred[R]:
+        """Do something that is counted when it is done: the session does not end before."""
+        self._underWay += 1
+        return Deferred.fromCoroutine(work).addBoth(self._done)
+
+    def _done(self, result: R) -> R:
+        self._underWay -= 1
+        if self._settled is not None and not self._underWay:
+            settled, self._settled = self._settled, None
+            settled.callback(None)
+        return result
 
     # --- what lies there
 
@@ -296,7 +322,7 @@ class Metered(FileSystemWrapper):
         allowance = None if mode is OpenMode.read else self._allowance()
         if allowance is None:
             return self.inner.open(path, mode)
-        return Deferred.fromCoroutine(self._opened(allowance, path, mode))
+        return self._change(self._opened(allowance, path, mode))
 
     async def _opened(self, allowance: Allowance, path: VirtualPath, mode: OpenMode) -> IFile:
         key = self._at(path)
@@ -322,7 +348,7 @@ class Metered(FileSystemWrapper):
             there.handles += 1
             return MeteredFile(inner, self, allowance, path, there, False)
         size = await _sizeOf(inner)
-        growing = allowance.begin(Growing(key, size, isUpload))
+        growing = allowance.begin(Growing(key, size, isUpload, isPartial=isUpload))
         return MeteredFile(inner, self, allowance, path, growing, isUpload)
 
     async def _openUpload(self, allowance: Allowance, key: Key, path: VirtualPath, mode: OpenMode) -> MeteredFile:
@@ -341,11 +367,15 @@ class Metered(FileSystemWrapper):
             allowance.end(growing)
             allowance.add(key, NOTHING.minus(growing.charged))
             raise
+        if before.committed is None:
+            growing.isPartial = before.partial is None
         if before.partial is not None and before.committed is None:
             after = (await self.held(key, follow=True)).partial
-            if after is not None and after.size == 0 and (before.partial.size or not others):
+            isOthers = allowance.isContinued(key)
+            if after is not None and after.size == 0 and (before.partial.size or not isOthers):
                 # the beginning of an earlier upload was thrown away for this one
                 allowance.add(key, NOTHING.minus(counted(before.partial)))
+                growing.isPartial = True
         return MeteredFile(inner, self, allowance, path, growing, True)
 
     async def _openDirectly(self, allowance: Allowance, key: Key, path: VirtualPath, mode: OpenMode) -> MeteredFile:
@@ -373,7 +403,7 @@ class Metered(FileSystemWrapper):
         allowance = self._allowance()
         if allowance is None:
             return self.inner.remove(path)
-        return Deferred.fromCoroutine(self._remove(allowance, path))
+        return self._change(self._remove(allowance, path))
 
     async def _remove(self, allowance: Allowance, path: VirtualPath) -> None:
         key = self._at(path)
@@ -385,16 +415,19 @@ class Metered(FileSystemWrapper):
         allowance = self._allowance()
         if allowance is None:
             return self.inner.rename(old, new, overwrite)
-        return Deferred.fromCoroutine(self._rename(allowance, old, new, overwrite))
+        return self._change(self._rename(allowance, old, new, overwrite))
 
     async def _rename(self, allowance: Allowance, old: VirtualPath, new: VirtualPath, overwrite: bool) -> None:
         keys = self._at(old), self._at(new)
         if old == new:
             return await self.inner.rename(old, new, overwrite)
         async with allowance.alone(*keys):
-            await self._compared(allowance, keys, lambda: self.inner.rename(old, new, overwrite))
+            before = await self._compared(allowance, keys, lambda: self.inner.rename(old, new, overwrite))
             self._discard(allowance, new)
             own = [each.growing for each in self._open if each.path == old and each.decides]
+            for growing in own:
+                # no more than one can be continued
+                growing.isPartial = growing.isPartial and before[keys[1]].partial is None
             allowance.move(*keys, own)
             for each in self._open:
                 if isWithin(each.path, old):
@@ -407,11 +440,11 @@ class Metered(FileSystemWrapper):
         keys: Sequence[Key],
         perform: Callable[[], Awaitable[None]],
         follow: bool = False,
-    ) -> None:
+    ) -> Mapping[Key, Held]:
         """Perform something that takes or replaces what has the last of these names, and count what became of all of
-        them by it; also where it failed half-way."""
+        them by it; also where it failed half-way. Tells what was there before."""
         # a rename moves partials only with the uploads that they are
-        live = len(keys) > 1 or bool(allowance.uploads(keys[0]))
+        live = len(keys) > 1 or allowance.isContinued(keys[0])
         before = {key: await self.held(key, follow) for key in keys}
         try:
             await perform()
@@ -425,6 +458,7 @@ class Metered(FileSystemWrapper):
                 allowance.recredit(key, counted(after[key].committed))
         if len(keys) == 1 or before[keys[0]].committed is not None:
             self.lose(allowance, keys[-1], counted(before[keys[-1]].committed))
+        return before
 
     def lose(self, allowance: Allowance, key: Key, gone: Usage) -> None:
         """What counted for so much gave its name up, and may be written to all the same."""
@@ -438,7 +472,7 @@ class Metered(FileSystemWrapper):
         allowance = self._allowance()
         if allowance is None:
             return self.inner.removeDirectory(path)
-        return Deferred.fromCoroutine(self._removeDirectory(allowance, path))
+        return self._change(self._removeDirectory(allowance, path))
 
     async def _removeDirectory(self, allowance: Allowance, path: VirtualPath) -> None:
         """Partials do not hold a folder, and go with it."""
@@ -458,7 +492,7 @@ class Metered(FileSystemWrapper):
         allowance = None if attributes.size is None else self._allowance()
         if allowance is None or attributes.size is None:
             return self.inner.setAttributes(path, attributes)
-        return Deferred.fromCoroutine(self._setSize(allowance, path, attributes, attributes.size))
+        return self._change(self._setSize(allowance, path, attributes, attributes.size))
 
     async def _setSize(self, allowance: Allowance, path: VirtualPath, attributes: Attributes, size: int) -> None:
         key = self._at(path)
@@ -487,7 +521,7 @@ class Metered(FileSystemWrapper):
         allowance = self._allowance()
         if allowance is None:
             return IServerSideCopy(self.inner).copy(old, new, overwrite)
-        return Deferred.fromCoroutine(self._copy(allowance, old, new, overwrite))
+        return self._change(self._copy(allowance, old, new, overwrite))
 
     async def _copy(self, allowance: Allowance, old: VirtualPath, new: VirtualPath, overwrite: bool) -> None:
         key = self._at(new)
@@ -508,10 +542,17 @@ class Metered(FileSystemWrapper):
         return Deferred.fromCoroutine(self._close())
 
     async def _close(self) -> None:
-        for opened in list(self._open):
-            # closed meanwhile, perhaps
-            with suppress(FileSystemError):
-                await opened.abort(keep=True)
+        self._closed = True
+        while self._open or self._underWay:
+            for opened in list(self._open):
+                # closed meanwhile, perhaps
+                with suppress(FileSystemError):
+                    await opened.abort(keep=True)
+            if self._underWay:
+                self._settled = self._settled or Deferred()
+                waiting: Deferred[None] = Deferred()
+                _ = self._settled.chainDeferred(waiting)
+                await waiting
         await super().close()
 
 
