@@ -63,6 +63,8 @@ class OwnHistory:
         """The answer with a snapshot, for whoever is ``behind`` or ``diverged`` at ``revision``."""
         diverged = standing == "diverged"
         offer = await self._offers.offer(head.epoch, revision if diverged else revision + 1, diverged)
+        # While it was made the journal went on, and an answer that is behind its own offer is not believed.
+        head = await self._journal.head()
         return FollowAnswer(head.epoch, head.revision, head.chainHash, offer)
 
     async def standing(self, revision: int, chainHash: bytes) -> str:

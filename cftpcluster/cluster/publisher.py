@@ -344,7 +344,9 @@ class Publisher:
             log.warn(
                 "{node} is {standing} at revision {revision}", node=member.name, standing=standing, revision=revision
             )
-            return await self.history.offer(head, revision, standing)
+            answer = await self.history.offer(head, revision, standing)
+            self.requirePrimary()
+            return answer
         acknowledged(revision, chainHash)
         # The answer goes out first.
         self._clock.callLater(0, cursor.open, revision, chainHash)

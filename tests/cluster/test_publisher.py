@@ -125,6 +125,22 @@ class FollowTests(PublisherCase):
             offer = soon(avatar.follow(follower, 1, 1, chainHash)).snapshot
         self.assertEqual((offer.revision, offer.diverged), (3, False))
 
+    def test_answerIsNotBehindTheSnapshotItOffers(self) -> None:
+        """Else the follower believes neither, and stays away for long."""
+        for appendAfter in range(1, 6):
+            self.node.journal = LateJournal(self.node.journal, self.clock, lambda: 1.0)
+            self.node.start(self.publisher.head)
+            self.publisher = self.node.publisher
+            follower, avatar = self.attach("b")
+            with capturedLogs():
+                answering = avatar.follow(follower, 1, 1, b"\1" * 32)
+                self.clock.pump([1.0] * appendAfter)
+                self.node.propose(proposal(numbered(10 + appendAfter)))
+                self.clock.pump([1.0] * 10)
+            answer = soon(answering)
+            self.assertGreaterEqual((answer.epoch, answer.revision), (answer.snapshot.epoch, answer.snapshot.revision))
+            self.node.journal = self.node.journal.journal
+
     def test_placeRightAtTheStartOfTheHistoryNeedsNone(self) -> None:
         chainHash = self.entries()[1].chainHash
         self.node.change(numbered(2))
