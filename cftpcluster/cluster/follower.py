@@ -223,7 +223,9 @@ class Follower:
 
     async def _restore(self, session: Session, offer: SnapshotOffer) -> None:
         snapshot = await pull(session.publisher, offer, self._inThread, None if session.proven else session.name)
-        if offer.diverged and self._isCurrent(session):
+        # Where the publisher has forgotten that place, nobody knows whether this node went on alone before the promotion.
+        isUnproven = offer.epoch > self.head.epoch and self.head.revision > 0
+        if (offer.diverged or isUnproven) and self._isCurrent(session):
             await self._diverging(self.head, offer, session.publisher)
         if self._isCurrent(session):
             head = await self._journal.restore(snapshot)

@@ -92,7 +92,9 @@ async def catchUp(
     answer = await source.where(head.revision, head.chainHash)
     offer = answer.snapshot
     if offer is not None:
-        if offer.diverged or (offer.epoch, offer.revision) < (head.epoch, head.revision):
+        # Where it has forgotten that place, a later epoch may have begun before it.
+        isUnproven = offer.epoch > head.epoch and head.revision > 0
+        if offer.diverged or isUnproven or (offer.epoch, offer.revision) < (head.epoch, head.revision):
             return False
         head = await journal.restore(await pull(source, offer, inThread, None))
         taken(head)

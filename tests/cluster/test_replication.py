@@ -339,6 +339,18 @@ class EpochTests(ReplicationCase):
         self.assertSame(self.a, self.b)
         self.assertEqual([head for head, _ in self.a.diverged], [mine])
 
+    def test_oldPrimaryKeepsItsOwnChangesAlsoWhereTheirPlaceIsForgotten(self) -> None:
+        self.promoteB()
+        for number in range(5):
+            self.a.change(numbered(70 + number))
+        mine = soon(self.a.journal.head())
+        for number in range(10):
+            self.b.change(numbered(80 + number))
+        soon(self.b.journal.compact(1))
+        self.join(self.a, self.b)
+        self.assertSame(self.a, self.b)
+        self.assertEqual([head for head, _ in self.a.diverged], [mine])
+
     def test_shorterHistoryIsRefusedUntilResync(self) -> None:
         self.promoteB()
         self.join(self.c, self.a)
