@@ -18,9 +18,10 @@ from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, program
 
 from .clients import Client, needs, randomFile, sha256
 
-SIZE = 6_000_000
+GRACE_SECONDS = 4
+SIZE = 9_000_000
 RATE = 1_000_000
-"""Bytes per second, so that a transfer lasts about six seconds."""
+"""Bytes per second, so that a transfer lasts about nine seconds."""
 
 
 class Transfer(threading.Thread):
@@ -40,14 +41,14 @@ class DrainTests(SynchronousTestCase):
     """One cluster for all of it: node-b is drained, by the word of node-a."""
 
     def setUp(self) -> None:
-        self.cluster = ClusterProcesses(names=("node-a", "node-b"))
+        self.cluster = ClusterProcesses(names=("node-a", "node-b", "node-c"))
         self.cluster.__enter__()
         self.addCleanup(self.cluster.__exit__, None, None, None)
         self.heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.addCleanup(self.heard.close)
         self.heard.bind(str(self.cluster.folder / "notify"))
         self.heard.setblocking(False)
-        self.a, self.b = self.cluster.nodes.values()
+        self.a, self.b, self.c = self.cluster.nodes.values()
         self.b.environment |= {"NOTIFY_SOCKET": str(self.cluster.folder / "notify"), "WATCHDOG_USEC": "2000000"}
         self.cluster.startAll()
         self.client = Client("alice", "correct horse", self.cluster.folder)
@@ -55,7 +56,7 @@ class DrainTests(SynchronousTestCase):
         self.a.apply(
             {
                 "users": [self.client.document(mounts=mounts)],
-                "settings": {"drainGraceSeconds": 2, "drainSeconds": 40},
+                "settings": {"drainGraceSeconds": GRACE_SECONDS, "drainSeconds": 40},
             }
         )
         self.cluster.converged()
@@ -130,17 +131,17 @@ class DrainTests(SynchronousTestCase):
 
     def test_noTransferBreaksAndNewClientsAreToldPolitely(self) -> None:
         transfers = self.transfers()
-        begun = time.monotonic()
         drain = subprocess.Popen(
             [program("cftpctl"), "--state-dir", str(self.a.state), "node", "drain", "node-b"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
         waitFor("not ready", lambda: self.b.health("/readyz")[0] == 503)
+        noticed = time.monotonic()
         self.assertEqual(json.loads(self.b.health("/readyz")[1])["reasons"], ["draining"])
-        self.assertEqual(self.client.https(self.b, "").returncode, 0)
-        if time.monotonic() - begun > 2:
-            self.fail("the machine is too slow to see the grace time")
+        done = self.client.https(self.b, "")
+        # A very busy machine may not come to it in time.
+        self.assertTrue(done.returncode == 0 or time.monotonic() - noticed > GRACE_SECONDS / 2, done.stderr)
         waitFor("refusing", lambda: self.client.https(self.b, "").returncode != 0)
         ftp, ssh, web = self.refusals()
         self.assertTrue(ftp.startswith(b"421 "), ftp)
@@ -169,7 +170,12 @@ class DrainTests(SynchronousTestCase):
     def endsByTermination(self) -> None:
         """The same by SIGTERM, as a service manager sees it; without the primary, which is gone."""
         self.a.kill()
-        self.assertEqual(self.states(self.b)["node-b"], "disconnected")
+        waitFor("disconnected", lambda: self.states(self.b)["node-b"] == "disconnected")
+        # Another secondary takes it out of service, and back.
+        self.assertEqual(self.c.ctl("node", "drain", "--timeout", "5", "node-b")["state"], "draining")
+        self.assertEqual(self.b.health("/readyz")[0], 503)
+        self.c.ctl("node", "resume", "node-b")
+        waitFor("ready", lambda: self.b.health("/readyz")[0] == 200)
         self.hear()
         transfers = self.transfers()
         self.b.signal(signal.SIGTERM)
