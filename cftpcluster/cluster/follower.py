@@ -223,7 +223,7 @@ class Follower:
 
     async def _restore(self, session: Session, offer: SnapshotOffer) -> None:
         snapshot = await pull(session.publisher, offer, self._inThread, None if session.proven else session.name)
-        # Where the publisher has forgotten that place, nobody knows whether this node went on alone before the promotion.
+        # Where the publisher has forgotten that place, nobody knows whether this node went on alone meanwhile.
         isUnproven = offer.epoch > self.head.epoch and self.head.revision > 0
         if (offer.diverged or isUnproven) and self._isCurrent(session):
             await self._diverging(self.head, offer, session.publisher)
