@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 from ..config.codec import canonical
 from ..errors import Refused
@@ -52,7 +52,9 @@ class Record:
     :ivar incarnation: how often its node had been started when it wrote this, in numbers that only rise.
     :ivar counter: how much the node had written then.
     :ivar value: ``None`` where the row was withdrawn; that has to be known for as long as the row would have been good.
-    :ivar expires: by the clock of this process.
+    :ivar expires: when it may be forgotten, by the clock of this process: not before any older version of the row,
+        which somebody may still tell of.
+    :ivar ends: until when the row is there.
     """
 
     table: str
@@ -62,6 +64,12 @@ class Record:
     counter: int
     value: Mapping[str, Any] | None
     expires: float
+    ends: float = field(default=Factory(lambda self: self.expires, takes_self=True))
+
+    @property
+    def due(self) -> float:
+        """When something becomes of it next: it is withdrawn, or forgotten."""
+        return self.expires if self.value is None else min(self.ends, self.expires)
 
     @property
     def id(self) -> RowId:
@@ -73,12 +81,13 @@ class Record:
 
     def row(self) -> Row | None:
         """The row as its readers see it; ``None`` where it was withdrawn."""
-        return None if self.value is None else Row(self.table, self.key, self.node, self.value, self.expires)
+        return None if self.value is None else Row(self.table, self.key, self.node, self.value, self.due)
 
     def plain(self, now: float) -> bytes:
         """The record at a time, by the clock of this process."""
         seconds = max(0.0, self.expires - now)
-        return canonical([self.table, self.key, self.node, self.incarnation, self.counter, seconds, self.value])
+        plain = [self.table, self.key, self.node, self.incarnation, self.counter, seconds, self.value]
+        return canonical(plain if self.due == self.expires else [*plain, max(0.0, self.ends - now)])
 
 
 def recordFromPlain(plain: Any, now: float) -> Record:
@@ -89,7 +98,8 @@ def recordFromPlain(plain: Any, now: float) -> Record:
     table, key, node, incarnation, counter, seconds, value = plain[:7]
     if value is not None and type(value) is not dict:
         raise malformed("row")
-    if type(seconds) not in (int, float) or seconds < 0:
+    left = plain[7] if len(plain) > 7 else seconds
+    if any(type(one) not in (int, float) or one < 0 for one in (seconds, left)):
         raise malformed("row")
     return Record(
         table=shortText(table, _MOST_NAME),
@@ -99,6 +109,7 @@ def recordFromPlain(plain: Any, now: float) -> Record:
         counter=_versionPart(counter),
         value=value,
         expires=now + min(float(seconds), MOST_SECONDS),
+        ends=now + min(float(left), float(seconds), MOST_SECONDS),
     )
 
 

@@ -233,7 +233,8 @@ class RowsKeeper:
             try:
                 plain = parse(body)
                 if isinstance(plain, list) and len(plain) > 5 and isinstance(plain[5], int | float):
-                    plain[5] = min(plain[5], max(0.0, expires - wallNow))
+                    gone = max(0.0, plain[5] - max(0.0, expires - wallNow))
+                    plain[5:] = [plain[5] - gone, *plain[6:7], *(max(0.0, each - gone) for each in plain[7:8])]
                 yield recordFromPlain(plain, now)
             except (Invalid, Refused) as error:
                 log.warn("a row on disk cannot be read: {why}", why=str(error))

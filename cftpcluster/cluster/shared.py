@@ -40,7 +40,7 @@ _STALE = 256
 
 @define(eq=False)
 class _Shelf:
-    """The records of one table by one node, and which of them expires first."""
+    """The records of one table by one node, and which of them is due first."""
 
     records: dict[str, Record] = field(factory=dict)
     _heap: list[tuple[float, int, Record]] = field(factory=list)
@@ -51,14 +51,14 @@ class _Shelf:
         before = self.records.get(record.key)
         self.records[record.key] = record
         self._number += 1
-        heapq.heappush(self._heap, (record.expires, self._number, record))
+        heapq.heappush(self._heap, (record.due, self._number, record))
         if len(self._heap) > 2 * len(self.records) + _STALE:
             self._heap = [entry for entry in self._heap if self._holds(entry[2])]
             heapq.heapify(self._heap)
         return before
 
     def first(self) -> Record | None:
-        """The record that expires first."""
+        """The record that is due first."""
         while self._heap and not self._holds(self._heap[0][2]):
             heapq.heappop(self._heap)
         return self._heap[0][2] if self._heap else None
@@ -265,7 +265,9 @@ class SharedRows:
             if shelf is not None and not self._tables[name].durable:
                 self._drop(shelf, [each for each in shelf.records.values() if each.incarnation < incarnation])
 
-    def _write(self, table: Table, key: str, value: Mapping[str, Any] | None, expires: float) -> bool:
+    def _write(self, table: Table, key: str, value: Mapping[str, Any] | None, ends: float) -> bool:
+        shelf = self._shelves[table.name].get(self.node)
+        known = shelf.records.get(key) if shelf else None
         record = Record(
             table=table.name,
             key=key,
@@ -273,7 +275,9 @@ class SharedRows:
             incarnation=self.incarnation,
             counter=self._counter + 1,
             value=value,
-            expires=expires,
+            # A node that is away may come and tell of the version before, for as long as that one lasts.
+            expires=ends if known is None else max(ends, known.expires),
+            ends=ends,
         )
         if len(record.plain(0.0)) > MOST_BYTES:
             raise ValueError(f"a row of {table.name} takes more than {MOST_BYTES} bytes")
@@ -282,8 +286,11 @@ class SharedRows:
 
     def _merge(self, table: Table, record: Record) -> bool:
         """Keep a record unless a newer one is known; whether there was room."""
-        if record.expires <= self._clock.seconds():
+        now = self._clock.seconds()
+        if record.expires <= now:
             return True
+        if record.due <= now:
+            record = evolve(record, value=None)
         shelf = self._shelves[table.name].setdefault(record.node, _Shelf())
         known = shelf.records.get(record.key)
         if known is not None and known.version >= record.version:
@@ -293,10 +300,10 @@ class SharedRows:
             excess = shelf.first()
             if not table.evicts or excess is None:
                 return False
-            if excess.expires >= record.expires:
+            if excess.due >= record.due:
                 # This one is the first to expire.
                 return True
-        self._expireAt(record.expires)
+        self._expireAt(record.due)
         self._tell(shelf.put(record), record)
         if excess is not None:
             self._drop(shelf, [excess])
@@ -317,17 +324,26 @@ class SharedRows:
         now, nextExpiry = self._clock.seconds(), None
         for shelves in self._shelves.values():
             for node, shelf in list(shelves.items()):
-                due = []
-                while (first := shelf.first()) is not None and first.expires <= now:
-                    due.append(shelf.records.pop(first.key))
-                for record in due:
-                    self._tell(record, None)
-                if first is not None and (nextExpiry is None or first.expires < nextExpiry):
-                    nextExpiry = first.expires
+                for before, after in list(self._dueIn(shelf, now)):
+                    self._tell(before, after)
+                first = shelf.first()
+                if first is not None and (nextExpiry is None or first.due < nextExpiry):
+                    nextExpiry = first.due
                 if not shelf.records and shelves.get(node) is shelf:
                     del shelves[node]
         if nextExpiry is not None:
             self._expireAt(nextExpiry)
+
+    @staticmethod
+    def _dueIn(shelf: _Shelf, now: float) -> Iterator[tuple[Record, Record | None]]:
+        """Withdraw what has ended and is still to be remembered, and forget the rest of what is due."""
+        while (first := shelf.first()) is not None and first.due <= now:
+            if first.expires > now:
+                withdrawn = evolve(first, value=None)
+                shelf.put(withdrawn)
+                yield first, withdrawn
+            else:
+                yield shelf.records.pop(first.key), None
 
     def _drop(self, shelf: _Shelf, records: Iterable[Record]) -> None:
         for record in records:
@@ -358,7 +374,7 @@ class SharedRows:
     def _alive(self, records: Iterable[Record | None]) -> Iterator[Row]:
         now = self._clock.seconds()
         for record in records:
-            row = record.row() if record is not None and record.expires > now else None
+            row = record.row() if record is not None and record.due > now else None
             if row is not None:
                 yield row
 

@@ -103,6 +103,19 @@ class RowsKeeperTests(SynchronousTestCase):
         self.assertEqual([], list(rows.rows("one")))
         self.assertEqual([("one", "a", "here")], list(rows.ids()))
 
+    def test_aRowThatReplacedALongerOneEndsInItsTimeAfterARestartToo(self) -> None:
+        rows = self.start()
+        rows.put("one", "a", {"n": 1}, 100)
+        rows.put("one", "a", {"n": 2}, 10)
+        self.pass_(4)
+        rows = self.again()
+        self.assertEqual({"a": 6.0}, self.left(rows))
+        self.pass_(7)
+        self.assertEqual({}, self.left(rows))
+        self.assertEqual([("one", "a", "here")], list(rows.ids()))
+        self.pass_(90)
+        self.assertEqual([], list(rows.ids()))
+
     def test_expiredRowsLeaveTheDisk(self) -> None:
         rows = self.start()
         rows.put("one", "a", {}, 10)

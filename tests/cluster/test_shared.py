@@ -173,6 +173,47 @@ class VersionsTests(SynchronousTestCase):
         self.rows.merge("elsewhere", [record(counter=1)])
         self.assertEqual([], list(self.rows.rows("one")))
 
+    def test_aRowDoesNotComeBackThatAShorterOneReplaced(self) -> None:
+        away, other = makeRows(self.clock, "there"), makeRows(self.clock, "elsewhere")
+
+        def tell(rows: SharedRows, sender: str, *others: SharedRows) -> None:
+            for each in others:
+                each.merge(sender, [one for one in known(rows).values() if one is not None])
+
+        self.rows.put("one", "k", {"n": 1}, 60)
+        tell(self.rows, "here", away, other)
+        self.rows.put("one", "k", {"n": 2}, 2)
+        tell(self.rows, "here", other)
+        self.assertEqual([({"n": 2}, 2.0)], [(row.value, row.expires) for row in other.rows("one")])
+        self.clock.advance(3)
+        self.assertEqual([], [*self.rows.rows("one"), *other.rows("one")])
+        tell(away, "there", self.rows, other)
+        self.assertEqual([], [*self.rows.rows("one"), *other.rows("one")])
+        tell(other, "elsewhere", away)
+        self.assertEqual([], list(away.rows("one")))
+        self.clock.advance(58)
+        self.assertEqual([], [*self.rows.ids(), *other.ids(), *away.ids()])
+
+    def test_aRowThatEndsEarlyIsToldToWatchersOnce(self) -> None:
+        seen: list[tuple[Any, Any]] = []
+        self.rows.watch("one", lambda before, after: seen.append((before, after)))
+        self.rows.put("one", "k", {"n": 1}, 60)
+        self.rows.put("one", "k", {"n": 2}, 2)
+        self.clock.advance(100)
+        values = [(before and before.value["n"], after and after.value["n"]) for before, after in seen]
+        self.assertEqual([(None, 1), (1, 2), (2, None)], values)
+
+    def test_aRowWrittenAfterAWithdrawalIsRememberedAsLongAsThat(self) -> None:
+        other = makeRows(self.clock, "there")
+        self.rows.put("one", "k", {"n": 1}, 60)
+        old = list(known(self.rows).values())
+        self.rows.remove("one", "k")
+        self.rows.put("one", "k", {"n": 2}, 2)
+        other.merge("here", [each for each in known(self.rows).values() if each is not None])
+        self.clock.advance(3)
+        other.merge("here", [each for each in old if each is not None])
+        self.assertEqual([], list(other.rows("one")))
+
     def test_aWithdrawalIsForgottenWhenItsRowWouldHaveExpired(self) -> None:
         self.rows.put("one", "k", {}, 10)
         self.rows.remove("one", "k")
@@ -386,7 +427,7 @@ class PlainFormTests(SynchronousTestCase):
         self.assertEqual(odd, recordFromPlain(json.loads(odd.plain(0.0)), 0.0))
 
     def test_aNewerVersionMayAddToTheEnd(self) -> None:
-        self.assertEqual(record(expires=60.0), recordFromPlain([*self.plain(), "more"], 0.0))
+        self.assertEqual(record(expires=60.0), recordFromPlain([*self.plain(), 60.0, "more"], 0.0))
 
     def test_nothingLastsForEver(self) -> None:
         self.assertLess(recordFromPlain(self.plain(seconds=1e300), 0.0).expires, 1e9)
@@ -408,6 +449,8 @@ class PlainFormTests(SynchronousTestCase):
             self.plain(seconds=-1),
             self.plain(seconds="1"),
             self.plain(seconds=True),
+            [*self.plain(), -1],
+            [*self.plain(), "1"],
             self.plain(value=[]),
             self.plain(value={"text": "x" * 5000}),
             self.plain(key="k" * 5000),
