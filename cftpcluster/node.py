@@ -212,6 +212,7 @@ class Node:
             delay=delay,
             upgradeHash=self._upgradeHash,
             rules=self._rules,
+            rows=self.peering.rows,
             lasting=frozenset(NODE_KINDS),
         )
         self._convergence = Convergence(

@@ -6,7 +6,9 @@ Makes what runs agree with a document; the first document is no special case. Kn
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
+from random import SystemRandom
 from typing import Any
 
 from attrs import define, evolve, field
@@ -26,12 +28,14 @@ from .auth.tree import FileTrees
 from .cluster.sealing import CannotOpen, Sealer
 from .components import Components
 from .config.codec import structure
-from .config.document import Certificate, Component, Document, Limits, Listener, Secret, Settings
+from .config.document import Certificate, Component, Document, Limits, Listener, Secret, Settings, User
 from .config.plan import Change, Start, Stop, overridden, plan
 from .errors import ClusterError, Invalid
 from .events import Event
+from .files.allowance import Allowance
+from .files.quotas import Quotas
 from .files.throttled import AllRates
-from .interfaces import IBackend, IObserver
+from .interfaces import IBackend, IObserver, ISharedRows
 from .networks import Networks
 from .servers.listening import ListenerService
 from .servers.tls import ServerTLS
@@ -67,6 +71,7 @@ class Services:
 
     :ivar _lasting: the kinds of listeners that serve the node itself, and go on whatever becomes of its clients.
     :ivar _rules: what holds for log-ins and sessions on all nodes.
+    :ivar quotas: what users hold.
     :ivar problems: what is wrong, by the path of the object it concerns (``listeners/ftp``).
     """
 
@@ -82,6 +87,7 @@ class Services:
     _delay: FailureDelay
     _upgradeHash: Callable[[str, str, str], None]
     _rules: Rules
+    _rows: ISharedRows
     _makeListener: Callable[..., ListenerService] = ListenerService
     _lasting: frozenset[str] = frozenset()
     _isDraining: bool = field(default=False, init=False)
@@ -94,6 +100,7 @@ class Services:
     _tls: dict[str, Running] = field(factory=dict, init=False)
     _hostKeys: tuple[bytes, ...] = field(factory=tuple, init=False, repr=False)
     _sessionKeys: tuple[bytes, ...] = field(factory=tuple, init=False, repr=False)
+    quotas: Quotas = field(init=False)
     _rates: AllRates = field(init=False)
     _chain: ChainingChecker = field(init=False)
     _realm: Realm = field(init=False)
@@ -101,7 +108,25 @@ class Services:
 
     def __attrs_post_init__(self) -> None:
         self._rates = AllRates(self._reactor, self._limitsOf)
-        trees = FileTrees(self.currentDocument, self.backend, self.notify, self._reactor, self._rates)
+        trees = FileTrees(
+            self.currentDocument,
+            self.backend,
+            self.notify,
+            self._reactor,
+            self._rates,
+            self._allowanceOf,
+        )
+        self.quotas = Quotas(
+            self._rows,
+            self._node,
+            self._reactor,
+            self._userOf,
+            trees.storages,
+            time.time,
+            SystemRandom().random,
+            lambda: uuid.uuid4().hex[:8],
+        )
+        self.quotas.start()
         self._realm = Realm(
             self.currentDocument, trees.build, self._avatars, time.time, self._rules.sessions, self._reactor
         )
@@ -114,9 +139,15 @@ class Services:
     def settings(self) -> Settings:
         return self.document.settings
 
-    def _limitsOf(self, user: str) -> Limits:
-        found = self.document.users.get(user)
-        return Limits() if found is None else found.limits
+    def _userOf(self, name: str) -> User | None:
+        return self.document.users.get(name)
+
+    def _limitsOf(self, name: str) -> Limits:
+        user = self._userOf(name)
+        return Limits() if user is None else user.limits
+
+    def _allowanceOf(self, name: str) -> Allowance | None:
+        return self.quotas.of(name)
 
     def isProbe(self, address: str) -> bool:
         """Whether whoever connects from there only looks whether ports answer."""
@@ -162,6 +193,8 @@ class Services:
             await self._rebuild("observers", self._observers, document.observers, self._buildObserver)
         if document.backends is not before.backends:
             await self._rebuild("backends", self._backends, document.backends, self._buildBackend)
+        if any(getattr(document, part) is not getattr(before, part) for part in GRANTING):
+            self.quotas.refresh()
         if document.checkers is not before.checkers:
             await self._rebuild("checkers", self._checkers, document.checkers, self._buildChecker)
             self._chain.checkers = tuple(running.built for _, running in sorted(self._checkers.items()))
@@ -394,6 +427,7 @@ class Services:
     async def stop(self) -> None:
         """End everything, listeners first."""
         await gatherResults([Deferred.fromCoroutine(self._stopListener(name)) for name in list(self._listeners)])
+        self.quotas.stop()
         for section, running in (
             ("checkers", self._checkers),
             ("backends", self._backends),

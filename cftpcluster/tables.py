@@ -12,6 +12,7 @@ from .auth.bans import BANS, PARDONS
 from .auth.guard import ADDRESS_FAILURES, ARRIVALS, MOST_COUNTED, NAME_FAILURES
 from .auth.sessions import ENDED, PRESENCE, SESSIONS
 from .cluster.records import Table
+from .files.quotas import QUOTA
 
 NODES = "nodes"
 """How each node is, in its own words; one row each."""
@@ -29,5 +30,6 @@ TABLES: Mapping[str, Table] = {
         Table(name=SESSIONS, durable=False, most=50_000),
         Table(name=PRESENCE, durable=False, most=1),
         Table(name=NODES, durable=False, most=1),
+        Table(name=QUOTA, durable=True, most=50_000),
     )
 }

@@ -195,7 +195,8 @@ class ServicesCase(SynchronousTestCase):
 
     def makeServices(self, components: Components) -> Services:
         pool: Any = InlinePool()
-        self.rules = rulesFor(lambda: self.services.document, MemoryRows(self.reactor, NODE), self.reactor)
+        rows = MemoryRows(self.reactor, NODE)
+        self.rules = rulesFor(lambda: self.services.document, rows, self.reactor)
         return Services(
             node=NODE,
             stateDirectory="/nowhere",
@@ -209,6 +210,7 @@ class ServicesCase(SynchronousTestCase):
             delay=FailureDelay(self.reactor, lambda: 0.0, 0.0),
             upgradeHash=lambda name, before, after: None,
             rules=self.rules,
+            rows=rows,
             makeListener=partial(ListenerService, listen=self.network.listen),
         )
 

@@ -5,7 +5,8 @@ Only the order of the wrappers is decided here; what each does is in :mod:`cftpc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import define
@@ -17,9 +18,12 @@ from zope.interface import implementer
 from ..config.document import Document, Mount, User
 from ..errors import FileSystemError, StorageMissing
 from ..events import Notify
+from ..files.allowance import Allowance, Key
+from ..files.metered import Metered
 from ..files.mounts import Mounts
-from ..files.paths import parse
+from ..files.paths import isWithin, parse, render
 from ..files.policy import Observed, Permitted
+from ..files.quotas import Storage
 from ..files.throttled import AllRates, SessionFlows, Throttled
 from ..interfaces import IBackend, IFile, IFileSystem, IListing
 from ..vocabulary import Attributes, Kind, OpenMode, Origin, Stat, VirtualPath
@@ -68,6 +72,7 @@ class FileTrees:
     _notify: Notify
     _clock: IReactorTime
     _rates: AllRates
+    _allowance: Callable[[str], Allowance | None]
     _log = Logger()
 
     def build(self, user: User, origin: Origin) -> IFileSystem:
@@ -80,9 +85,35 @@ class FileTrees:
                 self._log.warn("{user}: no mount at {path!r}: {error}", user=user.name, path=mount.path, error=error)
                 continue
             if path not in mounted:
-                mounted[path] = Permitted(self._storage(mount, user), mount.permissions)
+                storage = self._storage(mount, user)
+                if any(mount is own for own in user.mounts):
+                    storage = self._metered(storage, mount, user.name)
+                mounted[path] = Permitted(storage, mount.permissions)
         throttled = Throttled(Mounts(mounted), SessionFlows(self._rates.of(user.name)))
         return Observed(throttled, user.name, origin, self._notify, self._clock)
+
+    def _metered(self, storage: IFileSystem, mount: Mount, user: str) -> IFileSystem:
+        return Metered(storage, mount.atomicUploads, self._keyOf(mount), lambda: self._allowance(user))
+
+    def _keyOf(self, mount: Mount) -> Key:
+        backend = self._document().backends.get(mount.backend)
+        return Key(mount.backend, parse(mount.folder), backend is not None and backend.shared)
+
+    def storages(self, user: User) -> Sequence[Storage]:
+        """The folders that a user's quota is about: those of its own mounts, none that lies within another."""
+        found: dict[Key, Mount] = {}
+        for mount in user.mounts:
+            try:
+                parse(mount.path)
+                found.setdefault(self._keyOf(mount), mount)
+            except FileSystemError:
+                # it is not in the tree either
+                continue
+        return [
+            Storage(key.shared, f"{key.backend}:{render(key.path)}", partial(self._storage, mount, user))
+            for key, mount in found.items()
+            if not any(each != key and each.backend == key.backend and isWithin(key.path, each.path) for each in found)
+        ]
 
     def _storage(self, mount: Mount, user: User) -> Any:
         backend = self._backend(mount.backend)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from cftpcluster.auth.account import Account
 from cftpcluster.auth.tree import FileTrees, MissingStorage
-from cftpcluster.config.document import Document, Group, Limits, Mount, User
-from cftpcluster.errors import NotFound, PermissionDenied, StorageMissing
+from cftpcluster.config.document import Document, Group, Limits, Mount, Quota, User
+from cftpcluster.errors import NotFound, PermissionDenied, QuotaExceeded, StorageMissing
 from cftpcluster.events import Event, FolderMade, UploadBroken
+from cftpcluster.files.allowance import Allowance
 from cftpcluster.files.memory import MemoryBackend
 from cftpcluster.files.throttled import AllRates
 from cftpcluster.interfaces import IFileSystem
 from cftpcluster.testing.auth import documentWith, originOf
-from cftpcluster.vocabulary import Attributes, Kind, OpenMode, Permission, VirtualPath
+from cftpcluster.testing.files import write
+from cftpcluster.vocabulary import Attributes, Kind, OpenMode, Permission, Usage, VirtualPath
 
 ORIGIN = originOf()
 
@@ -28,12 +31,15 @@ class TreeTests(SynchronousTestCase):
         self.events: list[Event] = []
         self.backends: dict[str, Any] = {name: MemoryBackend(self.clock, 1 << 20) for name in ("files", "share")}
         self.document = Document()
+        self.allowances: dict[str, Allowance] = {}
 
     def build(self, user: User, *groups: Group) -> IFileSystem:
         self.document = documentWith(user, groups=groups)
         rates = AllRates(self.clock, lambda user: self.document.users[user].limits)
-        trees = FileTrees(lambda: self.document, self.backends.get, self.events.append, self.clock, rates)
-        return trees.build(user, ORIGIN)
+        self.trees = FileTrees(
+            lambda: self.document, self.backends.get, self.events.append, self.clock, rates, self.allowances.get
+        )
+        return self.trees.build(user, ORIGIN)
 
     def names(self, files: IFileSystem, path: VirtualPath = ()) -> list[str]:
         listing = self.successResultOf(files.list(path))
@@ -86,6 +92,32 @@ class TreeTests(SynchronousTestCase):
         self.assertNoResult(written)
         self.clock.advance(0.6)
         self.successResultOf(written)
+
+    def test_theQuotaIsThatOfTheUserOnItsOwnMounts(self) -> None:
+        mounts = (Mount(path="/", backend="files", folder="a"), Mount(path="/own", backend="share", folder="own"))
+        group = Group(name="partners", mounts=(Mount(path="/inbox", backend="share", folder="in"),))
+        files = self.build(User(name="alice", mounts=mounts, groups=("partners",)), group)
+        allowance = self.allowances["alice"] = Allowance(
+            "alice", lambda: Quota(bytes=10), lambda _: None, lambda _: None, isKnown=True
+        )
+        for path in ("/f", "/own/f", "/inbox/f"):
+            self.successResultOf(Deferred.fromCoroutine(write(files, path, b"12345")))
+        self.assertEqual(allowance.used, Usage(10, 2))
+        self.failureResultOf(Deferred.fromCoroutine(write(files, "/g", b"1")), QuotaExceeded)
+
+    def test_theFoldersOfAQuotaAreThoseOfTheOwnMountsAndEachOnce(self) -> None:
+        places = (
+            ("/", "files", "a"),
+            ("/b", "files", "a/b"),
+            ("/c", "share", ""),
+            ("/d", "share", "d"),
+            ("/e", "no", ""),
+        )
+        user = User(name="alice", mounts=tuple(Mount(path=p, backend=b, folder=f) for p, b, f in places))
+        self.build(user)
+        storages = self.trees.storages(user)
+        self.assertEqual([storage.name for storage in storages], ["files:/a", "share:/", "no:/"])
+        self.failureResultOf(storages[2].open().list(()), StorageMissing)
 
     def test_permissionsAreThoseOfTheMount(self) -> None:
         mount = Mount(path="/", backend="files", permissions=frozenset({Permission.list}))
