@@ -72,6 +72,9 @@ class Actions:
         running = self._world.running()
         for process in running:
             follower = process.peering.follower
+            if follower.state == "paused":
+                _ = self._perform(process, process.name, "resume")
+                return True
             if follower.state == "refused" and "resync" in follower.problem and not follower.isResyncing:
                 self._trace("{} says: {}", process.name, follower.problem)
                 _ = self._perform(process, process.name, "resync")
@@ -195,6 +198,10 @@ class Actions:
             self._killed(machine, quietly)
             self._for(seconds, lambda: self._started(machine))
 
+    def _admitted(self, machine: Machine) -> None:
+        self._world.outcasts.discard(machine.name)
+        self._started(machine)
+
     def _started(self, machine: Machine) -> None:
         if machine.process is None:
             machine.start()
@@ -292,7 +299,7 @@ class Actions:
     def _force(self, random: Random) -> None:
         """By force, on a node that does not follow anybody."""
         process = self._anyProcess(random)
-        if process is not None:
+        if process is not None and process.name not in self._world.outcasts:
             self.force(process)
 
     def force(self, process: Process) -> None:
@@ -318,6 +325,7 @@ class Actions:
         machine = self._anyMachine(random)
         if process is None or any(one.machine is machine for one in self._world.primaries()):
             return
+        self._world.outcasts.add(machine.name)
         _ = self.ask(process, Remove("nodes", machine.name), {})
         again = Random(random.getrandbits(32))
 
@@ -331,7 +339,7 @@ class Actions:
             machine.disk.wipe()
             self._world.wiped.add(machine.name)
             _ = self.ask(asked, self._world.nodeEntry(machine), {}).addCallback(
-                lambda admitted: self._started(machine) if admitted else None
+                lambda admitted: self._admitted(machine) if admitted else None
             )
 
         self._for(random.expovariate(0.2), rejoin)

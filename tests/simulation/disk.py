@@ -8,7 +8,7 @@ from random import Random
 from attrs import define, field, frozen
 
 from cftpcluster.errors import ClusterError, DiskFull, JournalReadOnly
-from cftpcluster.journal._fold import START, bounded, compactedBase, folded, headOf, requireHistory
+from cftpcluster.journal._fold import START, bounded, compactedBase, folded, headOf, requireHistory, requireRevision
 from cftpcluster.journal.entry import Entry, Head, Snapshot
 
 
@@ -111,6 +111,10 @@ class ModelStore:
         index = revision - self._base.revision - 1
         return self._entries[index] if 0 <= index < len(self._entries) else None
 
+    def at(self, revision: int) -> Head:
+        requireRevision(revision, self._base.revision, self.head.revision)
+        return folded(self._base, self._entries[: revision - self._base.revision])
+
     def restore(self, snapshot: Snapshot) -> None:
         head = headOf(snapshot)
         self._requireWritable()
@@ -129,6 +133,12 @@ class ModelStore:
 
     def check(self) -> None:
         pass
+
+    def renew(self) -> str:
+        raise NotImplementedError("nothing is damaged here")
+
+    def stopWriting(self, why: str) -> None:
+        raise NotImplementedError("nothing is damaged here")
 
     def close(self) -> None:
         pass

@@ -42,7 +42,7 @@ NOTHING_CHANGED = (Conflict, Invalid, Forbidden, PrimaryUnreachable, NotAppendin
 
 ROWS = (BANS, ENDED, SESSIONS)
 
-ANSWER_SECONDS = 75.0
+ANSWER_SECONDS = 130.0
 """How long anybody may wait for an answer."""
 
 IN_FLIGHT_SECONDS = 2.0
@@ -109,6 +109,7 @@ class Oracle:
     :ivar appenders: who appended in which epoch.
     :ivar promoted: who was promoted in which epoch.
     :ivar contested: epochs in which more than one was, by force, on both sides of a partition.
+    :ivar had: since when which node had an entry durably.
     :ivar counts: which counter a request sets to what.
     """
 
@@ -122,6 +123,7 @@ class Oracle:
     promoted: dict[int, set[str]] = field(factory=dict)
     contested: set[int] = field(factory=set)
     counts: dict[str, tuple[str, int]] = field(factory=dict)
+    had: dict[bytes, dict[str, float]] = field(factory=dict)
     written: dict[tuple[str, str, str], tuple[Process, Any]] = field(factory=dict)
     _primaryAt: dict[bytes, str] = field(factory=dict)
     _documents: dict[bytes, Document] = field(factory=dict)
@@ -200,6 +202,11 @@ class Oracle:
         """A journal became durable."""
         self.looked(process)
         old, new = before.head, after.head
+        for one in self.chain(new.chainHash):
+            had = self.had.setdefault(one, {})
+            if one == old.chainHash or process.name in had:
+                break
+            had[process.name] = self.world.timeline.now
         if old.chainHash == new.chainHash or self.holds(new, old.chainHash):
             return
         self.world.trace(process.name, "gives up {} of epoch {} for {} of {}", old.revision, old.epoch, *_place(new))
@@ -214,11 +221,14 @@ class Oracle:
                 self.violated("{} gave up revision {} and did not keep it", process.name, known.entry.revision)
 
     def kept(self, machine: Machine) -> set[bytes]:
-        """The entries that a machine has in branches."""
+        """The entries that a machine has in branches; where its journal was compacted, in the document before them."""
         kept: set[bytes] = set()
-        for name, data in machine.disk.files.items():
-            if name.startswith("branch-"):
-                kept.update(bytes.fromhex(one[1]) for one in json.loads(data)["entries"])
+        for about in json.loads(machine.disk.files.get("branches.json", b"[]")):
+            if f"branch-{about['id']}.json" in machine.disk.files:
+                for one in self.chain(bytes.fromhex(about["chainHash"])):
+                    if self.known[one].entry.revision == about["ancestor"]:
+                        break
+                    kept.add(one)
         return kept
 
     def published(self, process: Process, before: Head, head: Head) -> None:
@@ -335,19 +345,17 @@ class Oracle:
         """What was acknowledged may be missing where a promotion by force could not know of it; then it is kept."""
         assert isinstance(operation.outcome, int)
         best = [one for one in made if self.known[one].entry.revision <= operation.outcome][-1]
-        responsible = [
-            one for one in self.promotions if one.at >= operation.at and best not in set(self.chain(one.head))
-        ]
+        responsible = [one for one in self.promotions if best not in set(self.chain(one.head))]
         if not responsible:
             self.violated("{}, acknowledged, is lost without a promotion by force", operation.requestId)
-        elif all(one.consulted & operation.holders for one in responsible):
-            self.violated(
-                "{} is lost, although {} had it and were asked before the promotion",
-                operation.requestId,
-                sorted(operation.holders),
-            )
+        elif all(self._couldKnow(one, best) for one in responsible):
+            self.violated("{} is lost, although nodes had it that were asked before the promotion", operation.requestId)
         elif not any(self._keeps(machine, best) for machine in self.world.machines.values()):
             self.violated("{} is lost, and kept nowhere", operation.requestId)
+
+    def _couldKnow(self, promotion: Promotion, chainHash: bytes) -> bool:
+        had = self.had.get(chainHash, {})
+        return any(had.get(name, promotion.at) < promotion.at for name in promotion.consulted)
 
     def _keeps(self, machine: Machine, chainHash: bytes) -> bool:
         if self.world.wasWiped(machine) or self.holds(machine.head, chainHash):

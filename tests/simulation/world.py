@@ -53,6 +53,8 @@ class Outcome:
 @define(eq=False, repr=False)
 class World:
     """:ivar storeClass: what stands for a node's disk.
+    :ivar wiped: machines that lost everything.
+    :ivar outcasts: machines that were put out, and have not joined anew.
     :ivar prepare: is given each process before it starts, for tests to plant a bug in it.
     """
 
@@ -69,6 +71,7 @@ class World:
     healed: bool = False
     said: list[str] = field(factory=list)
     wiped: set[str] = field(factory=set)
+    outcasts: set[str] = field(factory=set)
 
     def __attrs_post_init__(self) -> None:
         plan = self.plan
