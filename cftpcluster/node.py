@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import SystemRandom
 from typing import Any
 
@@ -37,7 +37,7 @@ from .cluster.rows import RowsKeeper
 from .components import Components
 from .config.changes import Change, Put, Rehash, Target, apply
 from .config.defaults import DEFAULT_LISTENERS
-from .config.document import Document, Secret
+from .config.document import Document, Secret, User
 from .convergence import Convergence
 from .draining import Draining
 from .errors import ClusterError
@@ -332,9 +332,13 @@ class Node:
                 pool=self._pools.work,
             ),
             rules=self._rules,
+            usage=self._usageOf,
             reactor=self._reactor,
             pool=self._pools.work,
         )
+
+    def _usageOf(self, user: User) -> Awaitable[Mapping[str, Any]]:
+        return self.services.quotas.report(user)
 
     def _putOut(self, document: Document, name: str, compromised: bool) -> Deferred[Rotation]:
         if compromised:

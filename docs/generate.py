@@ -230,6 +230,8 @@ ROUTES: Mapping[str, str] = {
     "manager POST /api/v1/bans": "`{network, seconds, reason}`: bans an address or a network; all but `network` may be "
     "absent",
     "manager DELETE /api/v1/bans/<path:network>": "lifts a ban, whichever node made it",
+    "manager GET /api/v1/users/<name>/usage": "what a user holds, as the node that is asked counts it: `{user, node, "
+    "bytes, files, quota, complete}`",
     "manager GET /api/v1/COLLECTION": "a page by name, `{items, next, total}`: `?limit`, `?after`, `?search`",
     "manager POST /api/v1/COLLECTION": "a new object; 409 where it exists",
     "manager GET /api/v1/COLLECTION/<name>": "one object, its revision as `ETag`",

@@ -18,7 +18,7 @@ from cftpcluster.cli import cftpctl
 from cftpcluster.cluster.tokens import JoinTokenText
 from cftpcluster.commands.client import Client, Where, firstLine
 from cftpcluster.config.changes import Batch, Put
-from cftpcluster.config.document import Group, Mount, User
+from cftpcluster.config.document import Group, Limits, Mount, Quota, User
 from cftpcluster.errors import PrimaryUnreachable
 
 from .manager.support import CHAIN, HOST_KEY, KEY, Cluster
@@ -161,6 +161,26 @@ class UserTests(CommandTestCase):
         )
         self.assertEqual([(mount.path, mount.folder) for mount in bob.mounts], [("/", "bob"), ("/in", "in")])
         self.assertEqual({one.value for one in bob.mounts[1].permissions}, {"list", "upload"})
+
+    def test_quotaAndLimits(self) -> None:
+        self.call("user", "add", "alice", "--quota-bytes", "5000")
+        self.assertEqual(self.document.users["alice"].quota, Quota(bytes=5000))
+        self.call("user", "set", "alice", "quota.files=3", "limits.uploadBytesPerSecond=2048")
+        alice = self.document.users["alice"]
+        self.assertEqual((alice.quota, alice.limits), (Quota(bytes=5000, files=3), Limits(uploadBytesPerSecond=2048)))
+        self.call("user", "set", "alice", "quota=null")
+        self.assertEqual(self.document.users["alice"].quota, Quota())
+        self.assertIn("out of bounds", self.refused("user", "set", "alice", "quota.bytes=-1"))
+        self.call("user", "add", "bob", "--quota-bytes", "many", code=2)
+
+    def test_usage(self) -> None:
+        self.call("user", "add", "alice", "--quota-bytes", "5000")
+        result = self.call("user", "usage", "alice")
+        self.assertEqual([line.split() for line in result.stdout.splitlines()],
+                         [["bytes", "5", "5000"], ["files", "1", "none"]])  # fmt: skip
+        self.assertIn("not counted yet", result.stderr)
+        self.assertEqual(json.loads(self.call("user", "usage", "alice", "--json").stdout)["bytes"], 5)
+        self.assertIn("nobody", self.refused("user", "usage", "nobody"))
 
     def test_groupThatMountsTheRootIsEnough(self) -> None:
         mounts = (Mount(path="/", backend="files", folder="shared"),)

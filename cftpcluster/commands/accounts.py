@@ -9,7 +9,7 @@ import click
 
 from .client import Client, Failed, escaped, firstLine
 from .objects import SECTIONS, Section, addObject, assigned, patchObject, readText, sectionGroup
-from .program import Program, jsonOption, passProgram, printWritten, waitOption
+from .program import Program, jsonOption, passProgram, printJSON, printTable, printWritten, waitOption
 
 _BY_NOUN = {section.noun: section for section in SECTIONS}
 
@@ -73,7 +73,31 @@ def userGroup() -> click.Group:
     group.add_command(setUser)
     group.add_command(_switchCommand(section, "enable", True))
     group.add_command(_switchCommand(section, "disable", False))
+    group.add_command(usage)
     return group
+
+
+@click.command("usage")
+@click.argument("name")
+@jsonOption
+@passProgram
+def usage(program: Program, name: str, asJSON: bool) -> None:
+    """Show what a user holds: bytes and files in its own mounts, unfinished uploads among them, and its quota.
+
+    It is what the node counts that is asked: what lies on storage of other nodes alone is not in it.
+
+    \b
+    Example:
+      cftpctl user usage alice
+    """
+    found = program.run(lambda client: client.ask("GET", f"users/{escaped(name)}/usage"))
+    if asJSON:
+        printJSON(found)
+        return
+    rows = [(key, str(found[key]), str(found["quota"][key] or "none")) for key in ("bytes", "files")]
+    printTable(("WHAT", "USED", "QUOTA"), rows)
+    if not found["complete"]:
+        click.echo("not counted yet: this is what came and went since the node was started", err=True)
 
 
 @click.command("add")
@@ -82,6 +106,7 @@ def userGroup() -> click.Group:
 @_keyOption
 @click.option("--group", "groups", multiple=True, metavar="G", help="A group it belongs to; may be repeated.")
 @click.option("--mount", "mounts", multiple=True, type=MountType(), help="A folder of a backend; may be repeated.")
+@click.option("--quota-bytes", "quotaBytes", type=click.IntRange(0), metavar="N", help="How much its mounts may hold.")
 @waitOption
 @jsonOption
 @passProgram
@@ -92,6 +117,7 @@ def addUser(
     keyFiles: tuple[str, ...],
     groups: tuple[str, ...],
     mounts: tuple[dict[str, Any], ...],
+    quotaBytes: int | None,
     waitSeconds: float,
     asJSON: bool,
 ) -> None:
@@ -104,6 +130,7 @@ def addUser(
     Examples:
       cftpctl user add alice --password-stdin < password.txt
       cftpctl user add bob --key bob.pub --group partners
+      cftpctl user add bill --password-stdin --quota-bytes 10000000000 < password.txt
       cftpctl user add carol --mount /=share:carol --mount /in=share:in:list,upload
     """
     body: dict[str, Any] = {"name": name}
@@ -113,6 +140,8 @@ def addUser(
         body["publicKeys"] = publicKeys(keyFiles)
     if groups:
         body["groups"] = list(groups)
+    if quotaBytes is not None:
+        body["quota"] = {"bytes": quotaBytes}
 
     async def work(client: Client) -> Any:
         body["mounts"] = list(mounts) or await _home(client, name, groups)
@@ -158,6 +187,7 @@ def setUser(
     Examples:
       cftpctl user set alice --password-stdin < password.txt
       cftpctl user set alice --expires 2027-01-31T00:00:00Z
+      cftpctl user set alice quota.files=1000 limits.downloadBytesPerSecond=5000000
       cftpctl user set alice 'protocols=["sftp"]' 'allow=["192.0.2.0/24"]'
     """
     patch = assigned(assignments)

@@ -6,7 +6,7 @@ are in the modules beside this one, each with the things it is about.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from attrs import frozen
@@ -19,7 +19,7 @@ from twisted.web.iweb import IRequest
 from ..auth.credentials import LoginBusy
 from ..auth.rules import Rules
 from ..config.changes import Put
-from ..config.document import Document, Secret
+from ..config.document import Document, Secret, User
 from ..errors import (
     ClusterError,
     Conflict,
@@ -40,6 +40,7 @@ from ._cluster import ClusterRoutes
 from ._nodes import NodeRoutes
 from ._objects import ObjectRoutes
 from ._rules import RuleRoutes
+from ._usage import UsageRoutes
 from ._writes import Writes
 from .access import IsAccess
 from .writing import Preparation
@@ -59,6 +60,7 @@ class Administration:
         configuration (``text``) and ``warnings``. Blocks.
     :ivar backups: makes backups of the node, and reads them.
     :ivar rules: what holds for log-ins and sessions on all nodes.
+    :ivar usage: what a user holds, as :meth:`cftpcluster.files.quotas.Quotas.report` tells it.
     :ivar pool: for work that takes long.
     """
 
@@ -70,6 +72,7 @@ class Administration:
     haproxy: Callable[..., Any]
     backups: IsBackingUp
     rules: Rules
+    usage: Callable[[User], Awaitable[Mapping[str, Any]]]
     reactor: Any
     pool: Any
 
@@ -103,6 +106,7 @@ def administrationResource(administration: Administration, access: IsAccess) -> 
     ).add(app)
     NodeRoutes(administration.node, access).add(app)
     RuleRoutes(administration.rules, access).add(app)
+    UsageRoutes(administration.node, access, administration.usage).add(app)
     ObjectRoutes(
         administration.node,
         access,

@@ -124,9 +124,14 @@ class Cluster:
                 pool=self.pool,
             ),
             rules=self.rules,
+            usage=self._usage,
             reactor=self.clock,
             pool=self.pool,
         )
+
+    async def _usage(self, user: Any) -> Any:
+        quota = {"bytes": user.quota.bytes, "files": user.quota.files}
+        return {"user": user.name, "bytes": 5, "files": 1, "quota": quota, "complete": False}
 
     def _removal(self, document: Any, name: str, compromised: bool) -> Any:
         byHand = ("everything",) if compromised else ()

@@ -42,6 +42,12 @@ class ReadingTests(AdministrationTestCase):
             answer = self.ask(method, "users/nobody", {} if method == "PATCH" else None, status=404)
             self.assertEqual(answer.headers["Content-Type"], "application/problem+json")
 
+    def test_whatAUserHolds(self) -> None:
+        self.cluster.node.change(Put("users", User(name="alice")))
+        self.assertEqual(self.ask("GET", "users/alice/usage").json["files"], 1)
+        self.ask("GET", "users/nobody/usage", status=404)
+        self.ask("GET", "users/alice/usage?all=1", status=400)
+
     def test_secretsAreNeverShown(self) -> None:
         self.ask("PUT", "users/alice", {"password": "very secret"}, status=201)
         shown = b"".join(

@@ -49,7 +49,8 @@ async def restart(session: Session, argument: str) -> Reply:
 
 async def allocate(session: Session, argument: str) -> Reply:
     if _ALLOCATION.fullmatch(argument):
-        return Reply.of(202, "No space has to be allocated")
+        session.allocation = int(argument.split()[0])
+        return Reply.of(202, "No space has to be allocated; what does not fit is refused with the upload")
     return Reply.of(501, "A number of bytes is expected")
 
 

@@ -82,6 +82,7 @@ class Session:
     :ivar folder: the current folder.
     :ivar ascii: whether TYPE A is set.
     :ivar restart: what REST said, for the next transfer.
+    :ivar allocation: what ALLO said, for the next upload.
     :ivar renaming: what RNFR named.
     :ivar facts: what MLSD and MLST say.
     :ivar transfer: the transfer under way.
@@ -106,6 +107,7 @@ class Session:
     folder: VirtualPath = field(default=(), init=False)
     ascii: bool = field(default=True, init=False)
     restart: int = field(default=0, init=False)
+    allocation: int = field(default=0, init=False)
     renaming: VirtualPath | None = field(default=None, init=False)
     facts: Sequence[str] = field(default=listings.FACTS, init=False)
     transfer: Transfer | None = field(default=None, init=False)
@@ -126,6 +128,11 @@ class Session:
         """What REST said, once."""
         restart, self.restart = self.restart, 0
         return restart
+
+    def takeAllocation(self) -> int:
+        """What ALLO said, once."""
+        allocation, self.allocation = self.allocation, 0
+        return allocation
 
     def login(self, account: IAccount, logout: Callable[[], Deferred[None]]) -> None:
         self.account, self._logout, self.name = account, logout, None

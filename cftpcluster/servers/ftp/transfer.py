@@ -18,7 +18,8 @@ from zope.interface import implementer
 from ...errors import AlreadyExists, FileSystemError, NotFound, OutOfSpace
 from ...files import paths
 from ...files.streams import FileReceiver, FileSender
-from ...interfaces import IFile
+from ...files.wrappers import ability
+from ...interfaces import IFile, ISizedUpload
 from ...vocabulary import OpenMode, VirtualPath
 from .data import DataConnection, DataLost
 from .replies import Refusal, Reply
@@ -169,9 +170,14 @@ async def _openToAppend(session: Session, path: VirtualPath) -> IFile:
 
 
 async def _upload(session: Session, verb: str, path: VirtualPath, opened: Callable[[], Awaitable[_Target]]) -> Reply:
+    announced = session.takeAllocation()
+
     async def work(transfer: Transfer) -> Reply:
         target = await opened()
         try:
+            sized = ability(ISizedUpload, target.file)
+            if sized is not None and not session.ascii:
+                sized.expect(target.offset + announced)
             transfer.check()
             session.control.reply(_opening(session, path))
             await _receive(session, transfer, target)

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from ...errors import AlreadyExists, FileSystemError, NotFound, PermissionDenied
 from ...files.streams import FileReceiver, FileSender, Stopped
-from ...interfaces import IFile, IFileSystem
+from ...files.wrappers import ability
+from ...interfaces import IFile, IFileSystem, ISizedUpload
 from ...vocabulary import OpenMode, Stat, VirtualPath
 from ..http import BodyCutShort, HTTPProblem
 from ._conditions import etagOf, isConditional, isNotModified, lastModified, mustBeNew, rangeOf
@@ -111,6 +112,9 @@ async def upload(request: Any, files: IFileSystem, path: VirtualPath, mostBytes:
         if isNew and isConditional(request):
             # What was seen there was a partial of this user's.
             isNotModified(request, None)
+        sized = ability(ISizedUpload, opened)
+        if sized is not None and request.length is not None:
+            sized.expect(request.length)
         await _receive(request, opened, mostBytes)
         if isConditional(request):
             isNotModified(request, await lookAnew())
