@@ -82,6 +82,18 @@ class ArchitectureTests(SynchronousTestCase):
             wrong += [f"{page}: there is no cftpcluster{each}" for each in absent]
         self.assertEqual(wrong, [])
 
+    def test_everyTestOfAFaultExists(self) -> None:
+        tests = folder().parent / "tests" / "faults"
+        named = re.findall(r"`(test_\w+)(?:\.(\w+))?`", (folder() / "faults.md").read_text("utf-8"))
+        modules = {module: path.read_text("utf-8") for module, _ in named if (path := tests / f"{module}.py").exists()}
+        everything = "".join(path.read_text("utf-8") for path in (folder().parent / "tests").rglob("test_*.py"))
+        self.assertGreater(len(modules), 5)
+        for module, name in named:
+            if name:
+                self.assertIn(f"class {name}(", modules[module])
+            elif module not in modules:
+                self.assertIn(f"def {module}(", everything)
+
     def _exists(self, parts: list[str]) -> bool:
         """Whether this is a module, or a name in one."""
         for length in range(len(parts), 0, -1):

@@ -108,7 +108,7 @@ class Changes(Load):
 class LogIns(Load):
     """Logs in, in turn over HTTPS and over FTP with TLS, and lists the folder."""
 
-    def __init__(self, node: NodeProcess, pauseSeconds: float = 0.4) -> None:
+    def __init__(self, node: NodeProcess, pauseSeconds: float = 1.0) -> None:
         super().__init__(node, pauseSeconds)
 
     def once(self, number: int) -> None:
