@@ -81,8 +81,8 @@ class Branches:
     def problems(self) -> Sequence[str]:
         """What an administrator should see to."""
         return [
-            f"branch {one['id']}: {one['changes']} changes that only this node had, kept when it followed "
-            f"{one['primary']} (cftpctl node branches)"
+            f"branch {one['id']}: changes that only this node had, kept when it followed {one['primary']} "
+            f"(cftpctl node branches)"
             for one in self._index
         ]
 
@@ -118,7 +118,7 @@ class Branches:
         }
         await self._inThread(self._write, about, before.document, entries)
         await self._setIndex([*(one for one in self._index if one["id"] != about["id"]), about])
-        log.warn("what only this node had is kept as branch {id}: {changes} changes", **about)
+        log.warn("what only this node had is kept as branch {id}; changes: {changes}", **about)
 
     async def _oldest(self) -> int:
         """The oldest revision that the journal can still tell of."""

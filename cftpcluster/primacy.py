@@ -293,7 +293,10 @@ class Primacy:
                 f"unconfirmed: {lacking.node} has revision {lacking.revision} of epoch {lacking.epoch}, this node "
                 f"{self._publisher.head.revision}, and the rest could not be fetched"
             )
-        return "unconfirmed: no other node has answered since the start, so that another may have been promoted"
+        return (
+            "unconfirmed: no other node has answered since the start, so that another may have been promoted; it takes "
+            "changes when one answers, or after cftpctl node promote on it with --force"
+        )
 
     async def _weigh(self, hello: Hello) -> None:
         publisher = self._publisher
@@ -309,7 +312,8 @@ class Primacy:
 
     async def _weighAsPrimary(self, hello: Hello, standing: Standing) -> None:
         if standing is Standing.rival:
-            self._dispute(f"{hello.primary} is primary of epoch {hello.epoch} for {hello.node}, too")
+            what = "is primary of it too" if hello.primary == hello.node else f"follows {hello.primary} in it"
+            self._dispute(f"{hello.node} {what}, at revision {hello.revision}")
         elif standing is Standing.ahead:
             await self._fetch(hello)
         elif self.standing == "unconfirmed" and not self._isLacking():

@@ -87,7 +87,7 @@ def _rowsOfOthers(own: OwnStatus, peering: Peering) -> list[dict[str, Any]]:
     """What the primary knows, or last said, of the other nodes; without a link to it, what each says of itself that
     there is a link to."""
     if peering.publisher.isPrimary:
-        return peering.publisher.rows()
+        return [_unlinked(row, peering) for row in peering.publisher.rows()]
     linked = peering.follower.publisher is not None
     told = _rowsByName(peering.clusterStatus.get("nodes"))
     rows = []
@@ -96,6 +96,11 @@ def _rowsOfOthers(own: OwnStatus, peering: Peering) -> list[dict[str, Any]]:
             row = {**_row(name, own), **_older(told.get(name, {}), peering.toldSeconds())}
             rows.append(row if linked else {**row, "state": "disconnected", **_heard(name, peering)})
     return rows
+
+
+def _unlinked(row: dict[str, Any], peering: Peering) -> dict[str, Any]:
+    """A row of the primary's; a node that does not follow may say itself why."""
+    return {**row, **_heard(row["name"], peering)} if row["state"] == "disconnected" else row
 
 
 def _older(row: dict[str, Any], seconds: float) -> dict[str, Any]:

@@ -36,6 +36,9 @@ MOST_DELAY_SECONDS = 4.0
 
 DIAL_SECONDS = 4.0
 REFUSED_DELAY_SECONDS = 30.0
+LOOK_SECONDS = 0.05
+"""Between looks for the next primary, while a change waits for it."""
+
 ASK_AGAIN_SECONDS = 10.0
 """How long a proposal whose outcome is unknown waits for a link to ask again."""
 
@@ -133,7 +136,7 @@ class Uplink:
     async def _nextPublisher(self, until: float) -> IPublisher | None:
         """The primary, as soon as there is one; ``None`` when there is none in time, or nobody is dialled any more."""
         while self._clock.seconds() < until and not self._stopped:
-            await deferLater(self._clock, FIRST_DELAY_SECONDS)
+            await deferLater(self._clock, LOOK_SECONDS)
             if self._follower.publisher is not None:
                 return self._follower.publisher
         return None
