@@ -1,4 +1,4 @@
-"""Tells the other end of a link something that changes: soon after each change, again after a while, one at a time.
+"""Tells others something that changes: soon after each change, again after a while, one at a time.
 
 What is told, and to whom, is not known here.
 """
@@ -33,8 +33,12 @@ class Announcer:
     _stopped: bool = field(default=True, init=False)
 
     def start(self) -> None:
-        self._stopped = False
-        self._schedule(0)
+        """Begin; where it has begun already, there is news."""
+        if self._stopped:
+            self._stopped = False
+            self._schedule(0)
+        else:
+            self.changed()
 
     def changed(self) -> None:
         """There is news."""

@@ -14,7 +14,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ..interfaces import IFollower
-from .announcer import Announcer
 from .cursor import Cursor
 
 _MOST_COMMITS = 4096
@@ -26,6 +25,7 @@ class Member:
 
     :ivar follower: what its link exposes; ``None`` while there is no link.
     :ivar cursor: what it is sent by; ``None`` before it asked to follow.
+    :ivar telling: whether it has yet to answer what it was told last of the cluster's status.
     :ivar acknowledged: revision and chain hash that it last said to have durably.
     :ivar report: what it last said of itself.
     :ivar refusal: why it was refused; "" when it was not.
@@ -36,7 +36,7 @@ class Member:
     name: str
     follower: IFollower | None = None
     cursor: Cursor | None = None
-    announcer: Announcer | None = None
+    telling: bool = False
     acknowledged: tuple[int, bytes] = (0, b"")
     report: Mapping[str, Any] = field(factory=dict)
     unfit: str = ""
@@ -75,9 +75,8 @@ class Member:
         """The link is gone, or nothing goes over it any more."""
         if self.cursor is not None:
             self.cursor.close()
-        if self.announcer is not None:
-            self.announcer.stop()
-        self.follower = self.cursor = self.announcer = None
+        self.follower = self.cursor = None
+        self.telling = False
 
 
 @define(eq=False)

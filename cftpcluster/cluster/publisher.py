@@ -74,6 +74,7 @@ class Publisher:
     _members: dict[str, Member] = field(factory=dict, init=False)
     _commits: Commits = field(init=False)
     _waiters: Waiters = field(init=False)
+    _announcer: Announcer = field(init=False)
     _began: float = field(init=False)
     _fencedUntil: int = field(default=0, init=False)
     _fencedFor: str = field(default="", init=False)
@@ -86,6 +87,7 @@ class Publisher:
         self._commits.committed(self.head.revision)
         self._began = self._clock.seconds()
         self._waiters = Waiters(self._clock)
+        self._announcer = Announcer(self._clock, self._tell, TELL_LEAST_SECONDS, TELL_MOST_SECONDS)
 
     # --- from the node
 
@@ -141,13 +143,12 @@ class Publisher:
 
     def changed(self) -> None:
         """The cluster's status changed: the followers are told before long."""
-        for member in self._members.values():
-            if member.announcer is not None:
-                member.announcer.changed()
+        self._announcer.changed()
         self._waiters.look()
 
     def stop(self) -> None:
         """Let go of everything."""
+        self._announcer.stop()
         for member in self._members.values():
             member.leave()
         self._offers.clear()
@@ -239,10 +240,7 @@ class Publisher:
         self._look(member)
         member.leave()
         member.follower, member.refusal, member.report = follower, "", {}
-        member.announcer = Announcer(
-            self._clock, lambda: self._tell(member, follower), TELL_LEAST_SECONDS, TELL_MOST_SECONDS
-        )
-        member.announcer.start()
+        self._announcer.start()
         self._statusChanged()
         return PublisherAvatar(self, member, follower)
 
@@ -261,12 +259,30 @@ class Publisher:
             self._look(member)
             member.leave()
             self._statusChanged()
+            if not any(other.connected for other in self._members.values()):
+                self._announcer.stop()
 
-    async def _tell(self, member: Member, follower: IFollower) -> None:
-        if member.cursor is not None and member.cursor.idle:
-            await follower.position(self.head.epoch, self.head.revision, self.head.chainHash)
-        if self.isPrimary:
-            await follower.clusterStatus(self._status())
+    async def _tell(self) -> None:
+        """Tell every follower; one that has not answered the last time is left out, and holds up nobody."""
+        status = self._status() if self.isPrimary else None
+        for member in list(self._members.values()):
+            if member.follower is not None and not member.telling:
+                telling = Deferred.fromCoroutine(self._tellOne(member, member.follower, status))
+                _ = telling.addErrback(lambda failure: log.failure("not told", failure))
+
+    async def _tellOne(self, member: Member, follower: IFollower, status: Mapping[str, Any] | None) -> None:
+        member.telling = True
+        try:
+            if member.cursor is not None and member.cursor.idle:
+                await follower.position(self.head.epoch, self.head.revision, self.head.chainHash)
+            if status is not None:
+                await follower.clusterStatus(status)
+        except ClusterError as error:
+            # The next one tells it all the same.
+            log.debug("{node} was not told: {reason!r}", node=member.name, reason=str(error))
+        finally:
+            if member.follower is follower:
+                member.telling = False
 
     def _release(self, member: Member, epoch: int, revision: int, chainHash: bytes) -> None:
         """This node is not primary any more: who followed it finds that out by asking again, since it is told of a
