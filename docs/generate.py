@@ -220,7 +220,20 @@ ROUTES: Mapping[str, str] = {
     "manager POST /api/v1/restore": "brings a backup back: `{passphrase}` in a line, then the file; `?dryRun`, `?wait`",
     "manager POST /api/v1/nodes/<name>/drain": "takes a node out of service: `{seconds, wait}`: how long sessions "
     "have, and how long the answer waits for the last one's end",
-    "manager POST /api/v1/nodes/<name>/resume": "has a node that was drained take clients again: `{}`",
+    "manager POST /api/v1/nodes/<name>/resume": "has a node that was drained take clients again, and one that was "
+    "paused follow again: `{}`",
+    "manager POST /api/v1/nodes/<name>/promote": "makes a node the primary: `{force}`; with `force` only asked on that "
+    "node itself. Answers with `promoted`, `epoch`, `revision`; by force with `caughtUpFrom`, `notReached`, `previous` "
+    "and `mayBeMissing`, too; with `already` where it was primary before",
+    "manager POST /api/v1/nodes/<name>/pause": "has a node follow no more until it is resumed: `{}`",
+    "manager POST /api/v1/nodes/<name>/resync": "has a node take everything anew from the primary; with `{dryRun}` "
+    "only says what that would change, in `differences`",
+    "manager GET /api/v1/nodes/<name>/branches": "the branches that a node keeps, in `branches`",
+    "manager GET /api/v1/nodes/<name>/branches/<branch>": "a branch: who changed what, in `entries`, and how each "
+    "object stands against the present configuration (`open`, `conflict`, `same`, `kept`), in `parts`",
+    "manager DELETE /api/v1/nodes/<name>/branches/<branch>": "discards a branch",
+    "manager POST /api/v1/nodes/<name>/branches/<branch>/apply": "makes the changes of a branch anew, as one "
+    "revision: `{only, overwrite}`: names of parts, and whether what others changed since is replaced",
     "manager GET /api/v1/haproxy": "HAProxy's configuration, `{configuration, warnings}`: `?address` (several by commas), "
     "`?source`, `?relievePrimary`, `?manager`",
     "manager POST /api/v1/tokens/join": "`{name, expiresSeconds}`: a join token for a new node",
