@@ -73,6 +73,7 @@ async def follow(
     reactor: Any, name: str, joined: Any, host: str, port: int, address: str, applied: Callable[[int], None]
 ) -> None:
     """One follower, without a disk and without services."""
+    from attrs import evolve
     from twisted.internet.defer import Deferred, succeed
     from twisted.internet.threads import deferToThreadPool
 
@@ -125,7 +126,7 @@ async def follow(
             time.time,
             True,
             peer,
-            lambda: Hello.fromHead(name, follower.head),
+            lambda: evolve(Hello.fromHead(name, follower.head), extra={"purpose": "follow"}),
             lambda _: followerMethods(follower),
         ),
         links=LiveLinks(),
@@ -147,7 +148,9 @@ def runCrowd() -> None:
 
     def run() -> None:
         started = Deferred.fromCoroutine(crowd(reactor, orders))
-        _ = started.addErrback(lambda failure: (failure.printTraceback(), os._exit(1)))
+        _ = started.addErrback(
+            lambda failure: (failure.printTraceback(sys.__stderr__), sys.__stderr__.flush(), os._exit(1))
+        )
 
     def wait() -> None:
         sys.stdin.read()
