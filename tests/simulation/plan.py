@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from random import Random
 
 from attrs import frozen
@@ -62,11 +63,15 @@ class Plan:
     steps: tuple[Step, ...]
 
 
-def makePlan(seed: int) -> Plan:
-    """The plan of a seed. Each leaves out most kinds of faults, so that those it has meet often."""
+def makePlan(seed: int, faults: Collection[str] = ()) -> Plan:
+    """The plan of a seed. Each leaves out most kinds of faults, so that those it has meet often.
+
+    :param faults: these kinds instead.
+    """
     random = Random(f"plan {seed}")
     seconds = random.choice([8.0, 12.0, 16.0, 30.0])
-    kinds = random.sample(sorted(FAULTS), random.randint(1, 7))
+    chosen = random.sample(sorted(FAULTS), random.randint(1, 7))
+    kinds = sorted(faults) or chosen
     nodes = random.choice([2, 3, 3, 3, 4, 5])
     return Plan(
         seed=seed,

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from multiprocessing import get_context
 from typing import Any
 
@@ -26,9 +26,9 @@ def runPlan(plan: Plan, build: Build = World, tracing: bool = False) -> Outcome:
     return build(plan, tracing=tracing).run()
 
 
-def runSeeds(seeds: Iterable[int], build: Build = World) -> Iterator[Outcome]:
+def runSeeds(seeds: Iterable[int], build: Build = World, faults: Collection[str] = ()) -> Iterator[Outcome]:
     for seed in seeds:
-        yield runPlan(makePlan(seed), build)
+        yield runPlan(makePlan(seed, faults), build)
 
 
 def command(seed: int) -> str:

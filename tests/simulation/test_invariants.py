@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .planted import PLANTED
+from .planted import HARMLESS, PLANTED
 from .run import report, runSeeds
 
 
@@ -12,12 +12,18 @@ class PlantedTests(SynchronousTestCase):
     def assertNoticed(self, name: str) -> None:
         planted = PLANTED[name]
         outcome = next(
-            (one for one in runSeeds(range(planted.schedules), planted.build) if one.violations),
+            (one for one in runSeeds(range(planted.schedules), planted.build, planted.faults) if one.violations),
             None,
         )
         assert outcome is not None, f"{name} was not noticed in {planted.schedules} schedules"
         self.assertIn(planted.why, outcome.violations[0])
         self.assertIn(f"--seed {outcome.plan.seed}", report(outcome))
+
+
+class HarmlessTests(SynchronousTestCase):
+    def test_entriesThatComeTwiceAreTakenOnce(self) -> None:
+        failures = [report(outcome) for outcome in runSeeds(range(20), HARMLESS) if outcome.violations]
+        self.assertEqual(failures, [])
 
 
 def _noticed(name: str) -> object:

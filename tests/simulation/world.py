@@ -179,25 +179,23 @@ class World:
     def _settle(self) -> float:
         """Wait until all nodes are equal, doing what an administrator would do; the seconds that it took."""
         healed = self.timeline.now
-        deadline = healed + SETTLE_SECONDS
-        while (unsettled := self._unsettled()) != "":
-            if self.timeline.now >= deadline:
-                self.oracle.violated("not settled after {:.1f} s: {}", self.timeline.now - healed, unsettled)
-                return self.timeline.now - healed
-            if not self._until(self.timeline.now + 0.5):
-                return 0.0
-            if self.actions.repair():
-                deadline = self.timeline.now + SETTLE_SECONDS
-        settled = self.timeline.now - healed
-        while any(one.outcome is None and not one.gone for one in self.oracle.operations):
-            if self.timeline.now > healed + ANSWER_SECONDS or not self._until(self.timeline.now + 1.0):
+        deadline = settled = healed
+        while not self.oracle.violations:
+            unsettled, asked = self._unsettled(), self.oracle.unanswered()
+            if not unsettled and not asked:
                 break
+            if self.actions.repair() or any(one.what.startswith("promote") for one in asked) or not unsettled:
+                deadline = self.timeline.now + SETTLE_SECONDS
+            if self.timeline.now >= max(deadline, healed + SETTLE_SECONDS) and unsettled:
+                self.oracle.violated("not settled after {:.1f} s: {}", self.timeline.now - healed, unsettled)
+            if self.timeline.now >= healed + ANSWER_SECONDS and asked:
+                self.oracle.violated("{} was never answered by {}", asked[0].what, asked[0].asked)
+            self._until(self.timeline.now + 0.5)
+            settled = self.timeline.now if unsettled else settled
         final = self.final()
-        if final is None:
-            self.oracle.violated("there is no primary any more")
-        elif not self.oracle.violations:
+        if final is not None and not self.oracle.violations:
             self.oracle.atTheEnd(final)
-        return settled
+        return settled - healed
 
     def _unsettled(self) -> str:
         """Why not all is equal yet; "" when it is."""
