@@ -305,6 +305,52 @@ class SectionTests(CommandTestCase):
         self.assertIn("2 connections had to be ended", self.refused("node", "drain", "node-a"))
         self.assertEqual(self.call("node", "resume", "node-a").stdout, "node-a goes on\n")
 
+    def test_promotionSaysWhatMayBeMissing(self) -> None:
+        told = {"promoted": "node-a", "epoch": 2, "revision": 9}
+        sources = [{"name": "node-b", "from": 7, "to": 8}]
+        forced = {**told, "caughtUpFrom": sources, "mayBeMissing": ["node-c does not answer"]}
+        self.cluster.node.answers += [told, {**told, "already": True}, {**told, "acknowledged": False}, forced, forced]
+        self.assertEqual(self.call("node", "promote", "node-a").stdout, "node-a is primary, epoch 2, revision 9\n")
+        self.assertEqual(self.call("node", "promote", "node-a").stdout, "node-a is primary already, epoch 2\n")
+        self.assertIn("not acknowledged", self.call("node", "promote", "node-a").stdout)
+        output = self.call("node", "promote", "node-a", "--force").stdout
+        self.assertIn("it took revisions 7 to 8 from node-b first\nnote: node-c does not answer\n", output)
+        self.assertEqual(self.json("node", "promote", "node-a", "--force"), {"node": "node-a", **forced})
+        asked = [(each[1], each[2]) for each in self.cluster.node.performed]
+        self.assertEqual(asked, [("promote", {"force": force}) for force in (False, False, False, True, True)])
+
+    def test_nodesArePausedAndResynced(self) -> None:
+        place = {"revision": 8, "primaryRevision": 9, "sameHistory": False}
+        self.cluster.node.answers += [{}, {"revision": 9}, {**place, "differences": ["removed users/x"]}]
+        self.assertIn("until it is resumed", self.call("node", "pause", "node-a").stdout)
+        self.assertIn("revision 9", self.call("node", "resync", "node-a").stdout)
+        self.assertIn("removed users/x\n", self.call("node", "resync", "--dry-run", "node-a").stdout)
+        asked = [(each[1], each[2]) for each in self.cluster.node.performed]
+        self.assertEqual(asked, [("pause", {}), ("resync", {"dryRun": False}), ("resync", {"dryRun": True})])
+
+    def test_branchesAreListedShownMadeAnewAndDiscarded(self) -> None:
+        about = {"id": "1-9-ab", "changes": 1, "after": 8, "primary": "node-b", "kept": 0}
+        entry = {"revision": 9, "time": 0, "author": "admin", "node": "node-a", "changed": ["added users/x\n    a: 1"]}
+        part = {"name": "users/x", "state": "conflict", "details": ["added users/x"]}
+        shown = {**about, "entries": [entry], "parts": [part]}
+        done = {"revision": 12, "changed": ["users/x"]}
+        self.cluster.node.answers += [{"branches": [about]}, shown, done, {"revision": 12, "changed": []}, {}]
+        self.assertEqual(self.call("node", "branches").stdout, "1-9-ab\t1\t8\tnode-b\t1970-01-01T00:00:00Z\n")
+        output = self.call("node", "branch", "show", "1-9-ab", "--node", "node-a").stdout
+        self.assertIn("revision 9, 1970-01-01T00:00:00Z, admin on node-a:\n    added users/x\n        a: 1\n", output)
+        self.assertIn("users/x: CONFLICT", output)
+        apply = ("node", "branch", "apply", "1-9-ab")
+        self.assertEqual(
+            self.call(*apply, "--only", "users/x", "--overwrite").stdout, "made anew: users/x, revision 12\n"
+        )
+        self.assertIn("nothing to change", self.call(*apply).stdout)
+        self.assertIn("discarded", self.call("node", "branch", "discard", "1-9-ab").stdout)
+        asked = [(each[1], each[2]) for each in self.cluster.node.performed]
+        self.assertEqual(asked[0], ("branches", {}))
+        self.assertEqual(asked[1], ("branch", {"id": "1-9-ab"}))
+        self.assertEqual(asked[2], ("applyBranch", {"only": ["users/x"], "overwrite": True, "id": "1-9-ab"}))
+        self.assertEqual(asked[4], ("discardBranch", {"id": "1-9-ab"}))
+
 
 class ClusterTests(CommandTestCase):
     def test_statusIsWhatTheNodeSays(self) -> None:
