@@ -16,11 +16,9 @@ from typing import Any
 from attrs import define, evolve, field
 from twisted.conch.interfaces import IConchUser
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from . import founding, manager
 from .actions import Action, Actions
@@ -30,39 +28,33 @@ from .auth.administrators import AdminPasswords
 from .auth.delay import FailureDelay
 from .auth.passwords import Passwords
 from .auth.rules import Rules
-from .backup import Backups
 from .cluster.members import Waiters
-from .cluster.rotation import Rotation, putOut, putOutCompromised
 from .cluster.rows import RowsKeeper
 from .components import Components
 from .config.changes import Change, Put, Rehash, Target, apply
 from .config.defaults import DEFAULT_LISTENERS
-from .config.document import Document, Secret, User
+from .config.document import Document, Secret
 from .convergence import Convergence
 from .draining import Draining
 from .errors import ClusterError
 from .events import ConfigurationChanged, Event
-from .haproxy import Balancer, haproxyConfiguration
 from .healing import JournalCare, openJournal
 from .journal.entry import Head
 from .journal.sqlite import SQLiteJournal
 from .manager import ManagerOptions, ManagerServerFactory, socketSite
+from .managing import Managing
 from .peering import ClusterServerFactory, Peering
+from .pools import HASH_THREADS, Pools
+from .remarks import Remarks
 from .servers.health import HealthOptions, HealthServerFactory
 from .servers.ssh import sshAvatar
 from .services import Services
-from .starting import Start, establish
+from .starting import Start, establish, sayWhereEverythingIs
 from .state import socketAddress
-from .status import OwnStatus, clusterStatus, newerParts, unsharedBackends, warnings
+from .status import OwnStatus, clusterStatus, warnings
 from .vocabulary import Author
 
 log = Logger()
-
-FILE_THREADS = 16
-HASH_THREADS = 2
-WORK_THREADS = 4
-CHECK_SECONDS = 5.0
-"""Between looks at the backends' storage."""
 
 NODE_KINDS: Mapping[str, type] = {
     "cluster": ClusterServerFactory.Options,
@@ -73,24 +65,6 @@ NODE_KINDS: Mapping[str, type] = {
 
 COMPACT_EVERY = 500
 """So many revisions beyond ``historyRevisions`` make a compaction worth it."""
-
-
-@define(eq=False)
-class Pools:
-    """The thread pools of a node: what blocks for long in one does not hold up the others."""
-
-    files: ThreadPool = field(factory=lambda: ThreadPool(0, FILE_THREADS, "files"))
-    hashes: ThreadPool = field(factory=lambda: ThreadPool(0, HASH_THREADS, "hashes"))
-    work: ThreadPool = field(factory=lambda: ThreadPool(0, WORK_THREADS, "work"))
-    rows: ThreadPool = field(factory=lambda: ThreadPool(0, 1, "rows"))
-
-    def start(self) -> None:
-        for pool in (self.files, self.hashes, self.work, self.rows):
-            pool.start()
-
-    def stop(self) -> None:
-        for pool in (self.files, self.hashes, self.work, self.rows):
-            pool.stop()
 
 
 def bootDocument() -> Document:
@@ -120,12 +94,8 @@ class Node:
     _starting: Deferred[None] | None = field(default=None, init=False)
     _ends: list[Callable[[], Any]] = field(factory=list, init=False)
     _waiters: Waiters = field(init=False)
-    _missingStorage: Sequence[str] = field(default=(), init=False)
-    _remarks: tuple[str, ...] = field(default=(), init=False)
-    _newerParts: tuple[str, ...] = field(default=(), init=False)
-    _remarkedOn: Document | None = field(default=None, init=False)
+    _remarks: Remarks = field(init=False)
     draining: Draining = field(init=False)
-    _checking: LoopingCall = field(init=False)
     _care: JournalCare = field(init=False)
     _compactedAt: int = field(default=0, init=False)
     _boot: Document = field(factory=bootDocument, init=False)
@@ -139,8 +109,16 @@ class Node:
             settings=lambda: self.document().settings,
             changed=self._statusChanged,
         )
-        self._checking = LoopingCall(self._check)
-        self._checking.clock = self._reactor
+        self._remarks = Remarks(
+            document=self.document,
+            storageProblems=self._backendProblems,
+            inThread=self._inPool,
+            clock=self._reactor,
+            changed=self._statusChanged,
+        )
+
+    def _backendProblems(self) -> Awaitable[Sequence[str]]:
+        return self.services.backendProblems()
 
     def start(self) -> Deferred[None]:
         """Fires when the node serves; fails with a ``ClusterError`` of one line where it cannot, and with
@@ -175,8 +153,9 @@ class Node:
         self._listenForAdministrators()
         self.peering.start()
         self._care.start(self.head.document)
-        _ = self._checking.start(CHECK_SECONDS).addErrback(lambda failure: log.failure("no more checks", failure))
-        self._sayWhereEverythingIs()
+        self._remarks.start()
+        role = "primary" if self.peering.publisher.isPrimary else "secondary"
+        sayWhereEverythingIs(self._start, self.name, role, self.head.revision, self.services.listeners)
 
     def _assemble(
         self, found: Components, kinds: Mapping[str, Mapping[str, type]], membership: founding.Membership
@@ -310,40 +289,16 @@ class Node:
                 "resume": self._resumed,
             },
         )
-        # Log-ins are verified by another thread pool, which a large document must not hold up.
-        preparation = manager.Preparation(
-            self._reactor,
-            self._pools.work,
-            Passwords(self._reactor, self._pools.work, os.urandom, HASH_THREADS),
-            lambda: self.peering.sealer,
-            kinds,
-        )
-        return manager.Administration(
-            node=self._administration,
-            preparation=preparation,
-            makeToken=self._administration.makeToken,
-            nodeRemoval=self._putOut,
-            openSecret=self._openSecret,
-            haproxy=lambda document, **said: haproxyConfiguration(document, Balancer(**said)),
-            backups=Backups(
-                head=lambda: self.head,
-                membership=lambda: self.peering.membership,
-                reactor=self._reactor,
-                pool=self._pools.work,
-            ),
+        return Managing(
+            administration=self._administration,
+            peering=self.peering,
+            services=lambda: self.services,
             rules=self._rules,
-            usage=self._usageOf,
+            head=lambda: self.head,
+            kinds=kinds,
             reactor=self._reactor,
             pool=self._pools.work,
-        )
-
-    def _usageOf(self, user: User) -> Awaitable[Mapping[str, Any]]:
-        return self.services.quotas.report(user)
-
-    def _putOut(self, document: Document, name: str, compromised: bool) -> Deferred[Rotation]:
-        if compromised:
-            return self._inPool(putOutCompromised, document, name, self.peering.sealer, time.time())
-        return self._inPool(putOut, document, name, self.peering.sealer)
+        ).parts()
 
     def _openSecret(self, secret: Secret) -> bytes:
         return self.peering.sealer.open(secret)
@@ -358,27 +313,6 @@ class Node:
         listeners = self.services.listeners
         if self.head.revision and not any(listener.ready for listener in listeners):
             raise ClusterError("not one listener could be bound: " + "; ".join(self.services.allProblems()[:3]))
-
-    def _sayWhereEverythingIs(self) -> None:
-        role = "primary" if self.peering.publisher.isPrimary else "secondary"
-        for listener in sorted(self.services.listeners, key=lambda each: each.port):
-            log.info(
-                "{listener} ({kind}) on {address} port {port}",
-                listener=listener.name,
-                kind=listener.listener.kind,
-                address=self._start.bind or "all addresses",
-                port=listener.port,
-            )
-        if self._start.state.adminPassword.exists():
-            path = str(self._start.state.adminPassword)
-            log.info("the first password of administrator admin is in {path}", path=path)
-        log.info(
-            "node {name} is ready as {role} at revision {revision}; cftpctl --state-dir {state}",
-            name=self.name,
-            role=role,
-            revision=self.head.revision,
-            state=str(self._start.state.path),
-        )
 
     # --- parts
 
@@ -451,25 +385,6 @@ class Node:
         if self._peering is not None:
             self._peering.statusChanged()
 
-    async def _check(self) -> None:
-        try:
-            await self._lookAtStorage()
-        except Exception:  # noqa: BLE001 - whatever it is, the next look may succeed
-            log.failure("the storage could not be looked at")
-
-    async def _lookAtStorage(self) -> None:
-        document = self.document()
-        if document is not self._remarkedOn:
-            self._remarks = tuple(await self._inPool(unsharedBackends, document))
-            self._newerParts, self._remarkedOn = tuple(await self._inPool(newerParts, document)), document
-            self._statusChanged()
-        missing = await self.services.backendProblems()
-        if missing != self._missingStorage:
-            for problem in set(missing) - set(self._missingStorage):
-                log.warn("{problem}", problem=problem)
-            self._missingStorage = missing
-            self._statusChanged()
-
     def ownStatus(self) -> OwnStatus:
         """How this node is by itself."""
         changes = self.document().unknown
@@ -483,12 +398,12 @@ class Node:
             problems=(
                 *self._care.problems,
                 *self.services.allProblems(),
-                *self._missingStorage,
+                *self._remarks.missingStorage,
                 *self.peering.problems,
                 *unknown,
-                *self._newerParts,
+                *self._remarks.newerParts,
             ),
-            remarks=self._remarks,
+            remarks=self._remarks.warnings,
         )
 
     def describe(self) -> str:
@@ -505,7 +420,7 @@ class Node:
 
     def readiness(self) -> Mapping[str, Any]:
         """What the health listener answers by."""
-        reasons = list(self._missingStorage)
+        reasons = list(self._remarks.missingStorage)
         if not self.head.revision:
             reasons.append("there is no configuration yet")
         if self.draining.isActive:
@@ -537,8 +452,7 @@ class Node:
         if self._starting is not None:
             self._starting.cancel()
         self.draining.stop()
-        if self._checking.running:
-            self._checking.stop()
+        self._remarks.stop()
         while self._ends:
             try:
                 await maybeDeferred(self._ends.pop())

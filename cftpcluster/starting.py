@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from attrs import evolve, field, frozen
@@ -20,6 +20,7 @@ from .cluster.tokens import JoinTokenText
 from .errors import ClusterError, NotPrimary
 from .interfaces import IJournal
 from .journal.entry import Head
+from .servers.listening import ListenerService
 from .state import StateDirectory
 
 log = Logger()
@@ -131,3 +132,27 @@ def _warnOfDifferences(start: Start, name: str, head: Head) -> None:
         )
     if start.name not in (name, socket.gethostname().partition(".")[0]):
         log.warn("started with --name {given}, but this node is {name}", given=start.name, name=name)
+
+
+def sayWhereEverythingIs(
+    start: Start, name: str, role: str, revision: int, listeners: Iterable[ListenerService]
+) -> None:
+    """Tell the log, for whoever started the node, where to go on."""
+    for listener in sorted(listeners, key=lambda each: each.port):
+        log.info(
+            "{listener} ({kind}) on {address} port {port}",
+            listener=listener.name,
+            kind=listener.listener.kind,
+            address=start.bind or "all addresses",
+            port=listener.port,
+        )
+    if start.state.adminPassword.exists():
+        path = str(start.state.adminPassword)
+        log.info("the first password of administrator admin is in {path}", path=path)
+    log.info(
+        "node {name} is ready as {role} at revision {revision}; cftpctl --state-dir {state}",
+        name=name,
+        role=role,
+        revision=revision,
+        state=str(start.state.path),
+    )

@@ -71,7 +71,7 @@ class StartTests(NodeCase):
         options = {"root": str(mountPoint), "requireMarker": True}
         await node._appending.append(proposal(Put("backends", Backend(name="share", kind="local", options=options))))
         await self.live(node)
-        await node._check()
+        await node._remarks.look()
         (reason,) = node.readiness()["reasons"]
         self.assertTrue(reason.startswith("backends/share: "), reason)
         self.assertEqual(node.status()["nodes"][0]["problems"], [reason])

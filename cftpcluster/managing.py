@@ -1,0 +1,84 @@
+"""Puts together what the Manager and the administration socket are served by, of the parts of a node.
+
+What administrators ask for, and how it is answered, is not known here.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from . import manager
+from .administration import Administration
+from .auth.passwords import Passwords
+from .auth.rules import Rules
+from .backup import Backups
+from .cluster.rotation import Rotation, putOut, putOutCompromised
+from .config.document import Document, Secret, User
+from .haproxy import Balancer, haproxyConfiguration
+from .journal.entry import Head
+from .peering import Peering
+from .pools import HASH_THREADS
+from .services import Services
+
+
+@define(eq=False, kw_only=True)
+class Managing:
+    """
+    :ivar _pool: for work that takes long, passwords of new users among it: log-ins are verified by another pool, which
+        a large document must not hold up.
+    """
+
+    _administration: Administration
+    _peering: Peering
+    _services: Callable[[], Services]
+    _rules: Rules
+    _head: Callable[[], Head]
+    _kinds: Mapping[str, Mapping[str, type]]
+    _reactor: Any
+    _pool: ThreadPool
+
+    def parts(self) -> manager.Administration:
+        """What the administration is made of."""
+        preparation = manager.Preparation(
+            self._reactor,
+            self._pool,
+            Passwords(self._reactor, self._pool, os.urandom, HASH_THREADS),
+            lambda: self._peering.sealer,
+            self._kinds,
+        )
+        backups = Backups(
+            head=self._head, membership=lambda: self._peering.membership, reactor=self._reactor, pool=self._pool
+        )
+        return manager.Administration(
+            node=self._administration,
+            preparation=preparation,
+            makeToken=self._administration.makeToken,
+            nodeRemoval=self._putOut,
+            openSecret=self._openSecret,
+            haproxy=lambda document, **said: haproxyConfiguration(document, Balancer(**said)),
+            backups=backups,
+            rules=self._rules,
+            usage=self._usageOf,
+            reactor=self._reactor,
+            pool=self._pool,
+        )
+
+    def _usageOf(self, user: User) -> Awaitable[Mapping[str, Any]]:
+        return self._services().quotas.report(user)
+
+    def _putOut(self, document: Document, name: str, compromised: bool) -> Deferred[Rotation]:
+        sealer = self._peering.sealer
+        if compromised:
+            return deferToThreadPool(self._reactor, self._pool, putOutCompromised, document, name, sealer, time.time())
+        return deferToThreadPool(self._reactor, self._pool, putOut, document, name, sealer)
+
+    def _openSecret(self, secret: Secret) -> bytes:
+        return self._peering.sealer.open(secret)
