@@ -12,16 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, execute, fail
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from ..errors import ClusterError, NotAppending, NotDurableEnough, NotPrimary, Refused
-from ..interfaces import IFollower, IJournal, IPublisher
-from ..journal.entry import Entry, Head, Proposal
+from ..interfaces import IFollower, IJournal
+from ..journal.entry import Head, Proposal
 from ..vocabulary import Author
 from .announcer import Announcer
+from .avatar import PublisherAvatar
 from .cursor import Cursor
 from .history import OwnHistory
 from .members import Commits, Member, Waiters
@@ -387,53 +387,3 @@ class Publisher:
         before, member.report = member.report, tidyReport(status)
         if member.report != before:
             self._statusChanged()
-
-
-@implementer(IPublisher)
-@define(eq=False)
-class PublisherAvatar:
-    """The publisher as one node has it."""
-
-    _publisher: Publisher
-    _member: Member
-    _follower: IFollower
-
-    def follow(self, follower: IFollower, epoch: int, revision: int, chainHash: bytes) -> Deferred[FollowAnswer]:
-        return self._asked(
-            lambda: Deferred.fromCoroutine(self._publisher.follow(self._member, follower, epoch, revision, chainHash))
-        )
-
-    def snapshotChunk(self, snapshotId: str, offset: int) -> Deferred[bytes]:
-        return self._asked(lambda: self._publisher.history.snapshotChunk(snapshotId, offset))
-
-    def where(self, revision: int, chainHash: bytes) -> Deferred[FollowAnswer]:
-        return self._asked(lambda: self._publisher.history.where(revision, chainHash))
-
-    def entries(self, revision: int, limit: int) -> Deferred[Sequence[Entry]]:
-        return self._asked(lambda: self._publisher.history.entries(revision, limit))
-
-    def propose(self, proposal: Proposal) -> Deferred[int]:
-        return self._asked(lambda: self._publisher.propose(proposal))
-
-    def report(self, status: Mapping[str, Any]) -> Deferred[None]:
-        return self._asked(lambda: execute(self._publisher.reported, self._member, status))
-
-    def relay(
-        self, node: str, action: str, arguments: Mapping[str, Any], author: Author
-    ) -> Deferred[Mapping[str, Any]]:
-        return self._asked(lambda: self._publisher.relay(node, action, arguments, author))
-
-    def renewCertificate(self, request: bytes) -> Deferred[bytes]:
-        return self._asked(lambda: self._publisher.renewCertificate(self._member.name, request))
-
-    def detached(self) -> None:
-        """The link is gone."""
-        self._publisher.detach(self._member, self._follower)
-
-    def _asked(self, answer: Callable[[], Deferred[Any]]) -> Deferred[Any]:
-        if self._member.follower is not self._follower:
-            return fail(Refused("this link has been replaced"))
-        try:
-            return answer()
-        except ClusterError:
-            return fail()

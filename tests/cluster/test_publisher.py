@@ -13,11 +13,11 @@ from zope.interface.verify import verifyObject
 
 from cftpcluster import __version__
 from cftpcluster.cluster.announcer import Announcer
+from cftpcluster.cluster.avatar import PublisherAvatar
 from cftpcluster.cluster.cursor import RETRY_SECONDS
 from cftpcluster.cluster.faults import LinkLost
 from cftpcluster.cluster.messages import CHUNK_BYTES, FollowAnswer, Hello, tidyReport
 from cftpcluster.cluster.offers import KEPT_SECONDS, MOST_KEPT, SHARED_SECONDS, SnapshotOffers
-from cftpcluster.cluster.publisher import PublisherAvatar
 from cftpcluster.config.changes import Promote
 from cftpcluster.config.document import FORMAT_VERSION
 from cftpcluster.errors import (
