@@ -79,6 +79,7 @@ class Network:
     ROUTER_ADDRESS = "10.77.0.254"
 
     def __enter__(self) -> Self:
+        _sweep()
         self._make(self._name)
         with self.inside():
             Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
@@ -182,6 +183,14 @@ class Network:
 
     def _inRouter(self, *command: str) -> None:
         _run(*self.prefix, *command)
+
+
+def _sweep() -> None:
+    """Remove what a process left that was killed."""
+    for path in _NAMESPACES.glob("cftpcluster-*"):
+        process = path.name.split("-")[1]
+        if process.isdigit() and not Path("/proc", process).exists():
+            subprocess.run(["ip", "netns", "delete", path.name], capture_output=True, check=False)
 
 
 def _run(*command: str) -> None:
