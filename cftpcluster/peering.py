@@ -58,6 +58,10 @@ from .vocabulary import Author
 log = Logger()
 
 
+STILL_SECONDS = 10.0
+"""How long a node takes nothing from its primary for the sake of one that is being promoted."""
+
+
 @implementer(IPlugin, IServerFactory)
 @define(eq=False)
 class ClusterServerFactory:
@@ -207,6 +211,7 @@ class Peering:
             inThread=inThread,
             rowsAccepted=self._rowsAccepted,
             heard=self._heard,
+            standStill=self._standStill,
         )
         self._makeMesh()
         admission = JoinServer(
@@ -421,6 +426,10 @@ class Peering:
 
     def _hurry(self) -> None:
         self.uplink.hurry()
+
+    def _standStill(self, epoch: int) -> Deferred[Hello]:
+        quiet = self.follower.standStill(epoch, STILL_SECONDS)
+        return quiet.addCallback(lambda _: Hello.fromHead(self._name, self.publisher.head))
 
     def _heard(self, hello: Hello) -> None:
         self.primacy.heard(hello)

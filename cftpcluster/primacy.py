@@ -59,6 +59,9 @@ class Reading(Protocol):
     def history(self) -> History:
         """It, to be read."""
 
+    def standStill(self, epoch: int) -> Deferred[Hello]:
+        """Have that node take nothing of earlier epochs for a while; fires with where its journal is then."""
+
     def close(self) -> None: ...
 
 
@@ -378,6 +381,14 @@ class Primacy:
             self._stand(before, why)
             self._lacking = None
             self._dispute(f"{hello.node} is at revision {hello.revision} of another one")
+
+    async def standStill(self, node: str, epoch: int) -> Hello:
+        """Have a node take nothing of earlier epochs for a while; where its journal is then."""
+        reading = await self._read(node)
+        try:
+            return await reading.standStill(epoch)
+        finally:
+            reading.close()
 
     async def fetchFrom(self, node: str) -> bool:
         """Take what another node has and this one lacks; whether its history goes on where this one's ends."""

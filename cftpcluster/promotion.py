@@ -13,8 +13,10 @@ from typing import Any, TypeAlias
 
 from attrs import define, frozen
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 
 from .cluster.claims import Standing, standingOf
 from .cluster.faults import LinkLost
@@ -27,6 +29,11 @@ from .interfaces import IJournal
 from .journal.entry import Head, Proposal
 from .primacy import CHECK_SECONDS, REACH_SECONDS, Primacy, foremost
 from .vocabulary import Author
+
+log = Logger()
+
+STILL_SECONDS = 2.0
+"""How long a node that answered may take to stop taking changes from the old primary."""
 
 NAMED_SECONDS = 10.0
 """How long a node that had another one promoted waits to know of it itself."""
@@ -181,8 +188,10 @@ class Promotion:
             answers = await primacy.survey(primacy.others(), CHECK_SECONDS)
             self._requireNoPrimary(answers)
             await self._stopFollowing()
-            sources = await self._gather(answers)
             epoch = 1 + max([publisher.epoch, *(hello.epoch for hello in answers.values())])
+            answers = await self._stilled(answers, epoch)
+            self._requireNoPrimary(answers)
+            sources = await self._gather(answers)
             head = await self._append(epoch, self._node, author)
             isDone = True
         finally:
@@ -199,6 +208,22 @@ class Promotion:
             },
             "mayBeMissing": list(self._missing(answers, before, last)),
         }
+
+    async def _stilled(self, answers: Mapping[str, Hello], epoch: int) -> Mapping[str, Hello]:
+        """Those who answered, and take nothing any more from the old primary, which may still reach them; what they
+        have by now."""
+        stilled: dict[str, Hello] = {}
+
+        async def still(name: str) -> None:
+            asking = Deferred.fromCoroutine(self._primacy.standStill(name, epoch))
+            try:
+                stilled[name] = await asking.addTimeout(STILL_SECONDS, self._clock)
+            except (ClusterError, DeferredTimeout) as error:
+                log.warn("{node} does not answer any more: {why!r}", node=name, why=str(error))
+
+        for asked in [Deferred.fromCoroutine(still(name)) for name in sorted(answers)]:
+            await asked
+        return stilled
 
     def _requireNoPrimary(self, answers: Mapping[str, Hello]) -> None:
         """:raises ClusterError: where there is a primary, which can hand over."""

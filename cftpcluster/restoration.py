@@ -96,6 +96,7 @@ async def ask(backup: Backup, reactor: Any, inThread: InThread, bind: str) -> Su
         inThread=inThread,
         rowsAccepted=cast(Any, None),
         heard=cast(Any, None),
+        standStill=cast(Any, None),
     )
 
     def dial(peer: Peer, build: Callable[[str], IProtocol]) -> Deferred[IProtocol]:

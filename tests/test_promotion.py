@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs
 from cftpcluster.cluster.messages import Hello
 from cftpcluster.config.changes import Change, MergeSettings, Promote, Put, Remove
 from cftpcluster.config.document import User
-from cftpcluster.errors import ClusterError, Forbidden, NotAppending, PrimaryUnreachable
+from cftpcluster.errors import ClusterError, Forbidden, NotAppending, NotDurableEnough, PrimaryUnreachable
 from cftpcluster.events import PrimaryChanged
 from cftpcluster.journal.entry import Proposal
 from cftpcluster.journal.memory import MemoryJournal
@@ -247,6 +247,23 @@ class ForceTests(PromotionCase):
         self.assertEqual((answer["epoch"], self.users(d)), (3, {"alice"}))
         self.pass_(3)
         self.assertPrimary(d, 3, self.c)
+
+    def test_whoIsAskedTakesNothingFromTheOldPrimaryMeanwhile(self) -> None:
+        """The old primary is back while others are still waited for: what it then has acknowledged is not missed."""
+        self.outcome(self.propose(self.a, MergeSettings({"synchronousFollowers": 1})))
+        self.pass_(1)
+        self.cluster.part("a", "bc")
+        self.pass_(1)
+        self.outcome(Deferred.fromCoroutine(self.b.peering.primacy.standStill("c", 2)))
+        self.cluster.part("ac", "b")
+        proposed = self.propose(self.a, user("alice"))
+        self.pass_(6)
+        self.assertNoResult(proposed)
+        self.assertEqual(self.users(self.c), set())
+        # Nobody was promoted after all.
+        self.pass_(6)
+        self.assertEqual(self.users(self.c), {"alice"})
+        self.refused(proposed, NotDurableEnough)
 
     def test_removedNodeIsNoCandidate(self) -> None:
         """It knows that it was removed, by its own journal."""

@@ -75,6 +75,9 @@ class Follower:
     problem: str = field(default="", init=False)
     told: int = field(default=0, init=False)
     isResyncing: bool = field(default=False, init=False)
+    _still: tuple[int, float] = field(default=(0, 0.0), init=False)
+    _taking: int = field(default=0, init=False)
+    _quiet: list[Deferred[None]] = field(factory=list, init=False)
     _session: Session | None = field(default=None, init=False)
     _machine: Inputs = field(init=False)
     _announcer: Announcer = field(init=False)
@@ -137,12 +140,38 @@ class Follower:
         session = self._session
         return session.publisher if session is not None and session.accepted else None
 
+    def standStill(self, epoch: int, seconds: float) -> Deferred[None]:
+        """Another node is about to begin ``epoch``: for so long nothing is taken from a publisher of an earlier one.
+        Fires when nothing is being taken any more; what is here then is what that node has to reckon with."""
+        self._still = epoch, self._clock.seconds() + seconds
+        quiet: Deferred[None] = Deferred()
+        self._quiet.append(quiet)
+        self._tellQuiet()
+        return quiet
+
+    def _tellQuiet(self) -> None:
+        if not self._taking:
+            waiting, self._quiet = self._quiet, []
+            for one in waiting:
+                one.callback(None)
+
+    def _requireMoving(self, session: Session) -> None:
+        epoch, until = self._still
+        if session.epoch < epoch and self._clock.seconds() < until:
+            raise ClusterError(
+                f"{self.node} takes nothing of epoch {session.epoch} now: another node is being promoted"
+            )
+
     # --- from the publisher
 
     def deliver(self, entries: Sequence[Entry]) -> Deferred[tuple[int, bytes]]:
         session = self._listening()
         if session is None or session.busy or self.state == "paused":
             return fail(Refused(f"{self.node} is {self.state} and takes no entries now"))
+        try:
+            self._requireMoving(session)
+        except ClusterError:
+            return fail()
         return Deferred.fromCoroutine(self._deliver(session, entries))
 
     def position(self, epoch: int, revision: int, chainHash: bytes) -> Deferred[None]:
@@ -228,9 +257,15 @@ class Follower:
         if (offer.diverged or isUnproven) and self._isCurrent(session):
             await self._diverging(self.head, offer, session.publisher)
         if self._isCurrent(session):
-            head = await self._journal.restore(snapshot)
-            self.isResyncing = False
-            self._take(session, head)
+            self._requireMoving(session)
+            self._taking += 1
+            try:
+                head = await self._journal.restore(snapshot)
+                self.isResyncing = False
+                self._take(session, head)
+            finally:
+                self._taking -= 1
+                self._tellQuiet()
 
     async def _wait(self, session: Session) -> None:
         seconds = min(MOST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(session.fruitless - 1, 10))
@@ -254,6 +289,7 @@ class Follower:
 
     async def _deliver(self, session: Session, entries: Sequence[Entry]) -> tuple[int, bytes]:
         session.busy = True
+        self._taking += 1
         try:
             return await self._accept(session, entries)
         except ChainMismatch as error:
@@ -269,6 +305,8 @@ class Follower:
             raise
         finally:
             session.busy = False
+            self._taking -= 1
+            self._tellQuiet()
 
     async def _accept(self, session: Session, entries: Sequence[Entry]) -> tuple[int, bytes]:
         fresh = self._fresh(session, entries)

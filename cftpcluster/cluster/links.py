@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from attrs import define, evolve, field
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -28,7 +29,7 @@ from ..errors import Refused
 from ..interfaces import IFollower
 from .link import Link, Method
 from .messages import Hello
-from .peers import InThread, RemoteFollower, followerMethods, historyMethods, publisherMethods
+from .peers import InThread, RemoteFollower, followerMethods, publisherMethods, readingMethods
 from .publisher import Publisher
 
 log = Logger()
@@ -47,6 +48,7 @@ class Links:
     :ivar rowsAccepted: what a node may call that dialled for rows, and is ready.
     :ivar heard: told what the other end of a link says of itself, but for those dialled with :meth:`asking` and
         :meth:`reading`, which are dialled for that.
+    :ivar standStill: has this node take nothing of earlier epochs than that for a while; fires with where it is then.
     """
 
     _clock: IReactorTime
@@ -56,6 +58,7 @@ class Links:
     _inThread: InThread
     _rowsAccepted: Callable[[str, Link], Mapping[str, Method]]
     _heard: Callable[[Hello], None]
+    _standStill: Callable[[int], Deferred[Hello]]
     _byNode: dict[str, Link] = field(factory=dict, init=False)
 
     def buildLink(self, node: str) -> Link:
@@ -100,7 +103,7 @@ class Links:
             if purpose == _ROWS:
                 return self._rowsAccepted(node, link)
             if purpose == _READ:
-                return historyMethods(self._publisher.history)
+                return readingMethods(self._publisher.history, self._standStill)
             if purpose != _ASK:
                 raise Refused(f"this node has no links for {purpose!r:.64}")
         except Refused:

@@ -61,6 +61,9 @@ class OpenHistory:
     history: RemoteHistory
     _link: Link
 
+    def standStill(self, epoch: int) -> Deferred[Hello]:
+        return self.history.standStill(epoch)
+
     def close(self) -> None:
         self._link.close()
 

@@ -7,6 +7,7 @@ a node asks its publisher  ``follow(epoch, revision, chainHash)``        the ans
 any node asks any other    ``where(revision, chainHash)``                the answer, nobody following for it
 ..                         ``entries(revision, limit)``                  entries
 ..                         ``snapshotChunk(id, offset)``                 bytes
+..                         ``standStill(epoch)``                         its hello, when it takes nothing any more
 a node asks its publisher  ``propose(proposal)``                         the revision
 ..                         ``report(status)``                            nothing
 ..                         ``relay(request)``                            the outcome
@@ -39,16 +40,19 @@ from .link import Link, Method
 from .messages import (
     CHUNK_BYTES,
     FollowAnswer,
+    Hello,
     answerFromPlain,
     authorFromPlain,
     entriesFromPlain,
     expect,
     expectHash,
+    helloFromPlain,
     malformed,
     optionsFromPlain,
     plainFromAnswer,
     plainFromAuthor,
     plainFromEntries,
+    plainFromHello,
     plainFromOptions,
     plainFromProposal,
     proposalFromPlain,
@@ -79,6 +83,10 @@ class RemoteHistory:
 
     def entries(self, revision: int, limit: int) -> Deferred[Sequence[Entry]]:
         return self._link.call("entries", revision, limit, seconds=CHUNK_SECONDS).addCallback(entriesFromPlain)
+
+    def standStill(self, epoch: int) -> Deferred[Hello]:
+        """Have the node take nothing of earlier epochs for a while; fires with where its journal is then."""
+        return self._link.call("standStill", epoch).addCallback(helloFromPlain)
 
     def snapshotChunk(self, snapshotId: str, offset: int) -> Deferred[bytes]:
         answer = self._link.call("snapshotChunk", snapshotId, offset, seconds=CHUNK_SECONDS)
@@ -148,6 +156,15 @@ class RemoteFollower:
 
     def clusterStatus(self, status: Mapping[str, Any]) -> Deferred[None]:
         return self._link.call("clusterStatus", plainFromOptions(status)).addCallback(_nothing)
+
+
+def readingMethods(history: History, standStill: Callable[[int], Deferred[Hello]]) -> Mapping[str, Method]:
+    """The calls of a node that reads this one's journal, to be promoted or to catch up."""
+
+    def still(epoch: Any) -> Deferred[bytes]:
+        return standStill(expect(epoch, int, "epoch")).addCallback(plainFromHello)
+
+    return {**historyMethods(history), "standStill": _checked(still, 1)}
 
 
 def historyMethods(history: History) -> Mapping[str, Method]:

@@ -207,6 +207,7 @@ class Network:
             inThread=maybeDeferred,
             rowsAccepted=rowsAccepted,
             heard=lambda hello: None,
+            standStill=lambda epoch: succeed(Hello.fromHead(node.name, node.publisher.head)),
         )
         rows = SharedRows(
             node=node.name,

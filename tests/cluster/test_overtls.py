@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet import reactor as installed
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
@@ -51,6 +51,7 @@ class RealNode:
             inThread=self.node.inThread,
             rowsAccepted=lambda node, link: {},
             heard=lambda hello: None,
+            standStill=lambda epoch: succeed(Hello.fromHead(self.node.name, self.node.publisher.head)),
         )
         gate = Gate(
             reactor,
