@@ -234,8 +234,8 @@ ROUTES: Mapping[str, str] = {
     "manager DELETE /api/v1/nodes/<name>/branches/<branch>": "discards a branch",
     "manager POST /api/v1/nodes/<name>/branches/<branch>/apply": "makes the changes of a branch anew, as one "
     "revision: `{only, overwrite}`: names of parts, and whether what others changed since is replaced",
-    "manager GET /api/v1/haproxy": "HAProxy's configuration, `{configuration, warnings}`: `?address` (several by commas), "
-    "`?source`, `?relievePrimary`, `?manager`",
+    "manager GET /api/v1/haproxy": "HAProxy's configuration, `{configuration, warnings}`: `?address` (several by "
+    "commas), `?source`, `?relievePrimary`, `?manager`",
     "manager POST /api/v1/tokens/join": "`{name, expiresSeconds}`: a join token for a new node",
     "manager GET /api/v1/sessions": "the live sessions of all nodes, `{items, total}`: `?user`, `?node`, `?limit`",
     "manager DELETE /api/v1/sessions/<key>": "ends a session, on whichever node it is",
