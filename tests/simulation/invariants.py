@@ -188,7 +188,8 @@ class Oracle:
             if len(appenders) > 1 and entry.epoch not in self.contested:
                 self.violated("{} appended in epoch {}", " and ".join(sorted(appenders)), entry.epoch)
         since = self._fencedSince.get(id(process))
-        if since is not None and not promotes and now - since > IN_FLIGHT_SECONDS:
+        fenced = process.peering.publisher.isFenced
+        if fenced and since is not None and not promotes and now - since > IN_FLIGHT_SECONDS:
             self.violated("{} appended revision {}, fenced since {:.3f}", name, entry.revision, since)
 
     def looked(self, process: Process) -> None:
@@ -327,7 +328,12 @@ class Oracle:
 
     def _requireWord(self, requestId: str, operations: list[Operation], history: set[bytes]) -> None:
         made = self.byRequest.get(requestId, [])
-        if made and all(isinstance(one.outcome, NOTHING_CHANGED) for one in operations) and not self._forgotten(made):
+        inEffect = [one for one in made if one in history]
+        if (
+            inEffect
+            and all(isinstance(one.outcome, NOTHING_CHANGED) for one in operations)
+            and not self._forgotten(made)
+        ):
             self.violated("{} was refused ({!r}), and made all the same", requestId, operations[-1].outcome)
         if history.isdisjoint(made):
             for operation in operations:

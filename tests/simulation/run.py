@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 import time
@@ -12,6 +13,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from attrs import evolve
+from twisted.logger import globalLogPublisher
 
 from .plan import Plan, Step, makePlan
 from .world import Outcome, World
@@ -24,19 +26,32 @@ CHUNK = 20
 
 def runPlan(plan: Plan, build: Build = World, tracing: bool = False) -> Outcome:
     """One schedule from its beginning to its end."""
-    with unmeasured():
+    with undisturbed():
         return build(plan, tracing=tracing).run()
 
 
 @contextmanager
-def unmeasured() -> Iterator[None]:
-    """Run without whatever measures coverage: what is run here has tests of its own, and measuring takes thrice as long
-    as running."""
-    measuring = sys.gettrace()
+def undisturbed() -> Iterator[None]:
+    """Run without whatever else would take more time than the schedule itself, or would have it depend on chance.
+
+    Coverage is not measured, since what is run here has tests of its own. Nobody else observes the log. What killed
+    processes leave behind is collected afterwards: at its end it may still try to do things.
+    """
+    measuring, observers, collecting = sys.gettrace(), list(globalLogPublisher._observers), gc.isenabled()
     sys.settrace(None)
+    gc.disable()
+    for observer in observers:
+        globalLogPublisher.removeObserver(observer)
     try:
         yield
     finally:
+        # Coroutines that are closed by the first look are gone with the second.
+        gc.collect(0)
+        gc.collect(1)
+        for observer in observers:
+            globalLogPublisher.addObserver(observer)
+        if collecting:
+            gc.enable()
         sys.settrace(measuring)
 
 

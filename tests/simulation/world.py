@@ -226,14 +226,8 @@ class World:
             elif self.tracing and "log_format" in event:
                 self.trace("log", "{}", formatEvent(event))
 
-        # Formatting every line for others would take as long as the schedule itself.
-        others = list(globalLogPublisher._observers)
-        for other in others:
-            globalLogPublisher.removeObserver(other)
         globalLogPublisher.addObserver(observe)
         try:
             yield
         finally:
             globalLogPublisher.removeObserver(observe)
-            for other in others:
-                globalLogPublisher.addObserver(other)
