@@ -34,7 +34,9 @@ class Impatient(AssertionError):
     """A condition did not become true in time."""
 
 
-def waitFor(what: str, condition: Callable[[], T | None], seconds: float = PATIENCE_SECONDS) -> T:
+def waitFor(
+    what: str, condition: Callable[[], T | None], seconds: float = PATIENCE_SECONDS, pauseSeconds: float = 0.02
+) -> T:
     """Ask until ``condition()`` is true, and return what it answered; ``Impatient`` says what never was."""
     end = time.monotonic() + seconds
     while True:
@@ -43,7 +45,7 @@ def waitFor(what: str, condition: Callable[[], T | None], seconds: float = PATIE
             return answer
         if time.monotonic() > end:
             raise Impatient(f"not within {seconds:g} s: {what}; last answer {answer!r}")
-        time.sleep(0.02)
+        time.sleep(pauseSeconds)
 
 
 def loopbackAddresses(number: int) -> list[str]:

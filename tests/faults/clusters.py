@@ -7,19 +7,29 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.testing.processes import PATIENCE_SECONDS, ClusterProcesses, NodeProcess, waitFor
+from cftpcluster.testing.processes import PATIENCE_SECONDS, ClusterProcesses, NodeProcess
+from cftpcluster.testing.processes import waitFor as waitForSoon
 
 from .network import Host, Network
 
 PASSWORD = "correct horse"
 USER = "alice"
+
+
+T = TypeVar("T")
+
+
+def waitFor(what: str, condition: Callable[[], T | None], seconds: float = PATIENCE_SECONDS) -> T:
+    """As for other tests, but asking less often: whoever asks takes time from the nodes."""
+    return waitForSoon(what, condition, seconds, pauseSeconds=0.15)
 
 
 def user(**more: Any) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Self
 
-from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, waitFor
+from cftpcluster.testing.processes import ClusterProcesses, NodeProcess
 
-from .clusters import PASSWORD, USER, FaultCase, Shared, stateOf
+from .clusters import PASSWORD, USER, FaultCase, Shared, stateOf, waitFor
 from .load import Changes, unverified
 from .scale import ENDURANCE
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from cftpcluster.testing.processes import NodeProcess, waitFor
+from cftpcluster.testing.processes import NodeProcess
 
-from .clusters import FaultCase, Shared, addUser, ask, headOf, namesOf, stateOf, whole
+from .clusters import FaultCase, Shared, addUser, ask, headOf, namesOf, stateOf, waitFor, whole
 from .disks import DiskCluster, empty, failing, fill, needsDisks, remount
 from .load import Changes, LogIns, Refusal, overFTP, overHTTPS, percentile, request
 from .scale import choose, figure
@@ -78,7 +78,7 @@ class FullDiskTests(DiskCase):
         with Changes(self.a, "usual", 0.01) as usual:
             time.sleep(choose(1.0, 10.0))
         fill(self.b)
-        with Changes(self.a, "full", 0.0) as changes:
+        with Changes(self.a, "full", 0.01) as changes:
             waitFor("the problem is shown", lambda: "no room" in self.problemsOf(self.b))
             time.sleep(choose(1.0, 10.0))
             self.assertServes(self.b)

@@ -6,9 +6,9 @@ import random
 from functools import partial
 from pathlib import Path
 
-from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, waitFor
+from cftpcluster.testing.processes import ClusterProcesses, NodeProcess
 
-from .clusters import FaultCase, Shared, addUser, headOf, namesOf, whole
+from .clusters import FaultCase, Shared, addUser, headOf, namesOf, waitFor, whole
 from .scale import choose
 
 SHARED = Shared(partial(ClusterProcesses, ("node-a", "node-b")))

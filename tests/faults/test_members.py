@@ -7,9 +7,9 @@ from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, loopbackAddresses, waitFor
+from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, loopbackAddresses
 
-from .clusters import FaultCase, Shared, addUser, ask, headOf, namesOf, stateOf, whole
+from .clusters import FaultCase, Shared, addUser, ask, headOf, namesOf, stateOf, waitFor, whole
 from .load import Changes, LogIns
 from .scale import choose, figure
 

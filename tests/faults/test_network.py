@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from functools import partial
 
-from cftpcluster.testing.processes import NodeProcess, waitFor
+from cftpcluster.testing.processes import NodeProcess
 
 from .clusters import (
     FaultCase,
@@ -20,6 +20,7 @@ from .clusters import (
     namesOf,
     residentBytes,
     stateOf,
+    waitFor,
 )
 from .load import Changes, LogIns, percentile
 from .network import needsNetwork
@@ -140,8 +141,6 @@ class FlappingTests(NetworkCase):
 class SlowFollowerTests(NetworkCase):
     """Beside a follower that reads nothing and one on a slow line, the primary is as quick as ever."""
 
-    MOST_MORE = choose(3.0, 1.1)
-
     def measured(self, prefix: str, seconds: float) -> list[float]:
         with Changes(self.primary, prefix, 0.01) as changes:
             time.sleep(seconds)
@@ -165,7 +164,8 @@ class SlowFollowerTests(NetworkCase):
             f"a change, p99: {fast * 1000:.1f} ms; beside followers that read nothing or slowly: {slow * 1000:.1f} ms"
         )
         figure(f"memory of the primary beside such followers: +{grown >> 10} KiB")
-        self.assertLess(slow, fast * self.MOST_MORE + 0.01)
+        # Beside other tests only that nothing stands still can be seen.
+        self.assertLess(slow, choose(2.0, fast * 1.1 + 0.01))
         self.assertLess(grown, 50 << 20)
 
 

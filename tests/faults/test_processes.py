@@ -9,9 +9,9 @@ import time
 from contextlib import ExitStack
 from functools import partial
 
-from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, waitFor
+from cftpcluster.testing.processes import ClusterProcesses, NodeProcess
 
-from .clusters import FaultCase, Shared, headOf, namesOf, stateOf, whole
+from .clusters import FaultCase, Shared, headOf, namesOf, stateOf, waitFor, whole
 from .load import Changes, LogIns, Transfers
 from .scale import choose, figure
 
@@ -93,7 +93,7 @@ class BackFromTheLogTests(ProcessCase):
         """No snapshot is pulled while the primary's journal still has what is missing."""
         victim = self.cluster.secondaries[1]
         before = victim.log.count("snapshot")
-        with Changes(self.primary, "applied", 0.002) as changes:
+        with Changes(self.primary, "applied", 0.01) as changes:
             for _ in range(self.KILLS):
                 waitFor("changes go on", lambda before=changes.done: changes.done > before + 10)
                 held = headOf(victim)[1]

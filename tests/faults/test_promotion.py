@@ -7,9 +7,9 @@ import time
 from contextlib import ExitStack
 from functools import partial
 
-from cftpcluster.testing.processes import NodeProcess, waitFor
+from cftpcluster.testing.processes import NodeProcess
 
-from .clusters import FaultCase, HostCluster, Shared, addUser, ask, headOf, isWhole, namesOf, stateOf, whole
+from .clusters import FaultCase, HostCluster, Shared, addUser, ask, headOf, isWhole, namesOf, stateOf, waitFor, whole
 from .load import Changes, LogIns
 from .network import needsNetwork
 from .scale import figure
