@@ -163,7 +163,7 @@ class Uplink:
     async def _run(self) -> None:
         fruitless = 0
         while True:
-            tried = _Round()
+            tried, self._hurried = _Round(), False
             await self._round(tried)
             fruitless = 1 if tried.accepted else fruitless + 1
             seconds = min(MOST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(fruitless, 10))
@@ -173,6 +173,9 @@ class Uplink:
                     seconds = REFUSED_DELAY_SECONDS
             elif tried.unreachable:
                 self._follower.showProblem("; ".join(tried.unreachable))
+            if self._hurried:
+                # Whoever was tried before may have been tried too early.
+                seconds = FIRST_DELAY_SECONDS
             # Nodes that lost the same primary at the same moment do not come back at the same moment.
             await self._pause(seconds * (0.5 + self._random.random() / 2))
 

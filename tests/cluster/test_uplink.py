@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
@@ -76,6 +78,23 @@ class DiallingTests(NetworkCase):
         self.assertEqual(self.network.dialled, [("c", "a"), ("c", "b"), ("c", "a")])
         self.assertEqual(self.c.node.follower.state, "disconnected")
         self.assertIn("a.test: connection refused", self.c.node.follower.problem)
+
+    def test_whoeverIsHurriedWhileItDialsOthersTriesAllAgainSoon(self) -> None:
+        class Hurrying(Network):
+            __slots__ = ()
+
+            def dial(self, caller: str, peer: Peer, build: Callable[[str], IProtocol]) -> Deferred[IProtocol]:
+                if peer.name == "b" and "a" in self.liars:
+                    self.liars.discard("a")
+                    self.members[caller].uplink.hurry()
+                return super().dial(caller, peer, build)
+
+        self.network = Hurrying(self.clock, liars={"a", "b"})
+        self.a, self.b, self.c = (self.network.add(member.node) for member in (self.a, self.b, self.c))
+        self.start(self.c)
+        self.assertEqual(self.network.dialled, [("c", "a"), ("c", "b")])
+        self.network.advance(0.3)
+        self.assertFollowing(self.c)
 
     def test_nodeThatIsNotPrimarySendsOn(self) -> None:
         d = self.network.add(makeNode("d", self.clock), (Peer("b", "b.test"),))
