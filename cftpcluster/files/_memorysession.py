@@ -135,7 +135,8 @@ class MemoryFileSystem:
             return self._opened(self._existingFile(path), mode is OpenMode.inPlace, None)
         upload = self._startUpload(path, mode)
         if not self._atomicUploads:
-            put(upload.place, upload.node, self.now())
+            if upload.place.node is not upload.node:
+                put(upload.place, upload.node, self.now())
             return self._opened(upload.node, True, None)
         upload.node.writer = True
         upload.place.folder.writers += 1

@@ -25,6 +25,7 @@ from ..config.document import Quota, User
 from ..errors import FileSystemError
 from ..interfaces import IFileSystem, ISessionFiles, ISharedRows, IUsageReport
 from ..vocabulary import Kind, Row, Usage, VirtualPath
+from ._quotarows import Said, Scan, plainScan, plainUsage, saidBy, scanBy
 from .allowance import NOTHING, Allowance
 from .wrappers import ability
 
@@ -63,36 +64,6 @@ class Storage:
     shared: bool
     name: str
     open: Callable[[], IFileSystem]
-
-
-@frozen
-class Said:
-    """What one node said of one user.
-
-    :ivar run: other than before where it began anew.
-    :ivar added: what it added since.
-    """
-
-    run: str
-    added: Usage
-
-    def since(self, before: Said | None) -> Usage:
-        return self.added.minus(before.added) if before is not None and before.run == self.run else self.added
-
-
-@frozen
-class Scan:
-    """What was found on shared storage.
-
-    :ivar time: when, seconds since the epoch.
-    :ivar places: which storage that is.
-    :ivar seen: what each node had said by then.
-    """
-
-    time: float
-    places: str
-    total: Usage
-    seen: Mapping[str, Said]
 
 
 @define(eq=False)
@@ -196,7 +167,7 @@ class Quotas:
         allowance = Allowance(name, quota, self._changed, self._refused)
         # what this node said before it was started anew still holds
         said = next((row for row in self._rows.get(QUOTA, name) if row.node == self._node), None)
-        before = _said(said) if said is not None else None
+        before = saidBy(said) if said is not None else None
         if before is not None:
             allowance.added = before.added
         return Account(allowance, before.run if before is not None else self._newId(), self._clock.seconds())
@@ -331,13 +302,13 @@ class Quotas:
 
     def _othersSaid(self, account: Account) -> dict[str, Said]:
         rows = self._rows.get(QUOTA, account.allowance.user)
-        found = {row.node: _said(row) for row in rows if row.node != self._node}
+        found = {row.node: saidBy(row) for row in rows if row.node != self._node}
         return {node: said for node, said in found.items() if said is not None}
 
     def _recompute(self, account: Account) -> None:
         """Put together what all nodes said."""
         allowance = account.allowance
-        scans = [_scan(row) for row in self._rows.get(QUOTA, allowance.user)]
+        scans = [scanBy(row) for row in self._rows.get(QUOTA, allowance.user)]
         known = [scan for scan in [*scans, account.scan] if scan is not None]
         account.scan = scan = max(known, key=lambda scan: scan.time, default=None)
         seen = scan.seen if scan is not None else {}
@@ -364,10 +335,14 @@ class Quotas:
         if account.scan is None and account.allowance.added == NOTHING:
             return
         account.publishedAt = self._clock.seconds()
-        value: dict[str, Any] = {"run": account.run, **_plain(account.allowance.added)}
-        if account.scan is not None:
-            value["scan"] = _plainScan(account.scan)
-        self._rows.put(QUOTA, account.allowance.user, value, ROW_SECONDS)
+        user = account.allowance.user
+        value: dict[str, Any] = {"run": account.run, **plainUsage(account.allowance.added)}
+        try:
+            scan = {"scan": plainScan(account.scan)} if account.scan is not None else {}
+            self._rows.put(QUOTA, user, {**value, **scan}, ROW_SECONDS)
+        except ValueError:
+            # very many nodes: each has to count for itself
+            self._rows.put(QUOTA, user, value, ROW_SECONDS)
 
     # --- for administrators
 
@@ -421,46 +396,3 @@ def _placesOf(storages: Sequence[Storage]) -> str:
     """A word for which shared folders these are."""
     names = sorted(storage.name for storage in storages if storage.shared)
     return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-
-
-# --- rows
-
-
-def _plain(usage: Usage) -> dict[str, int]:
-    return {"bytes": usage.bytes, "files": usage.files}
-
-
-def _plainScan(scan: Scan) -> dict[str, Any]:
-    seen = {node: [said.run, said.added.bytes, said.added.files] for node, said in scan.seen.items()}
-    return {"time": scan.time, "places": scan.places, **_plain(scan.total), "seen": seen}
-
-
-def _said(row: Row) -> Said | None:
-    """What a row says; ``None`` where a newer version says it otherwise."""
-    try:
-        return Said(_word(row.value["run"]), _usage(row.value["bytes"], row.value["files"]))
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def _scan(row: Row) -> Scan | None:
-    try:
-        plain = row.value["scan"]
-        seen = {
-            node: Said(_word(run), _usage(size, number)) for node, (run, size, number) in dict(plain["seen"]).items()
-        }
-        return Scan(float(plain["time"]), _word(plain["places"]), _usage(plain["bytes"], plain["files"]), seen)
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def _word(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _usage(size: object, number: object) -> Usage:
-    if type(size) is not int or type(number) is not int:
-        raise TypeError
-    return Usage(size, number)

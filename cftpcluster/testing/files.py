@@ -22,6 +22,7 @@ from ..vocabulary import Attributes, Stat
 from ._contract import read, stats, write
 from ._treecontract import AbilitiesContract, FileContract, TreeContract
 from ._uploadcontract import UploadContract
+from ._usagecontract import UsageContract
 
 __all__ = ["BrokenFile", "FileSystemContract", "memoryFiles", "read", "stats", "write"]
 
@@ -79,5 +80,5 @@ class BrokenFile:
         return succeed(False)
 
 
-class FileSystemContract(TreeContract, FileContract, UploadContract, AbilitiesContract):
+class FileSystemContract(TreeContract, FileContract, UploadContract, AbilitiesContract, UsageContract):
     """All of it."""

@@ -48,6 +48,7 @@ class Nodes:
         self.fails = False
         self.plain = False
         self.places = "files:/home"
+        self.mostBytes = 4096
 
     def open(self) -> IFileSystem:
         if self.fails:
@@ -90,6 +91,8 @@ class TalkingRows(MemoryRows):
         self.nodes = nodes
 
     def put(self, table: str, key: str, value: Any, seconds: float) -> None:
+        if len(str(value)) > self.nodes.mostBytes:
+            raise ValueError
         super().put(table, key, value, seconds)
         if self.nodes.connected:
             for rows in self.nodes.rows.values():
@@ -317,6 +320,14 @@ class QuotasTests(SynchronousTestCase):
         self.upload("/g", 700, b)
         self.refused("/h", 1, b)
         self.assertEqual(self.used(self.a), (300, 1))
+
+    def test_aRowThatWouldBeTooLongGoesWithoutTheCount(self) -> None:
+        self.nodes.mostBytes = 100
+        b = self.nodes.quotas("b")
+        self.upload("/f", 600, self.a)
+        self.clock.advance(1)
+        self.assertEqual([set(row.value) for row in self.nodes.rows["b"].rows(QUOTA)], [{"run", "bytes", "files"}])
+        self.assertEqual(self.used(b), (600, 1))
 
     def test_whatLiesOnOneNodeCountsThereAlone(self) -> None:
         self.make(shared=False)
