@@ -63,13 +63,17 @@ class Actions:
         for machine in self._world.machines.values():
             if machine.process is not None and machine.process._store._failed:
                 self._killed(machine, quietly=False)
-            if machine.process is None:
-                machine.start()
+            if machine.name not in self._world.outcasts:
+                self._started(machine)
         self._world.healed = True
 
     def repair(self) -> bool:
         """What an administrator does who reads what nodes say; whether anything was done."""
         running = self._world.running()
+        for machine in self._world.members():
+            if machine.process is None:
+                self._admitted(machine)
+                return True
         for process in running:
             follower = process.peering.follower
             if follower.state == "paused":

@@ -116,7 +116,9 @@ class World:
         return [machine.process for machine in self.machines.values() if machine.process is not None]
 
     def primaries(self) -> list[Process]:
-        return [process for process in self.running() if process.peering.publisher.isPrimary]
+        """Those who may append; whoever was put out without hearing of it is alone with that."""
+        found = [process for process in self.running() if process.peering.publisher.isPrimary]
+        return [process for process in found if process.name not in self.outcasts] or found
 
     def following(self) -> list[Process]:
         return [process for process in self.running() if process.peering.follower.state == "following"]
