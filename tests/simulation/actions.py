@@ -133,7 +133,7 @@ class Actions:
             revision = counter.revision if counter is not None else 0
             change = Put("groups", Group(name=name, extra={"value": value}))
             _ = self.ask(process, change, {("groups", name): revision})
-            self._world.oracle.counts[self._asked[-1][0]] = name, value
+            self._world.oracle.counts[self._asked[-1][0]] = name, value, process.head.chainHash
 
     def _again(self, random: Random) -> None:
         """Somebody who does not know what came of a request repeats it, elsewhere."""

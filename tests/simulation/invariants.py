@@ -110,7 +110,7 @@ class Oracle:
     :ivar promoted: who was promoted in which epoch.
     :ivar contested: epochs in which more than one was, by force, on both sides of a partition.
     :ivar had: since when which node had an entry durably.
-    :ivar counts: which counter a request sets to what.
+    :ivar counts: which counter a request sets to what, and the place in whose document it was read.
     """
 
     world: World
@@ -122,7 +122,7 @@ class Oracle:
     appenders: dict[int, set[str]] = field(factory=dict)
     promoted: dict[int, set[str]] = field(factory=dict)
     contested: set[int] = field(factory=set)
-    counts: dict[str, tuple[str, int]] = field(factory=dict)
+    counts: dict[str, tuple[str, int, bytes]] = field(factory=dict)
     had: dict[bytes, dict[str, float]] = field(factory=dict)
     written: dict[tuple[str, str, str], tuple[Process, Any]] = field(factory=dict)
     _primaryAt: dict[bytes, str] = field(factory=dict)
@@ -308,13 +308,17 @@ class Oracle:
         self._requireSameDocuments(final)
 
     def _requireCounting(self, history: Sequence[bytes]) -> None:
-        """Whoever counted one up saw the number before it: nobody's change was written over unseen."""
+        """Whoever counted one up saw the number before it: nobody's change was written over unseen.
+
+        Who saw a branch that was given up is not held to that: revisions of a branch have the same numbers.
+        """
+        places = set(history)
         counted: dict[str, int] = {}
         for one in history:
             requestId = self.known[one].entry.requestId
             if requestId in self.counts:
-                name, value = self.counts[requestId]
-                if value != counted.get(name, 0) + 1:
+                name, value, place = self.counts[requestId]
+                if value != counted.get(name, 0) + 1 and place in places:
                     self.violated("{} set {} to {}, which was {}", requestId, name, value, counted.get(name, 0))
                 counted[name] = value
 
