@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..config.document import Document
-from ..errors import ClusterError, NotPrimary, OutcomeUnknown, PrimaryUnreachable, Refused
+from ..errors import ClusterError, NotAppending, NotPrimary, OutcomeUnknown, PrimaryUnreachable, Refused
 from ..events import NodeRefused, Notify
 from ..interfaces import IPublisher
 from ..journal.entry import Proposal
@@ -130,6 +130,10 @@ class Uplink:
                     error = unreachable
                     if not self.isMoving:
                         break
+            except (NotAppending, Refused):
+                # Whoever says so knows nothing of what became of it elsewhere.
+                if not isinstance(error, OutcomeUnknown):
+                    raise
             publisher = await self._nextPublisher(until)
         raise error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
@@ -17,7 +17,7 @@ from cftpcluster.cluster.messages import Hello
 from cftpcluster.cluster.uplink import REFUSED_DELAY_SECONDS, Peer, peersOf
 from cftpcluster.config.changes import Promote, Put, Remove
 from cftpcluster.config.document import Node
-from cftpcluster.errors import Conflict, OutcomeUnknown, PrimaryUnreachable
+from cftpcluster.errors import Conflict, NotAppending, OutcomeUnknown, PrimaryUnreachable
 from cftpcluster.events import NodeRefused
 from cftpcluster.testing.cables import Linked, Network
 from cftpcluster.testing.cluster import documentBytes, founding, makeNode, numbered, proposal, soon
@@ -369,6 +369,25 @@ class ProposingTests(NetworkCase):
         self.network.unreachable.add("a")
         self.network.advance(11)
         self.assertEqual(self.failureResultOf(answer, OutcomeUnknown).value.requestId, "request-3")
+
+    def test_outcomeStaysUnknownWhereThePrimaryTakesNoChangesNow(self) -> None:
+        """It says that nothing was changed, and knows of its own refusal alone."""
+        answer = self.b.uplink.propose(proposal(numbered(1), "request-3"))
+        self.network.cables[0].near.move()
+        self.assertEqual(self.a.node.publisher.head.revision, 2)
+        self.network.cables[0].cut()
+        self.a.node.publisher._propose = lambda proposal: fail(NotAppending("two histories; nothing was changed"))
+        self.network.advance(5)
+        self.assertFollowing(self.b)
+        self.assertNoResult(answer)
+        self.network.advance(6)
+        self.assertEqual(self.failureResultOf(answer, OutcomeUnknown).value.requestId, "request-3")
+
+    def test_whereThePrimaryTakesNoChangesThatIsSaidAtOnce(self) -> None:
+        self.a.node.publisher._propose = lambda proposal: fail(NotAppending("two histories; nothing was changed"))
+        answer = self.b.uplink.propose(proposal(numbered(1)))
+        self.network.flush()
+        self.failureResultOf(answer, NotAppending)
 
     def test_actionsAreRelayedToOtherNodes(self) -> None:
         self.start(self.c)
