@@ -24,7 +24,7 @@ from .cluster.rotation import PREVIOUS_AUTHORITY
 from .cluster.tokens import newToken
 from .config.changes import Batch, Change, Put, Target
 from .config.document import Document
-from .errors import ClusterError, Forbidden, NotPrimary, OutcomeUnknown, PrimaryUnreachable
+from .errors import ClusterError, Forbidden, NotAppending, NotPrimary, OutcomeUnknown, PrimaryUnreachable
 from .interfaces import IAdministration
 from .journal.entry import Head, Proposal
 from .manager.access import requireWrite
@@ -111,11 +111,18 @@ class Administration:
                 pass
         try:
             return await self._peering.uplink.propose(proposal)
-        except (PrimaryUnreachable, OutcomeUnknown):
+        except (PrimaryUnreachable, OutcomeUnknown) as error:
             if not publisher.isPrimary:
                 raise
+            before = error
         # This node became primary meanwhile; what was appended before is found by its request id.
-        return await self._append(proposal)
+        try:
+            return await self._append(proposal)
+        except (NotAppending, NotPrimary):
+            if isinstance(before, OutcomeUnknown):
+                # That nothing was changed holds for this node's own history alone.
+                raise before from None
+            raise
 
     def makeToken(self, node: str, expireSeconds: float) -> tuple[str, Put]:
         """A join token for a node: its text, and what has to be proposed to make it good."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from attrs import define
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -12,12 +13,14 @@ from cftpcluster.administration import RELAYED_WAIT_SECONDS, Administration, req
 from cftpcluster.cluster.tokens import JoinTokenText
 from cftpcluster.config.changes import Batch, Change, MergeSettings, Promote, Put, Remove, Unknown
 from cftpcluster.config.document import Admin, Backend, Document, Group, Node, Role, User
-from cftpcluster.errors import ClusterError, Conflict, Forbidden, PrimaryUnreachable
+from cftpcluster.errors import ClusterError, Conflict, Forbidden, NotAppending, OutcomeUnknown, PrimaryUnreachable
 from cftpcluster.interfaces import IAdministration
+from cftpcluster.journal.entry import Proposal
 from cftpcluster.testing.auth import documentWith
+from cftpcluster.testing.cluster import soon
 from cftpcluster.vocabulary import Author
 
-from .nodesupport import CLUSTER_PORT, ClusterCase
+from .nodesupport import CLUSTER_PORT, ClusterCase, MemoryNode
 
 ADMINS = (
     *(Admin(name=role.value, role=role) for role in Role),
@@ -99,6 +102,24 @@ class AdministrationCase(ClusterCase):
         return where.propose(change, more.pop("expected", {}), author(who), **more)
 
 
+@define(eq=False)
+class BecomingPrimary:
+    """An uplink that loses the primary, while its node becomes primary itself and takes no changes."""
+
+    _node: MemoryNode
+    _outcome: ClusterError
+
+    def propose(self, proposal: Proposal) -> Deferred[int]:
+        node = self._node
+        promote = Proposal(Promote(2, node.name, "test"), {}, author("full"), node.name, "promote", 0.0)
+        node.committed(soon(node.journal.append(promote)))
+        node.refusal = NotAppending("two histories; nothing was changed")
+        return fail(self._outcome)
+
+    def stop(self) -> Deferred[None]:
+        return succeed(None)
+
+
 class ProposeTests(AdministrationCase):
     def test_isAnAdministration(self) -> None:
         verifyObject(IAdministration, self.primary)
@@ -146,6 +167,14 @@ class ProposeTests(AdministrationCase):
         self.cluster.cut("a")
         error = self.refused(self.propose(self.secondary, PUT_USER), PrimaryUnreachable)
         self.assertEqual(str(error), "the primary a cannot be reached; nothing was changed")
+
+    def test_outcomeStaysUnknownOnANodeThatBecamePrimaryAndTakesNoChanges(self) -> None:
+        """What it refuses may have been made by the primary before."""
+        for outcome, said in ((OutcomeUnknown("mine"), OutcomeUnknown), (PrimaryUnreachable("away"), NotAppending)):
+            self.tearDown()
+            self.setUp()
+            self.b.peering.uplink = BecomingPrimary(self.b, outcome)  # type: ignore[assignment]
+            self.refused(self.propose(self.secondary, PUT_USER, requestId="mine"), said)
 
     def test_primaryThatIsNoneAnyMoreChangesNothing(self) -> None:
         self.a.peering.publisher.fence(2, "c")
