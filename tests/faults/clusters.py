@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -20,6 +21,8 @@ from cftpcluster.testing.processes import waitFor as waitForSoon
 
 from .network import Host, Network
 
+NAMES = ("node-a", "node-b", "node-c")
+SHIFTED = Path(__file__).with_name("shifted")
 PASSWORD = "correct horse"
 USER = "alice"
 
@@ -115,16 +118,48 @@ class Shared:
             cluster.__exit__(None, None, None)
 
 
-class FaultCase(SynchronousTestCase):
-    """A test that harms the nodes of a shared cluster, and leaves them healed."""
+@define(eq=False)
+class ClockCluster(ClusterProcesses):
+    """A cluster whose nodes have clocks that can be set."""
 
-    shared: Shared
+    def __enter__(self) -> Self:
+        ClusterProcesses.__enter__(self)
+        for node in self.nodes.values():
+            node.environment = {"PYTHONPATH": str(SHIFTED), "CFTPCLUSTER_CLOCK": str(clockOf(node))}
+        return self
+
+
+def clockOf(node: NodeProcess) -> Path:
+    return node.state.with_name(node.name + ".clock")
+
+
+def setClock(node: NodeProcess, seconds: float) -> None:
+    """Set a node's clock to so many seconds after the true time."""
+    new = clockOf(node).with_suffix(".new")
+    new.write_text(str(seconds))
+    new.rename(clockOf(node))
+
+
+PLAIN = Shared(partial(ClockCluster, NAMES))
+"""What most tests share: starting nodes takes longer than most of what is done to them."""
+
+HOSTS = Shared(partial(HostCluster, NAMES))
+
+
+class FaultCase(SynchronousTestCase):
+    """A test that harms the nodes of a shared cluster, and leaves them healed.
+
+    :ivar nodes: the primary, whichever it is, and the others.
+    """
+
+    shared = PLAIN
 
     def setUp(self) -> None:
         self.cluster = self.shared.get()
         self.addCleanup(self.heal)
-        self.primary = self.cluster.primary
-        self.nodes = list(self.cluster.nodes.values())
+        self.primary = self.cluster.nodes[ask(self.cluster.primary, "/api/v1/status")["primary"]]
+        self.secondaries = [node for node in self.cluster.nodes.values() if node is not self.primary]
+        self.nodes = [self.primary, *self.secondaries]
 
     def heal(self) -> None:
         """Bring everything back, or let go of the cluster."""

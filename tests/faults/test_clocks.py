@@ -8,52 +8,19 @@ import signal
 import time
 from contextlib import ExitStack, closing
 from http.client import HTTPSConnection
-from pathlib import Path
-from typing import Self
 
-from cftpcluster.testing.processes import ClusterProcesses, NodeProcess
+from cftpcluster.testing.processes import NodeProcess
 
-from .clusters import PASSWORD, USER, FaultCase, Shared, stateOf, waitFor
+from .clusters import PASSWORD, USER, FaultCase, setClock, stateOf, waitFor
 from .load import Changes, unverified
 from .scale import ENDURANCE
 
 HOUR = 3600.0
 IDLE_SECONDS = 60
 """The least that may be set."""
-SHIFTED = Path(__file__).with_name("shifted")
-
-
-def _made() -> ClusterProcesses:
-    return ClockCluster(("node-a", "node-b", "node-c"))
-
-
-class ClockCluster(ClusterProcesses):
-    """A cluster whose nodes have clocks that can be set."""
-
-    def __enter__(self) -> Self:
-        ClusterProcesses.__enter__(self)
-        for node in self.nodes.values():
-            node.environment = {"PYTHONPATH": str(SHIFTED), "CFTPCLUSTER_CLOCK": str(clockOf(node))}
-        return self
-
-
-def clockOf(node: NodeProcess) -> Path:
-    return node.state.with_name(node.name + ".clock")
-
-
-def setClock(node: NodeProcess, seconds: float) -> None:
-    """Set a node's clock to so many seconds after the true time."""
-    new = clockOf(node).with_suffix(".new")
-    new.write_text(str(seconds))
-    new.rename(clockOf(node))
-
-
-SHARED = Shared(_made)
 
 
 class ClockTests(FaultCase):
-    shared = SHARED
-
     def heal(self) -> None:
         for node in self.nodes:
             setClock(node, 0)

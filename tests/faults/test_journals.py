@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import random
-from functools import partial
 from pathlib import Path
 
-from cftpcluster.testing.processes import ClusterProcesses, NodeProcess
+from cftpcluster.testing.processes import NodeProcess
 
-from .clusters import FaultCase, Shared, addUser, headOf, namesOf, waitFor, whole
+from .clusters import FaultCase, addUser, headOf, namesOf, waitFor, whole
 from .scale import choose
-
-SHARED = Shared(partial(ClusterProcesses, ("node-a", "node-b")))
 
 
 def journalOf(node: NodeProcess) -> Path:
@@ -47,11 +44,9 @@ def tearLog(node: NodeProcess) -> None:
 
 
 class JournalCase(FaultCase):
-    shared = SHARED
-
     def setUp(self) -> None:
         super().setUp()
-        self.a, self.b = self.nodes
+        self.a, self.b, _ = self.nodes
 
     def write(self, prefix: str) -> None:
         for number in range(3):
@@ -70,7 +65,7 @@ class SecondaryTests(JournalCase):
             self.b.start("secondary")
             whole(self.cluster)
             self.assertEqual(len(namesOf(self.b, damage.__name__)), 3)
-            self.assertIn("pulled anew from node-a", self.b.log[said:])
+            self.assertIn(f"pulled anew from {self.a.name}", self.b.log[said:])
             self.assertNotIn("Traceback", self.b.log[said:])
         self.assertTrue(self.b.state.joinpath("journal.db.damaged-1").exists())
 

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, loopbackAddresses
 
-from .clusters import FaultCase, Shared, addUser, ask, headOf, namesOf, stateOf, waitFor, whole
+from .clusters import FaultCase, addUser, ask, headOf, namesOf, stateOf, waitFor, whole
 from .load import Changes, LogIns
 from .scale import choose, figure
 
-SHARED = Shared(partial(ClusterProcesses, ("node-a", "node-b")))
-
 
 class MembershipTests(FaultCase):
-    shared = SHARED
     COMING = choose(2, 20)
 
     def test_nodesComeAndGoUnderLoadAndLoseNothing(self) -> None:
-        a, b = self.nodes
+        a, b, _ = self.nodes
         with Changes(a, "moving", 0.02) as changes, LogIns(b) as logIns:
             for number in range(self.COMING):
                 name = f"guest-{number}"
@@ -48,7 +44,9 @@ class MembershipTests(FaultCase):
         self.assertEqual((changes.reasons(), logIns.reasons()), ([], []))
         for node in (a, b):
             self.assertLessEqual(changes.acknowledged, namesOf(node, "moving"))
-        self.assertEqual({node["name"] for node in ask(a, "/api/v1/status")["nodes"]}, {"node-a", "node-b"})
+        self.assertEqual(
+            {node["name"] for node in ask(a, "/api/v1/status")["nodes"]}, {node.name for node in self.nodes}
+        )
         figure(f"{self.COMING} nodes joined and were removed under load: {changes.done} changes, none refused or lost")
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import signal
 import time
 from contextlib import ExitStack
-from functools import partial
 
 from cftpcluster.testing.processes import NodeProcess
 
 from .clusters import (
+    HOSTS,
     FaultCase,
     HostCluster,
-    Shared,
     addUser,
     cpuSeconds,
     descriptors,
@@ -26,20 +25,18 @@ from .load import Changes, LogIns, percentile
 from .network import needsNetwork
 from .scale import choose, figure
 
-SHARED = Shared(partial(HostCluster, ("node-a", "node-b", "node-c")))
-
 NOTICED_SECONDS = 15.0
 HEALED_SECONDS = 5.0
 
 
 class NetworkCase(FaultCase):
-    shared = SHARED
+    shared = HOSTS
 
     def setUp(self) -> None:
         super().setUp()
         self.cluster: HostCluster
         self.network = self.cluster.network
-        self.b, self.c = self.cluster.secondaries
+        self.b, self.c = self.secondaries
         self.hosts = [self.cluster.host(node) for node in self.nodes]
 
     def noticed(self, node: NodeProcess) -> None:
@@ -63,16 +60,16 @@ class PartitionTests(NetworkCase):
             parted = time.monotonic()
             self.network.part(self.hosts[1], self.hosts[0], self.hosts[2])
             self.noticed(self.b)
-            self.assertEqual(stateOf(self.primary, "node-c"), "following")
+            self.assertEqual(stateOf(self.primary, self.c.name), "following")
             refused = self.b.run("user", "add", "nobody")
             self.assertEqual(refused.returncode, 1)
-            self.assertIn(b"node-a", refused.stderr)
+            self.assertIn(self.primary.name.encode(), refused.stderr)
             before = changes.done
             time.sleep(max(0.0, parted + choose(10, 60) - time.monotonic()))
             waitFor("changes go on", lambda: changes.done > before)
             self.network.heal()
             healed = time.monotonic()
-            waitFor("node-b follows", lambda: stateOf(self.b, "node-b") == "following", HEALED_SECONDS)
+            waitFor("it follows", lambda: stateOf(self.b, self.b.name) == "following", HEALED_SECONDS)
         self.equalWithin(HEALED_SECONDS)
         figure(f"equal after a partition: {time.monotonic() - healed:.1f} s")
         for load in (*logIns, changes):

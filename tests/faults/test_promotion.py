@@ -5,30 +5,25 @@ from __future__ import annotations
 import re
 import time
 from contextlib import ExitStack
-from functools import partial
 
 from cftpcluster.testing.processes import NodeProcess
 
-from .clusters import FaultCase, HostCluster, Shared, addUser, ask, headOf, isWhole, namesOf, stateOf, waitFor, whole
+from .clusters import HOSTS, FaultCase, HostCluster, addUser, ask, headOf, isWhole, namesOf, stateOf, waitFor, whole
 from .load import Changes, LogIns
 from .network import needsNetwork
 from .scale import figure
-
-SHARED = Shared(partial(HostCluster, ("node-a", "node-b", "node-c")))
 
 
 @needsNetwork
 class PromotionCase(FaultCase):
     """Whoever is primary when a test begins is ``old``; ``new`` and ``other`` follow."""
 
-    shared = SHARED
+    shared = HOSTS
 
     def setUp(self) -> None:
         super().setUp()
         self.cluster: HostCluster
-        name = ask(self.nodes[0], "/api/v1/status")["primary"]
-        self.old = self.cluster.nodes[name]
-        self.new, self.other = (node for node in self.nodes if node is not self.old)
+        self.old, self.new, self.other = self.nodes
 
     def part(self, node: NodeProcess, *others: NodeProcess) -> None:
         self.cluster.network.part(self.cluster.host(node), *map(self.cluster.host, others))
