@@ -31,6 +31,9 @@ from .turns import Turns
 
 log = Logger()
 
+NOWHERE = b"\xff" * 32
+"""A chain hash that no node has: not even one without any entry is there."""
+
 TELL_LEAST_SECONDS = 1.0
 TELL_MOST_SECONDS = 5.0
 
@@ -111,7 +114,7 @@ class Publisher:
             return
         self._fencedUntil, self._fencedFor = epoch, primary
         for member in self._members.values():
-            self._release(member, epoch, 0, bytes(32))
+            self._release(member, epoch, 0, NOWHERE)
         self._statusChanged()
 
     @property

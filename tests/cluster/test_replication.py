@@ -351,6 +351,19 @@ class EpochTests(ReplicationCase):
         self.assertSame(self.a, self.b)
         self.assertEqual([head for head, _ in self.a.diverged], [mine])
 
+    def test_whoFollowsAFencedPrimaryLooksForTheNextOne(self) -> None:
+        """Also a node that could take nothing yet."""
+        full = LateJournal(self.c.journal, self.clock, lambda: 0.0, DiskFull("no room"))
+        self.c.journal = full
+        self.c.start(soon(self.c.journal.journal.head()))
+        lines = [self.join(self.b, self.a), self.join(self.c, self.a)]
+        self.clock.pump([0.1] * 5)
+        self.assertEqual((self.c.follower.head.revision, self.c.follower.state), (0, "catchingUp"))
+        self.a.publisher.fence(2, "b")
+        self.clock.pump([0.5] * 5)
+        for line in lines:
+            self.assertIsInstance(line.outcome[0].value, NotPrimary)
+
     def test_shorterHistoryIsRefusedUntilResync(self) -> None:
         self.promoteB()
         self.join(self.c, self.a)
