@@ -160,7 +160,11 @@ class Process:
         rowsThread: Any = Threads(self.reactor, self.random, True, slowness)
         file, incarnation, kept = ModelRowsFile.open(machine.disk, machine.wallTime())
         rowsFile: Any = file
-        peers = tuple(Node(name=one.name, address=one.address, fingerprint=one.fingerprint) for one in world.seeds())
+        peers = tuple(
+            Node(name=one.name, address=one.address, fingerprint=one.fingerprint)
+            for one in world.machines.values()
+            if one is not machine
+        )
         self.peering = Peering(
             name=machine.name,
             bind=machine.address,

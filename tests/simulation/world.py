@@ -100,10 +100,6 @@ class World:
             lambda before, after: self.oracle.synced(process, before, after),
         )
 
-    def seeds(self) -> list[Machine]:
-        """Where nodes without a document look for others."""
-        return list(self.machines.values())
-
     def nodeEntry(self, machine: Machine) -> Put:
         return Put("nodes", Node(name=machine.name, address=machine.address, fingerprint=machine.fingerprint))
 
