@@ -100,14 +100,15 @@ class ForcedTests(PromotionCase):
             waitFor("it is alone", lambda node=node: stateOf(node, node.name) == "disconnected")
             self.force(node)
             addUser(node, f"of-{node.name}")
-        heads = [headOf(node) for node in rivals]
-        self.assertEqual(heads[0][0], heads[1][0])
+        self.assertEqual(headOf(self.new)[0], headOf(self.other)[0])
         with ExitStack() as stack:
             logIns = [stack.enter_context(LogIns(node)) for node in self.nodes]
             self.cluster.network.heal()
             for node in rivals:
-                waitFor("it appends no more", lambda node=node: node.run("user", "add", "nobody").returncode == 1, 20)
-                self.assertTrue(ask(node, "/api/v1/status")["warnings"])
+                waitFor("it knows", lambda node=node: ask(node, "/api/v1/status")["warnings"], 20)
+            heads = [headOf(node) for node in rivals]
+            for node in rivals:
+                self.assertEqual(node.run("user", "add", "nobody").returncode, 1)
             self.assertEqual([headOf(node) for node in rivals], heads)
             waitFor("log-ins go on", lambda: all(load.done > 1 for load in logIns))
             self.force(self.new)
