@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -26,6 +27,17 @@ def needs(*programs: str) -> Callable[[C], C]:
         missing = [program for program in programs if shutil.which(program) is None]
         if missing:
             tested.skip = f"not installed: {', '.join(missing)}"  # type: ignore[attr-defined]
+        return tested
+
+    return mark
+
+
+def needsPackage(name: str) -> Callable[[C], C]:
+    """Mark a test class as skipped, by name, where a Python package it needs is missing."""
+
+    def mark(tested: C) -> C:
+        if importlib.util.find_spec(name) is None:
+            tested.skip = f"not installed: {name}"  # type: ignore[attr-defined]
         return tested
 
     return mark

@@ -1,0 +1,220 @@
+"""What real clients and a server of this process agree upon: algorithms, keys, ways to log in, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from cftpcluster.servers.ssh import SFTPOptions
+from cftpcluster.servers.ssh.ciphers import AUTHENTICATED, CIPHERS, MACS
+from tests.servers.ssh.peers import RSA
+
+from .clients import needs, needsPackage, randomFile, sha256
+from .sshserver import CLIENT_SECONDS, OpenSSHCase, SFTPCase
+
+R = TypeVar("R")
+
+
+@needs("sftp", "ssh")
+class OpenSSHTests(OpenSSHCase):
+    async def test_everyCipherAndMAC(self) -> None:
+        original, copy = randomFile(self.folder / "original", 300_000), self.folder / "copy"
+        for cipher in CIPHERS:
+            for mac in MACS[:1] if cipher in AUTHENTICATED else MACS:
+                options = {"Ciphers": cipher.decode(), "MACs": mac.decode()}
+                await self.sftp(f"put {original} file", f"get file {copy}", **options)
+                self.assertEqual(sha256(copy), sha256(original), options)
+
+    async def test_everyKeyExchange(self) -> None:
+        supported = subprocess.run(["ssh", "-Q", "kex"], capture_output=True, check=True).stdout.decode().split()
+        tried = [name for name in ("curve25519-sha256", "curve25519-sha256@libssh.org") if name in supported]
+        tried += [name for name in ("mlkem768x25519-sha256",) if name in supported]
+        for name in tried:
+            await self.sftp("pwd", KexAlgorithms=name)
+
+    async def test_keysAreExchangedUnderLoadInBothDirections(self) -> None:
+        original, copy = randomFile(self.folder / "original", 6 << 20), self.folder / "copy"
+        for cipher in ("aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes128-ctr"):
+            await self.sftp(f"put {original} file", f"get file {copy}", RekeyLimit="2M", Ciphers=cipher)
+            self.assertEqual(sha256(copy), sha256(original))
+
+    async def test_onlyFilesAreServed(self) -> None:
+        for arguments in (["id"], [], ["-T", "scp -t /"], ["-s", "shell"]):
+            result = await self.run_("ssh", f"-p{self.port}", "alice@127.0.0.1", *arguments)
+            self.assertNotEqual(result.returncode, 0)
+            self.assertEqual(result.stdout, b"")
+
+    async def test_nothingIsForwarded(self) -> None:
+        closed = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(closed.close)
+        target = f"127.0.0.1:{closed.getsockname()[1]}"
+        result = await self.run_("ssh", f"-p{self.port}", "-W", target, "alice@127.0.0.1")
+        self.assertIn(b"stdio forwarding failed", result.stderr)
+        result = await self.run_(
+            "ssh", f"-p{self.port}", "-N", "-R", f"0:{target}", "alice@127.0.0.1", ExitOnForwardFailure="yes"
+        )
+        self.assertNotEqual(result.returncode, 0)
+
+
+@needs("sftp", "ssh")
+class RSAUserTests(OpenSSHCase):
+    """An RSA user of a server whose host key is Ed25519."""
+
+    userKey = RSA
+
+    async def test_logsIn(self) -> None:
+        for algorithm in ("rsa-sha2-256", "rsa-sha2-512"):
+            await self.sftp("pwd", PubkeyAcceptedAlgorithms=algorithm)
+
+
+@needs("sftp", "ssh")
+class RSAHostTests(OpenSSHCase):
+    """A server whose host key is RSA."""
+
+    hostKeys = (RSA,)
+
+    async def test_servesWithSHA2Only(self) -> None:
+        for algorithm in ("rsa-sha2-256", "rsa-sha2-512"):
+            await self.sftp("pwd", HostKeyAlgorithms=algorithm)
+        result = await self.run_(
+            "ssh", f"-p{self.port}", "alice@127.0.0.1", HostKeyAlgorithms="ssh-rsa", LogLevel="INFO"
+        )
+        self.assertIn(b"no matching host key type", result.stderr)
+
+
+@needs("sftp", "ssh")
+class ServerRekeyTests(OpenSSHCase):
+    """A server that wants new keys all the time."""
+
+    options = SFTPOptions(rekeyBytes=1 << 20)
+
+    async def test_clientsFollow(self) -> None:
+        original, copy = randomFile(self.folder / "original", 16 << 20), self.folder / "copy"
+        for cipher in ("aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr"):
+            await self.sftp(f"put {original} file", f"get file {copy}", Ciphers=cipher)
+            self.assertEqual(sha256(copy), sha256(original))
+
+
+@needsPackage("paramiko")
+class ParamikoTests(SFTPCase):
+    def connected(self, work: Callable[[Any], R], **options: Any) -> Deferred[R]:
+        """Do ``work`` with a client, in a thread."""
+        import paramiko
+
+        def run() -> R:
+            client = paramiko.SSHClient()
+            client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+            client.connect(
+                "127.0.0.1",
+                self.port,
+                username="alice",
+                allow_agent=False,
+                look_for_keys=False,
+                timeout=CLIENT_SECONDS,
+                **{"password": "secret", **options},
+            )
+            with client, client.open_sftp() as sftp:
+                return work(sftp)
+
+        return self.inThread(run)
+
+    async def test_interactiveAndWrongPasswords(self) -> None:
+        import paramiko
+
+        def interactive() -> list[str]:
+            transport = paramiko.Transport(("127.0.0.1", self.port))
+            try:
+                transport.start_client(timeout=CLIENT_SECONDS)
+                return transport.auth_interactive("alice", lambda title, text, prompts: ["secret"] * len(prompts))
+            finally:
+                transport.close()
+
+        self.assertEqual(await self.inThread(interactive), [])
+        try:
+            await self.connected(lambda sftp: None, password="wrong")
+        except paramiko.AuthenticationException:
+            pass
+        else:
+            self.fail("a wrong password was taken")
+
+    async def test_aClientThatNeverReadsDoesNotFillTheMemory(self) -> None:
+        def work(sftp: Any) -> None:
+            with sftp.open("file", "wb") as file:
+                file.set_pipelined(True)
+                file.write(bytes(1 << 20))
+            handle = sftp.open("file", "rb").handle
+            for _ in range(400):
+                sftp._async_request(type(None), 5, handle, int64(0), 255 * 1024)
+            asked.set()
+            done.wait(CLIENT_SECONDS)
+
+        from paramiko.sftp import int64
+
+        asked, done = threading.Event(), threading.Event()
+        self.addCleanup(done.set)
+        working = self.connected(work)
+        await self.until(asked.is_set)
+        largest = 0
+        for _ in range(20):
+            await self.pause(0.02)
+            for transport in self.server._sessions:
+                service: Any = transport.service
+                largest = max(largest, *[channel.queued for channel in service.channels.values()], 0)
+        self.assertLess(largest, 3 << 20)
+        done.set()
+        await working
+
+
+@needsPackage("asyncssh")
+class AsyncSSHTests(SFTPCase):
+    def connected(self, work: Callable[[Any], Any], **options: Any) -> Deferred[Any]:
+        """Do ``work``, a coroutine function, with a client, in a thread."""
+        import asyncssh
+
+        async def run() -> Any:
+            async with (
+                asyncssh.connect(
+                    "127.0.0.1",
+                    self.port,
+                    username="alice",
+                    client_keys=[str(self.key)],
+                    known_hosts=None,
+                    agent_path=None,
+                    config=None,
+                    **options,
+                ) as connection,
+                connection.start_sftp_client() as sftp,
+            ):
+                return await work(sftp)
+
+        return self.inThread(asyncio.run, run())
+
+    async def test_everyKeyExchange(self) -> None:
+        async def work(sftp: Any) -> None:
+            await sftp.realpath(".")
+
+        import asyncssh.kex
+
+        from cftpcluster.servers.ssh.negotiation import KEY_EXCHANGES
+
+        for name in KEY_EXCHANGES:
+            if name in asyncssh.kex.get_kex_algs():
+                await self.connected(work, kex_algs=[name.decode()])
+
+
+class ImportTests(SynchronousTestCase):
+    def test_importingDoesNotInstallAReactor(self) -> None:
+        code = "import sys, cftpcluster.servers.ssh; sys.exit('twisted.internet.reactor' in sys.modules)"
+        done = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": ":".join(sys.path)}, check=False
+        )
+        self.assertEqual(done.returncode, 0)
