@@ -52,7 +52,11 @@ class Program(Protocol):
 
 
 ProgramMaker: TypeAlias = "Callable[[bytes, bytes, SessionChannel], Program | None]"
-"""Makes the program that a request (``subsystem`` or ``exec``) names, for a channel; ``None`` refuses."""
+"""Makes the program that a request (``subsystem``, ``exec`` or ``shell``) names, for a channel; ``None`` refuses.
+
+It may send nothing before the request is answered, which is when the maker has returned."""
+
+_PROGRAM_REQUESTS = frozenset({b"subsystem", b"exec", b"shell"})
 
 
 class SessionChannel(SSHChannel):
@@ -87,6 +91,7 @@ class SessionChannel(SSHChannel):
         self._makeProgram = makeProgram
         self._program: Program | None = None
         self._queue: deque[Buffer] = deque()
+        self._errors = bytearray()
         self._flushing = False
         self._owedBytes = 0
         self._exitStatus: int | None = None
@@ -104,8 +109,9 @@ class SessionChannel(SSHChannel):
 
     def requestReceived(self, requestType: bytes, data: bytes) -> bool:
         """Whether the request is granted: one program, and nothing else."""
-        if self._program is None and self._exitStatus is None and requestType in {b"subsystem", b"exec"}:
-            self._program = self._makeProgram(requestType, Reader(data).string(), self)
+        if self._program is None and self._exitStatus is None and requestType in _PROGRAM_REQUESTS:
+            argument = b"" if requestType == b"shell" else Reader(data).string()
+            self._program = self._makeProgram(requestType, argument, self)
             return self._program is not None
         return False
 
@@ -147,6 +153,13 @@ class SessionChannel(SSHChannel):
             self.queued += sum(map(len, parts))
             self.flush()
 
+    def sendError(self, text: bytes) -> None:
+        """Send ``text`` as what a program says on its standard error; it counts as :attr:`queued` too."""
+        if not self.localClosed:
+            self._errors += text
+            self.queued += len(text)
+            self.flush()
+
     def addWindowBytes(self, data: int) -> None:
         self.remoteWindowLeft = min(self.remoteWindowLeft + data, LARGEST_CREDIT)
         self.flush()
@@ -158,6 +171,8 @@ class SessionChannel(SSHChannel):
         self._flushing = True
         before = self.queued
         try:
+            if self._errors:
+                self._flushErrors()
             while self.queued and self.remoteWindowLeft and not self.localClosed and self.conn.transport.writable:
                 size = min(self.queued, self.remoteWindowLeft, self.remoteMaxPacket)
                 self.queued -= size
@@ -171,6 +186,15 @@ class SessionChannel(SSHChannel):
             self.conn.sendRequest(self, b"exit-status", uint32(self._exitStatus))
             self.conn.sendEOF(self)
             self.conn.sendClose(self)
+
+    def _flushErrors(self) -> None:
+        """As :meth:`flush`, of what goes before everything else."""
+        while self._errors and self.remoteWindowLeft and not self.localClosed and self.conn.transport.writable:
+            text = bytes(self._errors[: min(self.remoteWindowLeft, self.remoteMaxPacket)])
+            del self._errors[: len(text)]
+            self.queued -= len(text)
+            self.remoteWindowLeft -= len(text)
+            self.conn.sendErrorText(self, text)
 
     def _taken(self, size: int) -> list[Buffer]:
         """The first ``size`` bytes of the queue."""
@@ -195,6 +219,7 @@ class SessionChannel(SSHChannel):
 
     def closed(self) -> None:
         self._queue.clear()
+        self._errors.clear()
         self.queued = 0
         program, self._program = self._program, None
         if program is None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.conch.error import ConchError
 from twisted.conch.ssh.connection import (
+    EXTENDED_DATA_STDERR,
     MSG_CHANNEL_CLOSE,
     MSG_CHANNEL_DATA,
     MSG_CHANNEL_EOF,
@@ -202,6 +203,11 @@ class Connection(SSHConnection):
         """Send ``parts``, together ``size`` bytes, as one message; only while the transport is writable."""
         head = bytes((MSG_CHANNEL_DATA,)) + uint32(self.channelsToRemoteChannel[channel]) + uint32(size)
         self.transport.sendParts([head, *parts])
+
+    def sendErrorText(self, channel: SessionChannel, text: bytes) -> None:
+        """Send ``text`` as standard error; only while the transport is writable."""
+        head = bytes((MSG_CHANNEL_EXTENDED_DATA,)) + uint32(self.channelsToRemoteChannel[channel])
+        self.transport.sendParts([head, uint32(EXTENDED_DATA_STDERR), string(text)])
 
 
 _RECEIVERS = {

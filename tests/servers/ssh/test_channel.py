@@ -301,6 +301,32 @@ class SendTests(ChannelTestCase):
         self.connection.resumeSending()
         self.assertEqual((self.sentData(), channel.queued), ([b"data"], 0))
 
+    def test_errorsGoFirstAndUseCredit(self) -> None:
+        channel, program = self.program(window=4)
+        self.transport.writable = False
+        channel.send(b"data")
+        channel.sendError(b"error")
+        self.assertEqual((self.transport.take(), channel.queued), ([], 9))
+        self.transport.writable = True
+        self.connection.resumeSending()
+        self.assertEqual(
+            self.transport.take(), [(MSG_CHANNEL_EXTENDED_DATA, uint32(77) + uint32(1) + string(b"erro"))]
+        )
+        channel.finish(3)
+        self.message(MSG_CHANNEL_WINDOW_ADJUST, uint32(channel.id or 0), uint32(100))
+        self.assertEqual(
+            self.transport.numbers(),
+            [
+                MSG_CHANNEL_EXTENDED_DATA,
+                MSG_CHANNEL_DATA,
+                MSG_CHANNEL_REQUEST,
+                MSG_CHANNEL_EOF,
+                MSG_CHANNEL_CLOSE,
+            ],
+        )
+        self.assertEqual(channel.queued, 0)
+        self.assertGreater(program.room, 0)
+
     def test_creditBeyondEverythingIsBounded(self) -> None:
         channel, _ = self.program()
         for _ in range(3):
