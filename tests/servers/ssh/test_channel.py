@@ -309,9 +309,7 @@ class SendTests(ChannelTestCase):
         self.assertEqual((self.transport.take(), channel.queued), ([], 9))
         self.transport.writable = True
         self.connection.resumeSending()
-        self.assertEqual(
-            self.transport.take(), [(MSG_CHANNEL_EXTENDED_DATA, uint32(77) + uint32(1) + string(b"erro"))]
-        )
+        self.assertEqual(self.transport.take(), [(MSG_CHANNEL_EXTENDED_DATA, uint32(77) + uint32(1) + string(b"erro"))])
         channel.finish(3)
         self.message(MSG_CHANNEL_WINDOW_ADJUST, uint32(channel.id or 0), uint32(100))
         self.assertEqual(
