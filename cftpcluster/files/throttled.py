@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 PIECE_SECONDS = 0.2
 LEAST_PIECE_BYTES = 4096
-MOST_PIECE_BYTES = 256 * 1024
+MOST_PIECE_BYTES = 1024 * 1024
 
 BURST_SECONDS = 0.1
 """So much of the rate that was not used is not lost: it makes up for timers that ring late."""

@@ -15,6 +15,7 @@ from ...vocabulary import Attributes, Entry, OpenMode, VirtualPath
 
 HANDLE_LIMIT = 256
 SCATTER_LIMIT = 256
+LARGEST_PIECE_BYTES = 1024 * 1024
 
 _UPLOADS = frozenset({OpenMode.create, OpenMode.replace, OpenMode.resume})
 
@@ -85,6 +86,10 @@ class OpenFile:
     extent: Extent | None = None
     end: int | None = None
     failure: BaseException | None = None
+    _paced: IPaced | None = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._paced = IPaced(self.file, None)
 
     @classmethod
     async def opened(
@@ -100,6 +105,16 @@ class OpenFile:
                 raise
         extent = Extent(size) if mode in _UPLOADS else None
         return cls(file, path, readable, writable, extent, size if appends else None)
+
+    @property
+    def pieceBytes(self) -> int:
+        """How much to write at once at most."""
+        return LARGEST_PIECE_BYTES if self._paced is None else min(LARGEST_PIECE_BYTES, self._paced.pieceBytes(False))
+
+    def hurry(self) -> None:
+        """Nobody waits any more."""
+        if self._paced is not None:
+            self._paced.hurry()
 
     def mayRead(self) -> None:
         if not self.readable:
@@ -238,9 +253,8 @@ class Handles:
     def hurry(self) -> None:
         """The client is gone: what keeps to a speed keeps nobody waiting."""
         for opened in [*self._opened.values(), *self._closing]:
-            paced = IPaced(opened.file, None) if isinstance(opened, OpenFile) else None
-            if paced is not None:
-                paced.hurry()
+            if isinstance(opened, OpenFile):
+                opened.hurry()
 
     def takeAll(self) -> list[OpenFile | OpenFolder]:
         """Everything that is not closed, to be aborted."""

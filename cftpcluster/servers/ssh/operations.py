@@ -18,6 +18,7 @@ from ...interfaces import IFile, IFileSystem, ILinks
 from ...vocabulary import Entry, Kind, OpenMode, VirtualPath
 from . import packets
 from .extensions import Extensions
+from .gathering import Gathering
 from .handles import Handles, OpenFile, OpenFolder
 from .operation import Answer, Operation, change, later, ok, tellPath
 from .wire import Reader
@@ -41,6 +42,7 @@ class Operations:
     _handles: Handles
     _now: Callable[[], float]
     _draftLinks: bool
+    _gathering: Gathering
     _extensions: Extensions = field(init=False)
     _links: ILinks | None = field(init=False)
 
@@ -159,7 +161,8 @@ class Operations:
             raise TooLarge
 
         def run() -> Deferred[Answer]:
-            written = opened.append(data) if opened.end is not None else opened.write(offset, data)
+            gathering = self._gathering
+            written = opened.append(data) if opened.end is not None else gathering.write(opened, offset, data)
             return written.addCallback(lambda _: ok(requestId))
 
         span = None if opened.end is not None else (offset, offset + len(data))

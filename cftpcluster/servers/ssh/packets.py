@@ -77,6 +77,11 @@ class Frames:
             self._chunks.append(chunk)
             self._size += len(chunk)
 
+    @property
+    def isAmidPacket(self) -> bool:
+        """Whether the beginning of a packet is there, while :meth:`next` gives nothing."""
+        return bool(self._size) or self._length is not None
+
     def next(self) -> memoryview | None:
         """The next packet, if it is there whole; ``Unframed``."""
         if self._length is None:

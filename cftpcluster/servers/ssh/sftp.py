@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from ...errors import FileSystemError
 from ...interfaces import IFileSystem
 from . import packets
+from .gathering import Gathering
 from .handles import Handles
 from .operation import Answer, Operation
 from .operations import Operations
@@ -80,7 +81,8 @@ class SFTPServer:
         self._frames = packets.Frames()
         self._order = Order()
         self._handles = Handles(randomBytes)
-        self._operations = Operations(files, self._handles, reactor.seconds, draftLinks)
+        self._gathering = Gathering(reactor)
+        self._operations = Operations(files, self._handles, reactor.seconds, draftLinks, self._gathering)
         self._initialized = False
         self._unanswered: deque[_Request] = deque()
         self._dueBytes = 0
@@ -123,6 +125,7 @@ class SFTPServer:
         if self._pumping or self._stopped or (self._next is not None and self._next.active()):
             return
         self._pumping = True
+        moreComes = False
         try:
             for _ in range(TURN_LIMIT):
                 if (
@@ -132,6 +135,7 @@ class SFTPServer:
                     return
                 packet = self._frames.next()
                 if packet is None:
+                    moreComes = self._frames.isAmidPacket
                     break
                 self._begin(packet)
             else:
@@ -143,6 +147,10 @@ class SFTPServer:
             self._frames.clear()
         finally:
             self._pumping = False
+            if moreComes:
+                self._gathering.hold()
+            else:
+                self._gathering.flush()
         if self._eof and not len(self._order):
             self._finish()
 
@@ -223,6 +231,7 @@ class SFTPServer:
         if self._next is not None and self._next.active():
             self._next.cancel()
         self._frames.clear()
+        self._gathering.flush()
         self._order.forget()
         self._unanswered.clear()
 
