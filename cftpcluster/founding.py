@@ -49,12 +49,14 @@ class Membership:
     :ivar clusterKeys: what opens the document's secrets, the newest first.
     :ivar peers: the nodes that the join named, the primary first; used for as long as there is no document.
     :ivar clusterPort: the port to reach them at, likewise.
+    :ivar epoch: that of the journal that this node had and lost; nothing earlier is taken in its place.
     """
 
     identity: NodeIdentity
     clusterKeys: tuple[bytes, ...] = field(repr=False)
     peers: tuple[Node, ...] = ()
     clusterPort: int = 0
+    epoch: int = 0
 
     @property
     def sealer(self) -> Sealer:
@@ -73,9 +75,9 @@ def load(state: StateDirectory) -> Membership | None:
     identity = state.read(IDENTITY)
     if identity is None or state.read(CLUSTER_KEYS) is None:
         return None
-    nodes, port = _read(state, PEERS, _peersFromPlain) if hasJoined(state) else ((), 0)
+    nodes, port, epoch = _read(state, PEERS, _peersFromPlain) if hasJoined(state) else ((), 0, 0)
     clusterKeys = _read(state, CLUSTER_KEYS, _keysFromPlain)
-    return Membership(NodeIdentity.fromPem(identity), clusterKeys, nodes, port)
+    return Membership(NodeIdentity.fromPem(identity), clusterKeys, nodes, port, epoch)
 
 
 def _read(state: StateDirectory, name: str, meaning: Callable[[Any], T]) -> T:
@@ -90,8 +92,8 @@ def _keysFromPlain(plain: Any) -> tuple[bytes, ...]:
     return Sealer(*keys).keys
 
 
-def _peersFromPlain(plain: Any) -> tuple[tuple[Node, ...], int]:
-    return tuple(Node(**peer) for peer in plain["nodes"]), int(plain["port"])
+def _peersFromPlain(plain: Any) -> tuple[tuple[Node, ...], int, int]:
+    return tuple(Node(**peer) for peer in plain["nodes"]), int(plain["port"]), int(plain.get("epoch", 0))
 
 
 def hasJoined(state: StateDirectory) -> bool:
@@ -105,7 +107,7 @@ def store(state: StateDirectory, membership: Membership) -> None:
     state.write(IDENTITY, membership.identity.toPem())
     if membership.peers:
         peers = [{"name": one.name, "address": one.address, "fingerprint": one.fingerprint} for one in membership.peers]
-        state.writeJSON(PEERS, {"nodes": peers, "port": membership.clusterPort})
+        state.writeJSON(PEERS, {"nodes": peers, "port": membership.clusterPort, "epoch": membership.epoch})
 
 
 def prepareFounding(

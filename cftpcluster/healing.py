@@ -64,7 +64,8 @@ def _beginAnew(state: StateDirectory) -> str:
         if primary == own or primary not in {node["name"] for node in others}:
             return ""
         others.sort(key=lambda node: node["name"] != primary)
-        state.writeJSON(founding.PEERS, {"nodes": others, "port": int(remembered["port"])})
+        peers = {"nodes": others, "port": int(remembered["port"]), "epoch": int(remembered.get("epoch", 0))}
+        state.writeJSON(founding.PEERS, peers)
         founding.load(state)
     except (ClusterError, ValueError, TypeError, KeyError):
         return ""
@@ -121,7 +122,8 @@ class JournalCare:
             {"name": node.name, "address": node.address, "fingerprint": node.fingerprint}
             for _, node in sorted(document.nodes.items())
         ]
-        self._wanted = {"primary": primary, "nodes": nodes, "port": self._portOf(primary)}
+        epoch = document.promoted.epoch
+        self._wanted = {"primary": primary, "epoch": epoch, "nodes": nodes, "port": self._portOf(primary)}
         if self._wanted != self._stored and not self._writing:
             self._writing = True
             written = Deferred.fromCoroutine(self._write())

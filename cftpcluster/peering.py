@@ -202,6 +202,7 @@ class Peering:
             clusterStatus=self._clusterStatusCame,
             changed=self.following.changed,
             inThread=inThread,
+            leastEpoch=self._membership.epoch,
         )
         self._links = Links(
             clock=self._reactor,

@@ -391,6 +391,13 @@ class ClusterTests(CommandTestCase):
             self.assertIn(place, stderr)
         self.assertTrue(stderr.startswith("cftpctl: nothing was changed: 3 problems\n"))
 
+    def test_applyTellsAHundredProblemsAndHowManyMoreThereAre(self) -> None:
+        file = self.file("bad.yaml", "users: [" + ", ".join(f"{{name: u{n}, groups: [g]}}" for n in range(123)) + "]")
+        lines = self.call("apply", file, code=1).stderr.splitlines()
+        self.assertEqual(lines[0], "cftpctl: nothing was changed: 123 problems")
+        self.assertEqual(len(lines), 102)
+        self.assertEqual(lines[-1].strip(), "... and 23 more")
+
     def test_missingFileIsOneLine(self) -> None:
         self.assertIn("No such file", self.refused("apply", str(self.folder / "nothing.yaml")))
 

@@ -119,6 +119,8 @@ class RememberedTests(Case):
         for name in ("node-a", "node-b"):
             care.see(document(name))
             self.assertEqual(self.primary(), name)
+        remembered: Any = self.state.readJSON(REMEMBERED)
+        self.assertEqual(remembered["epoch"], 1)
 
     def test_nothingIsWrittenTwice(self) -> None:
         care = self.care()
@@ -166,7 +168,7 @@ class OpeningTests(TestCase):
 
     def remember(self, primary: str) -> None:
         nodes = [{"name": name, "address": "192.0.2.1", "fingerprint": "00"} for name in NODES]
-        self.state.writeJSON(REMEMBERED, {"primary": primary, "nodes": nodes, "port": 8789})
+        self.state.writeJSON(REMEMBERED, {"primary": primary, "epoch": 4, "nodes": nodes, "port": 8789})
 
     async def open(self) -> SQLiteJournal:
         journal = await openJournal(self.state, KINDS, self.reactor, here)
@@ -195,6 +197,19 @@ class OpeningTests(TestCase):
         # It begins where the primary is, and does not dial itself.
         self.assertEqual([node.name for node in loaded.peers], ["node-c", "node-a"])
         self.assertEqual(loaded.clusterPort, 8789)
+        # Nor does it take what a primary has that was replaced before.
+        self.assertEqual(loaded.epoch, 4)
+
+    async def test_memoryWithoutAnEpochIsGoodToo(self) -> None:
+        await self.damaged()
+        self.remember("node-c")
+        plain: Any = self.state.readJSON(REMEMBERED)
+        del plain["epoch"]
+        self.state.writeJSON(REMEMBERED, plain)
+        await self.open()
+        loaded = founding.load(self.state)
+        assert loaded is not None
+        self.assertEqual(loaded.epoch, 0)
 
     async def test_primarysIsKept(self) -> None:
         data = await self.damaged()

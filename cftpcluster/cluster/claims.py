@@ -48,16 +48,19 @@ def standingOf(hello: Hello, head: Head, node: str) -> Standing:
     return Standing.ahead if hello.revision > head.revision else Standing.behind
 
 
-def requireClaim(own: Head, node: str, claimant: str, answer: FollowAnswer, resync: bool) -> bool:
+def requireClaim(own: Head, node: str, claimant: str, answer: FollowAnswer, resync: bool, leastEpoch: int = 0) -> bool:
     """Check what ``claimant`` answered to this ``node``, whose journal is at ``own``. True where this journal names it
     as the primary of that epoch already; else the record that does is still to be shown.
 
     :param resync: whether the operator wants this node to take what the primary has, even if that is less.
+    :param leastEpoch: that of the journal that this node had and lost; it counts while the new one is empty.
     :raises Refused: where it is not believed.
     """
     named = own.document.promoted.name
     if answer.epoch < own.epoch:
         raise Refused(f"{claimant} is in epoch {answer.epoch}, before this node's {own.epoch}")
+    if answer.epoch < leastEpoch and not own.revision:
+        raise Refused(f"{claimant} is in epoch {answer.epoch}, before {leastEpoch}, which this node's lost journal had")
     if answer.epoch == own.epoch and own.revision and claimant != named:
         raise Refused(f"{claimant} claims to be primary of epoch {own.epoch}, whose primary is {named}")
     offer = answer.snapshot

@@ -57,6 +57,7 @@ class Follower:
     :ivar _clusterStatus: told what the primary says of the cluster.
     :ivar _changed: told when state or problem changed.
     :ivar _inThread: calls a function elsewhere than in the reactor's thread.
+    :ivar _leastEpoch: as :func:`.claims.requireClaim` has it.
     """
 
     node: str
@@ -70,6 +71,7 @@ class Follower:
     _clusterStatus: Callable[[Mapping[str, Any]], None]
     _changed: Callable[[], None]
     _inThread: Callable[..., Deferred[Any]]
+    _leastEpoch: int = 0
     state: str = field(default="disconnected", init=False)
     wasAccepted: bool = field(default=False, init=False)
     problem: str = field(default="", init=False)
@@ -233,7 +235,7 @@ class Follower:
                 )
                 if not self._isCurrent(session):
                     return
-                session.proven = requireClaim(head, self.node, session.name, answer, resync)
+                session.proven = requireClaim(head, self.node, session.name, answer, resync, self._leastEpoch)
                 if self.state != "paused":
                     self.entered("catchingUp")
                 session.epoch, session.target = answer.epoch, answer.revision
@@ -261,6 +263,11 @@ class Follower:
             self._taking += 1
             try:
                 head = await self._journal.restore(snapshot)
+                log.info(
+                    "took revision {revision} of {node} whole, as a snapshot",
+                    revision=head.revision,
+                    node=session.name,
+                )
                 self.isResyncing = False
                 self._take(session, head)
             finally:

@@ -14,6 +14,8 @@ from attrs import field, frozen
 
 from ..state import ADMIN_SOCKET, defaultStateDirectory
 
+MOST_PROBLEMS_SHOWN = 100
+
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
@@ -145,7 +147,9 @@ def _value(status: int, content: bytes) -> Any:
     if len(errors) == 1:
         text = errors[0]
     elif errors:
-        text = "\n    ".join([f"{text}: {len(errors)} problems", *errors])
+        more = len(errors) - MOST_PROBLEMS_SHOWN
+        lines = [*errors[:MOST_PROBLEMS_SHOWN], *([f"... and {more} more"] if more > 0 else [])]
+        text = "\n    ".join([f"{text}: {len(errors)} problems", *lines])
     if "requestId" in problem:
         text = f"outcome unknown, request {problem['requestId']}"
     raise Failed(text, status, problem)

@@ -8,8 +8,11 @@ from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.cluster.claims import Standing, standingOf
-from cftpcluster.cluster.messages import Hello
+from cftpcluster.cluster.claims import Standing, requireClaim, standingOf
+from cftpcluster.cluster.messages import FollowAnswer, Hello
+from cftpcluster.config.document import Document
+from cftpcluster.errors import Refused
+from cftpcluster.journal.entry import CHAIN_START, Head
 from cftpcluster.testing.cluster import founding, makeNode, numbered
 
 
@@ -46,3 +49,25 @@ class StandingTests(SynchronousTestCase):
         self.assertStanding(Standing.superseding, epoch=2, revision=1, primary="b")
         self.assertStanding(Standing.naming, epoch=2, revision=1, primary="a")
         self.assertStanding(Standing.superseding, node="c", epoch=2, primary="a")
+
+
+class LostJournalTests(SynchronousTestCase):
+    """``b`` had a journal of epoch 3, and lost it."""
+
+    def setUp(self) -> None:
+        node = makeNode("a", Clock())
+        node.change(founding("abc", "a"))
+        self.addCleanup(node.publisher.stop)
+        self.full = node.publisher.head
+        self.empty = evolve(self.full, epoch=0, revision=0, chainHash=CHAIN_START, document=Document())
+
+    def isBelieved(self, own: Head, epoch: int) -> bool:
+        try:
+            requireClaim(own, "b", "a", FollowAnswer(epoch, 9, b"\1" * 32), False, 3)
+        except Refused:
+            return False
+        return True
+
+    def test_primaryOfAnEarlierEpochIsRefusedUntilThereIsAJournalAgain(self) -> None:
+        self.assertEqual([self.isBelieved(self.empty, epoch) for epoch in (1, 2, 3, 4)], [False, False, True, True])
+        self.assertTrue(self.isBelieved(self.full, 1))

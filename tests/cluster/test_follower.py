@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -355,6 +355,12 @@ class SnapshotTests(FollowerCase):
         self.publisher.chunks["1"] = b""
         self.begin()
         self.assertIn("chunk", self.follower.problem)
+
+    def test_logSaysThatItWasTakenWhole(self) -> None:
+        self.publisher.answers = [self.offered(), self.answer()]
+        with capturedLogs() as events:
+            self.begin()
+        self.assertIn("took revision 4 of a whole, as a snapshot", [formatEvent(event) for event in events])
 
     def test_expiredOfferIsAskedForAnew(self) -> None:
         self.publisher = StubbornPublisher([self.offered(), self.offered(), self.answer()])
