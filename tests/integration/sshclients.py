@@ -1,0 +1,179 @@
+"""One real node for the clients of SFTP, users of it, and how programs are told where it is. Everything blocks."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import stat
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from cftpcluster.testing.processes import ClusterProcesses, NodeProcess
+
+from .clients import TRANSFER_SECONDS, Client, sha256
+
+PERMISSIONS = ("list", "download", "upload", "overwrite", "delete", "rename", "mkdir", "attributes", "links")
+
+SSH_OPTIONS = {
+    "StrictHostKeyChecking": "no",
+    "UserKnownHostsFile": "/dev/null",
+    "IdentitiesOnly": "yes",
+    "PreferredAuthentications": "publickey",
+    "LogLevel": "ERROR",
+}
+
+ODD_NAMES = (
+    "two words",
+    " blanks around ",
+    "grün",
+    "日本語",
+    "it's",
+    'a "quoted" name',
+    "semi;colon & more",
+    "[1]*?{a,b}",
+    "$HOME `id`",
+    "100%",
+    "~tilde",
+    "#hash",
+    "back\\slash",
+    "e\u0301",
+)
+"""Names that programs and shells stumble upon."""
+
+
+@cache
+def onlyCluster() -> ClusterProcesses:
+    """One node for all tests of a process; its users share all files, and carol writes in place."""
+    cluster = ClusterProcesses(("node-a",))
+    cluster.__enter__()
+    atexit.register(cluster.__exit__, None, None, None)
+    node = cluster.primary.start("primary")
+    mount = {"path": "/", "backend": "files", "folder": "shared", "permissions": list(PERMISSIONS)}
+    mounts = {"alice": mount, "bob": mount, "carol": {**mount, "atomicUploads": False}}
+    node.apply({"users": [userOf(cluster, name).document(mounts=[mounts[name]]) for name in mounts]})
+    (node.state / "files" / "shared").mkdir(parents=True, exist_ok=True)
+    return cluster
+
+
+def userOf(cluster: ClusterProcesses, name: str) -> Client:
+    return Client(name, "right horse", cluster.folder)
+
+
+class ClientTestCase(SynchronousTestCase):
+    """Has a node, and a folder of its own there.
+
+    :cvar userName: whose clients are run.
+    :ivar remote: that folder, as users see it.
+    :ivar stored: that folder, as it lies on the node's disk.
+    :ivar local: a folder of this side.
+    """
+
+    userName = "alice"
+    node: NodeProcess
+
+    def setUp(self) -> None:
+        cluster = onlyCluster()
+        self.node = cluster.primary
+        self.user, self.other = userOf(cluster, self.userName), userOf(cluster, "bob")
+        own = self.id().rpartition("integration.")[2]
+        self.remote = f"/{own}"
+        self.stored = self.node.state / "files" / "shared" / own
+        self.stored.mkdir()
+        self.local = cluster.folder / f"local.{own}"
+        self.local.mkdir()
+
+    def run_(
+        self, *command: str | Path, script: str = "", ends: int = 0, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a client in :attr:`local`, and insist on how it ends."""
+        done = subprocess.run(
+            [str(word) for word in command],
+            input=script.encode(),
+            capture_output=True,
+            timeout=TRANSFER_SECONDS,
+            check=False,
+            cwd=self.local,
+            env={**os.environ, **(environment or {})},
+        )
+        self.assertEqual(done.returncode, ends, (command, done.stdout[-2000:], done.stderr[-2000:]))
+        return done
+
+    def openSSH(self, program: str, *arguments: str | Path, script: str = "", ends: int = 0, **options: str) -> str:
+        """Run one of OpenSSH's programs; what it said."""
+        done = self.run_(program, *self.sshOptions(**options), *arguments, script=script, ends=ends)
+        return (done.stdout + done.stderr).decode()
+
+    def sshOptions(self, **options: str) -> list[str]:
+        """What OpenSSH's programs are told on the command line."""
+        chosen = {**SSH_OPTIONS, "IdentityFile": str(self.user.key), "Port": "2222", **options}
+        return ["-F", "/dev/null", *[f"-o{name}={value}" for name, value in chosen.items()]]
+
+    @property
+    def place(self) -> str:
+        """The folder of this test, as OpenSSH's programs take it."""
+        return f"{self.user.name}@{self.node.address}:{self.remote}"
+
+    def sftp(self, *commands: str, ends: int = 0, **options: str) -> str:
+        """Run a batch of ``sftp``, begun in :attr:`remote`; what it said."""
+        return self.openSSH("sftp", "-b-", self.place, script="\n".join(commands) + "\n", ends=ends, **options)
+
+    def begin(self, *command: str | Path) -> subprocess.Popen[bytes]:
+        """Start a client that is killed at the end at the latest."""
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=self.local,
+            start_new_session=True,
+        )
+
+        def ended() -> None:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate(timeout=TRANSFER_SECONDS)
+
+        self.addCleanup(ended)
+        return process
+
+    def leftovers(self) -> list[str]:
+        """What of uploads is left on the disk."""
+        return sorted(path.name for path in self.stored.rglob(".cftpcluster-*"))
+
+
+def makeTree(root: Path) -> Path:
+    """Folders, an empty one among them, files of several sizes and odd names."""
+    for folder in ("", "deep/er/and er", "empty"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(ODD_NAMES):
+        (root / name).write_bytes(os.urandom(number * 1000))
+    (root / "deep" / "er" / "large").write_bytes(os.urandom(1_500_001))
+    (root / "deep" / "er" / "and er" / "program").write_bytes(b"#!/bin/sh\n")
+    (root / "deep" / "er" / "and er" / "program").chmod(0o750)
+    for number, path in enumerate(sorted(root.rglob("*"), reverse=True)):
+        os.utime(path, (1_000_000_000 + number, 1_000_000_000 + number))
+    return root
+
+
+def tree(root: Path, *, times: bool = False, modes: bool = False) -> dict[str, Any]:
+    """What lies beneath a folder, to be compared: kinds and contents, and times and modes of files if they count."""
+    found: dict[str, Any] = {}
+    for path in sorted(root.rglob("*")):
+        status = path.lstat()
+        if path.is_symlink():
+            content = f"-> {os.readlink(path)}"
+        else:
+            content = "folder" if path.is_dir() else sha256(path)
+        isFile = stat.S_ISREG(status.st_mode)
+        found[str(path.relative_to(root))] = (
+            content,
+            int(status.st_mtime) if times and isFile else None,
+            oct(stat.S_IMODE(status.st_mode)) if modes and isFile else None,
+        )
+    return found
