@@ -63,7 +63,7 @@ class Opener(Protocol):
     def length(self, sequence: int, head: bytes) -> int:
         """What the length field says; called once for each packet, before :meth:`open`. Not proven yet."""
 
-    def open(self, sequence: int, packet: bytes) -> memoryview:
+    def open(self, sequence: int, packet: memoryview) -> memoryview:
         """The payload of a whole packet; ``Tampered`` when it does not prove itself."""
 
 
@@ -113,10 +113,10 @@ class Clear:
     def length(self, sequence: int, head: bytes) -> int:
         return int.from_bytes(head, "big")
 
-    def open(self, sequence: int, packet: bytes) -> memoryview:
+    def open(self, sequence: int, packet: memoryview) -> memoryview:
         if len(packet) % 8:
             raise Tampered("length")
-        return _payload(memoryview(packet)[4:])
+        return _payload(packet[4:])
 
 
 @define(eq=False)
@@ -147,11 +147,11 @@ class _Galois:
     def length(self, sequence: int, head: bytes) -> int:
         return int.from_bytes(head, "big")
 
-    def open(self, sequence: int, packet: bytes) -> memoryview:
+    def open(self, sequence: int, packet: memoryview) -> memoryview:
         if (len(packet) - 20) % 16:
             raise Tampered("length")
         try:
-            return _payload(self._key.decrypt(self._nonce(), memoryview(packet)[4:], packet[:4]))
+            return _payload(self._key.decrypt(self._nonce(), packet[4:], packet[:4]))
         except InvalidTag:
             raise Tampered("tag") from None
 
@@ -194,13 +194,12 @@ class _ChaCha:
     def length(self, sequence: int, head: bytes) -> int:
         return int.from_bytes(self._cryptHead(sequence, head), "big")
 
-    def open(self, sequence: int, packet: bytes) -> memoryview:
+    def open(self, sequence: int, packet: memoryview) -> memoryview:
         if (len(packet) - 20) % 8:
             raise Tampered("length")
-        view = memoryview(packet)
-        if not hmac.compare_digest(Poly1305.generate_tag(self._tagKey(sequence), view[:-16]), view[-16:]):
+        if not hmac.compare_digest(Poly1305.generate_tag(self._tagKey(sequence), packet[:-16]), packet[-16:]):
             raise Tampered("tag")
-        return _payload(self._main.update(view[4:-16]))
+        return _payload(self._main.update(packet[4:-16]))
 
 
 @frozen
@@ -240,12 +239,12 @@ class _Counter:
         self._first = self._stream(head)
         return int.from_bytes(self._first[:4], "big")
 
-    def open(self, sequence: int, packet: bytes) -> memoryview:
-        view, size = memoryview(packet), self._mac.size
+    def open(self, sequence: int, packet: memoryview) -> memoryview:
+        size = self._mac.size
         if (len(packet) - size) % 16:
             raise Tampered("length")
-        plain = self._first + self._stream(view[16:-size])
-        if not hmac.compare_digest(self._mac.of(sequence, plain), view[-size:]):
+        plain = self._first + self._stream(packet[16:-size])
+        if not hmac.compare_digest(self._mac.of(sequence, plain), packet[-size:]):
             raise Tampered("MAC")
         return _payload(memoryview(plain)[4:])
 
@@ -270,13 +269,13 @@ class _CounterThenMAC:
     def length(self, sequence: int, head: bytes) -> int:
         return int.from_bytes(head, "big")
 
-    def open(self, sequence: int, packet: bytes) -> memoryview:
-        view, size = memoryview(packet), self._mac.size
+    def open(self, sequence: int, packet: memoryview) -> memoryview:
+        size = self._mac.size
         if (len(packet) - 4 - size) % 16:
             raise Tampered("length")
-        if not hmac.compare_digest(self._mac.of(sequence, view[:-size]), view[-size:]):
+        if not hmac.compare_digest(self._mac.of(sequence, packet[:-size]), packet[-size:]):
             raise Tampered("MAC")
-        return _payload(self._stream(view[4:-size]))
+        return _payload(self._stream(packet[4:-size]))
 
 
 _KEY_BYTES: Mapping[bytes, int] = {

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import evolve, frozen
@@ -21,7 +20,7 @@ from ...errors import (
 )
 from ...files.paths import NAME_LIMIT_BYTES, encode
 from ...vocabulary import Attributes, Entry, Kind, Space, Stat
-from .wire import Reader, string, uint32, uint64
+from .wire import Pieces, Reader, string, uint32, uint64
 
 VERSION = 3
 
@@ -68,56 +67,34 @@ class Frames:
     """
 
     def __init__(self) -> None:
-        self._chunks: deque[memoryview] = deque()
-        self._size = 0
+        self._pieces = Pieces()
         self._length: int | None = None
 
-    def feed(self, chunk: memoryview) -> None:
-        if chunk:
-            self._chunks.append(chunk)
-            self._size += len(chunk)
+    def feed(self, piece: memoryview) -> None:
+        self._pieces.append(piece)
 
     @property
     def isAmidPacket(self) -> bool:
         """Whether the beginning of a packet is there, while :meth:`next` gives nothing."""
-        return bool(self._size) or self._length is not None
+        return bool(self._pieces) or self._length is not None
 
     def next(self) -> memoryview | None:
         """The next packet, if it is there whole; ``Unframed``."""
-        if self._length is None:
-            if self._size < 4:
+        length = self._length
+        if length is None:
+            if len(self._pieces) < 4:
                 return None
-            self._length = int.from_bytes(self._take(4), "big")
-            if not 5 <= self._length <= LONGEST_PACKET:
+            self._length = length = int.from_bytes(self._pieces.take(4), "big")
+            if not 5 <= length <= LONGEST_PACKET:
                 raise Unframed
-        if self._size < self._length:
+        if len(self._pieces) < length:
             return None
-        length, self._length = self._length, None
-        return self._take(length)
+        self._length = None
+        return self._pieces.take(length)
 
-    def clear(self) -> int:
-        """Forget what has not been cut; how many bytes that were."""
-        size, self._size = self._size, 0
-        self._chunks.clear()
-        return size
-
-    def _take(self, length: int) -> memoryview:
-        self._size -= length
-        first = self._chunks.popleft()
-        if len(first) >= length:
-            if len(first) > length:
-                self._chunks.appendleft(first[length:])
-            return first[:length]
-        pieces = [first]
-        missing = length - len(first)
-        while missing:
-            piece = self._chunks.popleft()
-            if len(piece) > missing:
-                self._chunks.appendleft(piece[missing:])
-                piece = piece[:missing]
-            pieces.append(piece)
-            missing -= len(piece)
-        return memoryview(b"".join(pieces))
+    def clear(self) -> None:
+        """Forget what has not been cut."""
+        self._pieces.clear()
 
 
 # --- answers, each complete with its length

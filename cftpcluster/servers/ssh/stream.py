@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from attrs import define, field
 
 from .ciphers import Clear, Opener, Sealer
-from .wire import Buffer
+from .wire import Buffer, Pieces
 
 LONGEST_VERSION_LINE = 255
 LONGEST_BEFORE_LOGIN = 35_000
@@ -40,11 +40,11 @@ class Incoming:
     keyBytes: int = 0
     _next: int = 0
     _opener: Opener = field(factory=Clear)
-    _received: bytearray = field(factory=bytearray)
+    _received: Pieces = field(factory=Pieces)
     _wanted: int = 0  # length of the packet whose head was read, 0 before
 
     def feed(self, data: bytes) -> None:
-        self._received += data
+        self._received.append(data)
 
     def clear(self) -> None:
         self._received.clear()
@@ -58,13 +58,14 @@ class Incoming:
 
     def version(self) -> bytes | None:
         """The client's version line, if it is there; nothing may come before it."""
-        end = self._received.find(b"\n", 0, LONGEST_VERSION_LINE)
-        if end < 0 and len(self._received) < LONGEST_VERSION_LINE:
+        start = self._received.peek(LONGEST_VERSION_LINE)
+        end = start.find(b"\n")
+        if end < 0 and len(start) < LONGEST_VERSION_LINE:
             return None
-        line = bytes(self._received[: max(end, 0)]).removesuffix(b"\r")
+        line = start[: max(end, 0)].removesuffix(b"\r")
         if not line.startswith((b"SSH-2.0-", b"SSH-1.99-")) or b"\0" in line:
             raise BadVersion
-        del self._received[: end + 1]
+        self._received.take(end + 1)
         return line
 
     def next(self) -> memoryview | None:
@@ -73,14 +74,13 @@ class Incoming:
         if not self._wanted:
             if len(received) < opener.headSize:
                 return None
-            length = opener.length(self._next, bytes(received[: opener.headSize]))
+            length = opener.length(self._next, received.peek(opener.headSize))
             if not 8 <= length <= self.longest or length + 4 < opener.headSize:
                 raise BadLength
             self._wanted = 4 + length + opener.overhead
         if len(received) < self._wanted:
             return None
-        packet = memoryview(received)[: self._wanted].tobytes()
-        del received[: self._wanted]
+        packet = received.take(self._wanted)
         self._wanted = 0
         payload = opener.open(self._next, packet)
         self.keyBytes += len(packet)

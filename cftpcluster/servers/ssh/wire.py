@@ -6,6 +6,7 @@ SFTP (draft-ietf-secsh-filexfer-02) uses the same ones.
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -17,6 +18,63 @@ _UINT64 = struct.Struct(">Q")
 
 class Truncated(Exception):
     """The bytes end before the value does."""
+
+
+class Pieces:
+    """Bytes in the pieces that they came in. What is taken is copied only where no piece has all of it."""
+
+    __slots__ = ("_at", "_first", "_more", "_size")
+
+    def __init__(self) -> None:
+        self._first = memoryview(b"")
+        self._at = self._size = 0
+        self._more: deque[memoryview] = deque()
+
+    def __len__(self) -> int:
+        return self._size
+
+    def append(self, piece: Buffer) -> None:
+        if self._size:
+            self._more.append(memoryview(piece))
+        else:
+            self._first, self._at = memoryview(piece), 0
+        self._size += len(piece)
+
+    def take(self, length: int) -> memoryview:
+        """The first ``length`` bytes, which must be there; they are gone then."""
+        start, stop = self._at, self._at + length
+        if stop > len(self._first):
+            return self._joined(length)
+        self._size -= length
+        self._at = stop
+        return self._first[start:stop]
+
+    def _joined(self, length: int) -> memoryview:
+        if length > self._size:
+            raise Truncated
+        self._size -= length
+        parts: list[memoryview] = []
+        while True:
+            part = self._first[self._at : self._at + length]
+            parts.append(part)
+            self._at += len(part)
+            length -= len(part)
+            if not length:
+                return memoryview(b"".join(parts))
+            self._first, self._at = self._more.popleft(), 0
+
+    def peek(self, length: int) -> bytes:
+        """The first bytes, at most ``length``; they stay."""
+        start = bytes(self._first[self._at : self._at + length])
+        for piece in self._more:
+            if len(start) == length:
+                break
+            start += piece[: length - len(start)]
+        return start
+
+    def clear(self) -> None:
+        self._first, self._at, self._size = memoryview(b""), 0, 0
+        self._more.clear()
 
 
 class Reader:
