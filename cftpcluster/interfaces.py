@@ -142,6 +142,31 @@ class IHasDescriptor(Interface):
         """Tell that the kernel sent so many more bytes, which no :meth:`IFile.read` saw; not a Deferred."""
 
 
+class IContents(Interface):
+    """An opened file whose bytes can be looked at where they are: nobody is sent them, and they count nowhere."""
+
+    def feed(take: Callable[[bytes], object], offset: int, length: int) -> Deferred[int]:
+        """Hand ``take``, which is called in another thread, the bytes from ``offset`` on, perhaps in pieces; fires with
+        how many there were, fewer than ``length`` only at the end of the file. Fails as :meth:`IFile.read`."""
+
+
+class IHashed(Interface):
+    """An opened file that tells checksums of itself; asked through :func:`cftpcluster.files.checksums.checksums`."""
+
+    def checksums(
+        algorithm: str, offset: int, length: int | None, blockBytes: int, isAwaited: Callable[[], bool]
+    ) -> Deferred[Sequence[bytes]]:
+        """As that function."""
+
+
+class ITakesCopies(Interface):
+    """An opened file that takes bytes over from another without their being read by this process."""
+
+    def copyFrom(source: IHasDescriptor, sourceOffset: int, offset: int, length: int) -> Deferred[int]:
+        """Write at ``offset`` what ``source`` holds at ``sourceOffset``; fires with how many bytes, at most ``length``,
+        0 only at the end. Fails as :meth:`IFile.write`; ``source`` is told nothing."""
+
+
 class ILinks(Interface):
     """A file system with links; they never lead beyond their mount."""
 

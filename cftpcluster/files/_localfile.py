@@ -13,9 +13,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..errors import Closed, FileSystemError, PermissionDenied
-from ..interfaces import IFile, IHasDescriptor, IListing
+from ..interfaces import IContents, IFile, IHasDescriptor, IListing, ITakesCopies
 from ..vocabulary import Attributes, Entry, Stat
-from ._descriptors import Descriptor, describe
+from ._descriptors import Descriptor, describe, meaning
 from ._tree import FolderScan, setModeAndTimes
 from ._worker import Worker
 
@@ -31,6 +31,9 @@ KERNEL_COPY_BYTES = 8 * 1024 * 1024
 
 OFFSET_LIMIT = 2**63 - 1
 
+FED_BYTES = 256 * 1024
+"""What is hashed at once: more does not stay in the processor's cache."""
+
 NO_INLINE_READS = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 
 NO_KERNEL_COPIES = {errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM}
@@ -44,7 +47,7 @@ class Ending(Protocol):
     async def abort(self, keep: bool) -> bool: ...
 
 
-@implementer(IFile, IHasDescriptor)
+@implementer(IFile, IHasDescriptor, IContents, ITakesCopies)
 @define(eq=False)
 class LocalFile:
     """An open file.
@@ -154,12 +157,21 @@ class LocalFile:
         # after an error the kernel forgets what it could not write: a second try would not find it
         return self._use(os.fsync, self.file.number).addErrback(self._damaged, 0)
 
-    def copyTo(self, target: LocalFile, offset: int) -> Deferred[int]:
-        """Copy a piece to the same place of another file; fires with its length, 0 at the end."""
-        if target._closed:
-            return fail(Closed())
-        target._inFlight += 1
-        return self._use(copyRange, self.file.number, target.file.number, offset).addBoth(target._used)
+    def feed(self, take: Callable[[bytes], object], offset: int, length: int) -> Deferred[int]:
+        return self._use(feedFully, take, self.file.number, offset, min(length, OFFSET_LIMIT - offset))
+
+    def copyFrom(self, source: IHasDescriptor, sourceOffset: int, offset: int, length: int) -> Deferred[int]:
+        if not self._writable:
+            return fail(Closed() if self._closed else PermissionDenied())
+        try:
+            # the source may be closed while a thread is at it
+            lent = Descriptor(os.dup(source.descriptor()))
+        except (FileSystemError, OSError) as error:
+            return fail(meaning(error) if isinstance(error, OSError) else error)
+        self._written = True
+        return self._use(copyRange, lent, self.file.number, sourceOffset, offset, length).addErrback(
+            self._damaged, offset
+        )
 
     def commit(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._commit())
@@ -267,16 +279,25 @@ def closeFile(file: Descriptor, sync: bool) -> None:
             os.fsync(file.number)
 
 
-def copyRange(source: int, target: int, offset: int) -> int:
-    try:
-        copied = os.copy_file_range(source, target, KERNEL_COPY_BYTES, offset, offset)
-    except OSError as error:
-        if error.errno not in NO_KERNEL_COPIES:
-            raise
-        copied = 0
-    if copied:
-        return copied
-    # some storages answer 0 instead of refusing; only a read tells the end
-    data = os.pread(source, INLINE_BYTES, offset)
-    writeFully(target, offset, data)
-    return len(data)
+def feedFully(take: Callable[[bytes], object], number: int, offset: int, length: int) -> int:
+    fed = 0
+    while fed < length and (data := os.pread(number, min(length - fed, FED_BYTES), offset + fed)):
+        take(data)
+        fed += len(data)
+    return fed
+
+
+def copyRange(lent: Descriptor, target: int, sourceOffset: int, offset: int, length: int) -> int:
+    with lent as source:
+        try:
+            copied = os.copy_file_range(source.number, target, min(length, KERNEL_COPY_BYTES), sourceOffset, offset)
+        except OSError as error:
+            if error.errno not in NO_KERNEL_COPIES:
+                raise
+            copied = 0
+        if copied:
+            return copied
+        # some storages answer 0 instead of refusing; only a read tells the end
+        data = os.pread(source.number, min(length, INLINE_BYTES), sourceOffset)
+        writeFully(target, offset, data)
+        return len(data)

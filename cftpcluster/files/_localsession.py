@@ -38,7 +38,7 @@ from ..interfaces import (
 from ..vocabulary import Attributes, Held, OpenMode, Space, Stat, Usage, VirtualPath
 from . import paths
 from ._descriptors import Descriptor, duplicate
-from ._localfile import LocalFile, LocalListing
+from ._localfile import OFFSET_LIMIT, LocalFile, LocalListing
 from ._partials import Partial, openDirectly, removeUploads, renameUploads, startUpload
 from ._tree import Tree
 from ._uploads import Uploads
@@ -314,7 +314,7 @@ class LocalFileSystem:
             target = await self._openMode(new, OpenMode.replace if overwrite else OpenMode.create, True)
             try:
                 offset = 0
-                while copied := await source.copyTo(target, offset):
+                while copied := await target.copyFrom(source, offset, offset, OFFSET_LIMIT - offset):
                     offset += copied
             except FileSystemError:
                 with suppress(Closed):

@@ -5,7 +5,7 @@ They know their session, which decides what a commit or an abort means; they kno
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import define
@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, execute, succeed
 from zope.interface import implementer
 
 from ..errors import Closed, PermissionDenied
-from ..interfaces import IFile, IListing
+from ..interfaces import IContents, IFile, IListing
 from ..vocabulary import Attributes, Entry, Stat, VirtualPath
 from ._memorytree import File, Place, setAttributes
 
@@ -56,7 +56,7 @@ class MemoryUpload:
     discarded: bool = False
 
 
-@implementer(IFile)
+@implementer(IFile, IContents)
 @define(eq=False)
 class MemoryFile:
     """An opened file; ``upload`` is the one that its commit or abort decides on."""
@@ -80,6 +80,13 @@ class MemoryFile:
 
     def read(self, offset: int, length: int) -> Deferred[bytes]:
         return execute(lambda: bytes(memoryview(self._checked(self._readable).data)[offset : offset + length]))
+
+    def feed(self, take: Callable[[bytes], object], offset: int, length: int) -> Deferred[int]:
+        def fed(data: bytes) -> int:
+            take(data)
+            return len(data)
+
+        return self.read(offset, length).addCallback(fed)
 
     def write(self, offset: int, data: bytes | memoryview) -> Deferred[None]:
         return execute(self._write, offset, data)

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, fail
 from zope.interface import Interface, implementer
 
 from ..errors import Closed, FileSystemError, QuotaExceeded
-from ..interfaces import IHasDescriptor, ISizedUpload
+from ..interfaces import IContents, IHasDescriptor, ISizedUpload, ITakesCopies
 from ..vocabulary import Attributes, Held, Usage, VirtualPath
 from .allowance import NOTHING, Allowance, Growing, counted
 from .wrappers import FileWrapper, ability
@@ -23,6 +23,24 @@ if TYPE_CHECKING:
     from .metered import Metered
 
 R = TypeVar("R")
+
+
+@implementer(ITakesCopies)
+@define(eq=False)
+class MeteredCopies:
+    """What the kernel copies into a file counts as what is written to it."""
+
+    _file: MeteredFile
+
+    def copyFrom(self, source: IHasDescriptor, sourceOffset: int, offset: int, length: int) -> Deferred[int]:
+        inner = ITakesCopies(self._file.inner)
+        copied = self._file.grown(offset + length, lambda: inner.copyFrom(source, sourceOffset, offset, length))
+        return copied.addCallback(self._copied, length)
+
+    def _copied(self, copied: int, length: int) -> int:
+        # what was counted and is not there is found when the file is closed
+        self._file.growing.isDoubtful = self._file.growing.isDoubtful or copied < length
+        return copied
 
 
 @implementer(ISizedUpload)
@@ -43,7 +61,9 @@ class MeteredFile(FileWrapper):
     _closed: bool = field(default=False, init=False)
 
     def __conform__(self, interface: type[Interface]) -> Any:
-        return ability(IHasDescriptor, self.inner) if interface is IHasDescriptor else None
+        if interface is ITakesCopies and ability(ITakesCopies, self.inner) is not None:
+            return MeteredCopies(self)
+        return ability(interface, self.inner) if interface in {IContents, IHasDescriptor} else None
 
     def expect(self, size: int) -> None:
         if self._allowance.isKnown and not self._closed:
@@ -53,7 +73,7 @@ class MeteredFile(FileWrapper):
     # --- growing
 
     def write(self, offset: int, data: bytes | memoryview) -> Deferred[None]:
-        return self._grown(offset + len(data) if data else 0, lambda: self.inner.write(offset, data))
+        return self.grown(offset + len(data) if data else 0, lambda: self.inner.write(offset, data))
 
     def truncate(self, size: int) -> Deferred[None]:
         return self.setAttributes(Attributes(size=size))
@@ -62,12 +82,12 @@ class MeteredFile(FileWrapper):
         size = attributes.size
         if size is None:
             return self.inner.setAttributes(attributes)
-        return self._grown(size, lambda: self.inner.setAttributes(attributes)).addCallback(self._cut, size)
+        return self.grown(size, lambda: self.inner.setAttributes(attributes)).addCallback(self._cut, size)
 
     def _cut(self, result: None, size: int) -> None:
         self._allowance.correct(self.growing, size)
 
-    def _grown(self, size: int, perform: Callable[[], Deferred[None]]) -> Deferred[None]:
+    def grown(self, size: int, perform: Callable[[], Deferred[R]]) -> Deferred[R]:
         """Perform what makes the file at least so long."""
         if self._closed:
             return fail(Closed())
@@ -77,7 +97,7 @@ class MeteredFile(FileWrapper):
             return self._grownNow(size, perform)
         return perform().addErrback(self._failed)
 
-    def _grownNow(self, size: int, perform: Callable[[], Deferred[None]]) -> Deferred[None]:
+    def _grownNow(self, size: int, perform: Callable[[], Deferred[R]]) -> Deferred[R]:
         if self._closed:
             return fail(Closed())
         try:

@@ -21,7 +21,17 @@ from ..events import (
     UploadBroken,
     Uploaded,
 )
-from ..interfaces import IFile, IHasDescriptor, ILinks, IPaced, IServerSideCopy, ISizedUpload, ISpaceReport
+from ..interfaces import (
+    IFile,
+    IHasDescriptor,
+    IHashed,
+    ILinks,
+    IPaced,
+    IServerSideCopy,
+    ISizedUpload,
+    ISpaceReport,
+    ITakesCopies,
+)
 from ..vocabulary import Attributes, OpenMode, Origin, VirtualPath
 from .paths import isWithin, moved, render
 from .wrappers import FileSystemWrapper, FileWrapper, ability
@@ -45,6 +55,22 @@ class ObservedDescriptor:
         self._file.readBytes += byteCount
 
 
+@implementer(ITakesCopies)
+@define(eq=False)
+class ObservedCopies:
+    """Counts what the kernel copies into a file."""
+
+    _inner: ITakesCopies
+    _file: ObservedFile
+
+    def copyFrom(self, source: IHasDescriptor, sourceOffset: int, offset: int, length: int) -> Deferred[int]:
+        return self._inner.copyFrom(source, sourceOffset, offset, length).addCallback(self._copied, offset)
+
+    def _copied(self, copied: int, offset: int) -> int:
+        self._file.grew(offset + copied)
+        return copied
+
+
 @define(eq=False)
 class ObservedFile(FileWrapper):
     """An opened file.
@@ -52,6 +78,7 @@ class ObservedFile(FileWrapper):
     :ivar path: where it is now; the session may rename it.
     :ivar size: length of an upload, as far as this file wrote it.
     :ivar isRemoved: whether its session removed it while it was open.
+    :ivar isHashed: whether it was asked for checksums; who reads nothing else has downloaded nothing.
     """
 
     path: VirtualPath
@@ -61,11 +88,18 @@ class ObservedFile(FileWrapper):
     size: int = 0
     readBytes: int = 0
     isRemoved: bool = False
+    isHashed: bool = False
     _isWritten: bool = False
 
     def __conform__(self, interface: type[Interface]) -> Any:
         if interface in {IPaced, ISizedUpload}:
             return ability(interface, self.inner)
+        if interface is IHashed:
+            self.isHashed = True
+            return ability(IHashed, self.inner)
+        if interface is ITakesCopies:
+            copies = ability(ITakesCopies, self.inner)
+            return None if copies is None else ObservedCopies(copies, self)
         if interface is not IHasDescriptor:
             return None
         inner = ability(IHasDescriptor, self.inner)
@@ -79,9 +113,13 @@ class ObservedFile(FileWrapper):
         return data
 
     def write(self, offset: int, data: bytes | memoryview) -> Deferred[None]:
-        self._isWritten = True
-        self.size = max(self.size, offset + len(data))
+        self.grew(offset + len(data))
         return self.inner.write(offset, data)
+
+    def grew(self, size: int) -> None:
+        """It was written to, up to there at least."""
+        self._isWritten = True
+        self.size = max(self.size, size)
 
     def truncate(self, size: int) -> Deferred[None]:
         return self.setAttributes(Attributes(size=size))
@@ -124,7 +162,8 @@ class ObservedFile(FileWrapper):
         self._observed.forget(self)
         seconds = self._observed.now() - self._openedAt
         if self.mode is OpenMode.read or (self.mode is OpenMode.inPlace and not self._isWritten):
-            self._observed.tell(Downloaded, self.path, size=self.readBytes, seconds=seconds)
+            if self.readBytes or not self.isHashed:
+                self._observed.tell(Downloaded, self.path, size=self.readBytes, seconds=seconds)
         elif isCommitted and not self.isRemoved:
             self._observed.tell(Uploaded, self.path, size=self.size, seconds=seconds)
         else:

@@ -11,7 +11,17 @@ from twisted.internet.defer import Deferred, fail
 from zope.interface import Interface, implementer
 
 from ..errors import AlreadyExists, FileSystemError, PermissionDenied
-from ..interfaces import IFile, IHasDescriptor, ILinks, IListing, IServerSideCopy, ISizedUpload, ISpaceReport
+from ..interfaces import (
+    IContents,
+    IFile,
+    IHasDescriptor,
+    ILinks,
+    IListing,
+    IServerSideCopy,
+    ISizedUpload,
+    ISpaceReport,
+    ITakesCopies,
+)
 from ..vocabulary import Attributes, OpenMode, Permission, Space, Stat, VirtualPath
 from .paths import isWithin, moved
 from .wrappers import FileSystemWrapper, FileWrapper, ability
@@ -64,7 +74,7 @@ class PermittedFile(FileWrapper):
     _ended: Callable[[PermittedFile], None]
 
     def __conform__(self, interface: type[Interface]) -> Any:
-        if interface is ISizedUpload or (interface is IHasDescriptor and self._readable):
+        if interface in {ISizedUpload, ITakesCopies} or (interface in {IContents, IHasDescriptor} and self._readable):
             return ability(interface, self.inner)
         return None
 

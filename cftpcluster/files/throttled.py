@@ -18,8 +18,20 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import Interface, implementer
 
 from ..config.document import Limits
-from ..interfaces import IFile, IHasDescriptor, ILinks, IPaced, IServerSideCopy, ISizedUpload, ISpaceReport
+from ..interfaces import (
+    IContents,
+    IFile,
+    IHasDescriptor,
+    IHashed,
+    ILinks,
+    IPaced,
+    IServerSideCopy,
+    ISizedUpload,
+    ISpaceReport,
+    ITakesCopies,
+)
 from ..vocabulary import OpenMode, VirtualPath
+from .checksums import Hashed, Turns, UserTurns
 from .wrappers import FileSystemWrapper, FileWrapper, ability
 
 T = TypeVar("T")
@@ -147,10 +159,11 @@ class Rate:
 
 @define(eq=False)
 class Rates:
-    """Both directions of one user on this node."""
+    """Both directions of one user on this node, and its turns at hashing."""
 
     download: Rate
     upload: Rate
+    hashing: UserTurns
 
     def take(self, limits: Limits) -> bool:
         """Keep to these limits from now on, also with what waits; tells whether there are any."""
@@ -169,13 +182,15 @@ class AllRates:
     _clock: IReactorTime
     _limits: Callable[[str], Limits]
     _rates: WeakValueDictionary[str, Rates] = field(factory=WeakValueDictionary, init=False)
+    _turns: Turns = field(factory=Turns, init=False)
     _kept: set[Rates] = field(factory=set, init=False)
     """Those with limits: who owes something still does when the next session begins."""
 
     def of(self, user: str) -> Rates:
         rates = self._rates.get(user)
         if rates is None:
-            rates = self._rates[user] = Rates(Rate(self._clock), Rate(self._clock))
+            hashing = UserTurns(self._turns, user)
+            rates = self._rates[user] = Rates(Rate(self._clock), Rate(self._clock), hashing)
             self._take(user, rates)
         return rates
 
@@ -226,6 +241,11 @@ class ThrottledFile(FileWrapper):
             # the kernel waits for nobody
             inner = ability(IHasDescriptor, self.inner)
             return None if inner is None else ThrottledDescriptor(inner, self._flows.rates.download)
+        if interface is IHashed:
+            contents = ability(IContents, self.inner)
+            return None if contents is None else Hashed(contents, self._flows.rates.hashing)
+        if interface is ITakesCopies and not self._flows.rates.upload.bytesPerSecond:
+            return ability(ITakesCopies, self.inner)
         return ability(ISizedUpload, self.inner) if interface is ISizedUpload else None
 
     def pieceBytes(self, isDownload: bool) -> int:

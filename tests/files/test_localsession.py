@@ -24,7 +24,7 @@ from cftpcluster.errors import (
     PermissionDenied,
     StorageFailed,
 )
-from cftpcluster.files._descriptors import translated
+from cftpcluster.files._descriptors import Descriptor, translated
 from cftpcluster.files._localfile import copyRange
 from cftpcluster.interfaces import IHasDescriptor, ISessionFiles
 from cftpcluster.testing.files import read, stats, write
@@ -213,7 +213,7 @@ class DiskTests(LocalMixin, SynchronousTestCase):
         with open(self.mktemp(), "w+b") as target:
             os.write(source, bytes(range(256)) * 8192)
             offset = 0
-            while copied := copyRange(source, target.fileno(), offset):
+            while copied := copyRange(Descriptor(os.dup(source)), target.fileno(), offset, offset, 2**62):
                 offset += copied
             self.assertEqual(target.read(), bytes(range(256)) * 8192)
         os.close(source)
