@@ -71,7 +71,7 @@ def measure(nodes: int, clients: int, seconds: float, rounds: int) -> None:
         document = behindBalancer(cluster, back)
         document["users"] = [{"name": "load", "password": "a secret", "mounts": [{"path": "/", "backend": "share"}]}]
         document["settings"] = {"drainSeconds": 60, "drainGraceSeconds": 2}
-        cluster.primary.apply(document, "--wait", "30")
+        cluster.primary.apply(document, wait=30)
         place = Place(address=front, user="load", password="a secret")
 
         def longUploads() -> list[LongUpload]:

@@ -120,7 +120,7 @@ def measure(users: int, followers: int, arguments: argparse.Namespace) -> None:
 
 def joined(cluster: ClusterProcesses, node: NodeProcess, folder: Path) -> float:
     """Seconds from the start of an empty secondary's process until it is live on all that the primary had then."""
-    revision = cluster.primary.ctl("status")["revision"]
+    revision = cluster.primary.status()["revision"]
     token = cluster.folder / f"{node.name}.token"
     token.write_text(cluster.primary.token(node.name) + "\n")
     started = time.time()

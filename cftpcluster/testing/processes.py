@@ -17,10 +17,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import urlencode
 
 from attrs import define, field
 
@@ -166,18 +168,43 @@ class NodeProcess:
         """A connection to the REST API over the administration socket; a context manager by :func:`closing`."""
         return _SocketConnection(str(self.state / "admin.sock"))
 
+    def request(self, method: str, path: str, value: Any = None, **query: Any) -> tuple[int, Any]:
+        """Status and value of a request to the REST API, which takes no process of its own, as ``cftpctl`` does.
+
+        :param path: what follows ``/api/v1/``.
+        """
+        texts = {key: str(given).lower() if isinstance(given, bool) else given for key, given in query.items()}
+        target = f"/api/v1/{path}" + (f"?{urlencode(texts)}" if texts else "")
+        body = None if value is None else json.dumps(value)
+        with closing(self.connection()) as connection:
+            connection.request(method, target, body, {"Content-Type": "application/json"} if body else {})
+            answer = connection.getresponse()
+            text = answer.read()
+        return answer.status, json.loads(text) if text else None
+
+    def ask(self, method: str, path: str, value: Any = None, **query: Any) -> Any:
+        """As :meth:`request`, but insist on success and return the value."""
+        status, answer = self.request(method, path, value, **query)
+        if not 200 <= status < 300:
+            raise AssertionError(f"{self.name}: {method} {path}: {status} {answer!r}")
+        return answer
+
+    def status(self) -> Any:
+        """The cluster as this node sees it."""
+        return self.ask("GET", "status")
+
+    def export(self) -> Any:
+        """The document, as plain values."""
+        return self.ask("GET", "export")
+
+    def apply(self, document: dict[str, Any], **query: Any) -> Any:
+        """What ``cftpctl apply`` does, with a document given as plain values."""
+        return self.ask("POST", "apply", document, **query)
+
     def token(self, name: str) -> str:
         """A join token for a new node."""
-        done = self.run("node", "token", name)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.decode().strip()
-
-    def apply(self, document: dict[str, Any], *options: str) -> Any:
-        """``cftpctl apply`` of a document given as plain values."""
-        with tempfile.NamedTemporaryFile("w", suffix=".json", dir=self.state.parent) as file:
-            json.dump(document, file)
-            file.flush()
-            return self.ctl("apply", file.name, *options)
+        made: str = self.ask("POST", "tokens/join", {"name": name})["token"]
+        return made
 
     def signal(self, number: int) -> None:
         """Send a signal to this node's own process."""
@@ -273,12 +300,18 @@ class ClusterProcesses:
 
     def converged(self) -> int:
         """Wait until every node is live on the primary's revision; returns that revision."""
-        self.primary.ctl("wait", "--all", "--timeout", str(int(PATIENCE_SECONDS)))
+        waited = waitFor("live on all nodes", self._liveEverywhere)
         heads = waitFor("equal heads", self._equalHeads)
+        assert heads[0] >= waited
         return heads[0]
+
+    def _liveEverywhere(self) -> int | None:
+        answer = self.primary.ask("GET", "wait", all=True, seconds=5)
+        revision: int = answer["revision"]
+        return None if answer["pending"] else revision
 
     def _equalHeads(self) -> tuple[int, str] | None:
         heads = {
-            (status["revision"], status["chainHash"]) for status in (node.ctl("status") for node in self.nodes.values())
+            (status["revision"], status["chainHash"]) for status in (node.status() for node in self.nodes.values())
         }
         return heads.pop() if len(heads) == 1 else None

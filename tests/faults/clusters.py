@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import signal
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -157,7 +156,7 @@ class FaultCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.cluster = self.shared.get()
         self.addCleanup(self.heal)
-        self.primary = self.cluster.nodes[ask(self.cluster.primary, "/api/v1/status")["primary"]]
+        self.primary = self.cluster.nodes[self.cluster.primary.status()["primary"]]
         self.secondaries = [node for node in self.cluster.nodes.values() if node is not self.primary]
         self.nodes = [self.primary, *self.secondaries]
 
@@ -181,17 +180,6 @@ class FaultCase(SynchronousTestCase):
         return time.monotonic() - begun
 
 
-def ask(node: NodeProcess, path: str) -> Any:
-    """What a node's administration socket answers; asked often, so it takes no process of its own."""
-    with closing(node.connection()) as connection:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        body = answer.read()
-    if answer.status != 200:
-        raise AssertionError(f"{node.name}: {path}: {answer.status} {body!r}")
-    return json.loads(body)
-
-
 def whole(cluster: ClusterProcesses, seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until every node follows, is live, and has what the primary has."""
     waitFor("all nodes follow and are equal", lambda: isWhole(cluster), seconds)
@@ -199,7 +187,7 @@ def whole(cluster: ClusterProcesses, seconds: float = PATIENCE_SECONDS) -> None:
 
 def isWhole(cluster: ClusterProcesses) -> bool:
     """Whether every node follows the one primary, is live, and has what that has."""
-    status = ask(cluster.primary, "/api/v1/status")
+    status = cluster.primary.status()
     return (
         len({headOf(node) for node in cluster.nodes.values()}) == 1
         and {one["name"]: one["state"] for one in status["nodes"]}
@@ -210,28 +198,23 @@ def isWhole(cluster: ClusterProcesses) -> bool:
 
 def addUser(node: NodeProcess, name: str) -> None:
     """Have a change made; it is acknowledged when this returns."""
-    with closing(node.connection()) as connection:
-        connection.request("PUT", f"/api/v1/users/{name}", b"{}", {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        body = answer.read()
-    if answer.status not in (200, 201):
-        raise AssertionError(f"{node.name}: {name}: {answer.status} {body!r}")
+    node.ask("PUT", f"users/{name}", {})
 
 
 def headOf(node: NodeProcess) -> tuple[int, int, str]:
     """Epoch, revision and chain hash of a node."""
-    status = ask(node, "/api/v1/status")
+    status = node.status()
     return status["epoch"], status["revision"], status["chainHash"]
 
 
 def namesOf(node: NodeProcess, prefix: str) -> set[str]:
     """The users whose names begin so."""
-    return {one["name"] for one in ask(node, "/api/v1/export").get("users", []) if one["name"].startswith(prefix)}
+    return {one["name"] for one in node.export().get("users", []) if one["name"].startswith(prefix)}
 
 
 def stateOf(asked: NodeProcess, name: str) -> str:
     """What ``asked`` shows as the state of a node."""
-    nodes = ask(asked, "/api/v1/status")["nodes"]
+    nodes = asked.status()["nodes"]
     return next((str(node["state"]) for node in nodes if node["name"] == name), "")
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from cftpcluster.testing.processes import NodeProcess
 
-from .clusters import FaultCase, Shared, addUser, ask, headOf, namesOf, stateOf, waitFor, whole
+from .clusters import FaultCase, Shared, addUser, headOf, namesOf, stateOf, waitFor, whole
 from .disks import DiskCluster, empty, failing, fill, needsDisks, remount
 from .load import Changes, LogIns, Refusal, overFTP, overHTTPS, percentile, request
 from .scale import choose, figure
@@ -47,7 +47,7 @@ class DiskCase(FaultCase):
 
     def problemsOf(self, node: NodeProcess) -> str:
         """What the primary shows as the problems of a node."""
-        return str(next(one["problems"] for one in ask(self.a, "/api/v1/status")["nodes"] if one["name"] == node.name))
+        return str(next(one["problems"] for one in self.a.status()["nodes"] if one["name"] == node.name))
 
 
 @needsDisks

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, loopbackAddresses
 
-from .clusters import FaultCase, addUser, ask, headOf, namesOf, stateOf, waitFor, whole
+from .clusters import FaultCase, addUser, headOf, namesOf, stateOf, waitFor, whole
 from .load import Changes, LogIns
 from .scale import choose, figure
 
@@ -44,9 +44,7 @@ class MembershipTests(FaultCase):
         self.assertEqual((changes.reasons(), logIns.reasons()), ([], []))
         for node in (a, b):
             self.assertLessEqual(changes.acknowledged, namesOf(node, "moving"))
-        self.assertEqual(
-            {node["name"] for node in ask(a, "/api/v1/status")["nodes"]}, {node.name for node in self.nodes}
-        )
+        self.assertEqual({node["name"] for node in a.status()["nodes"]}, {node.name for node in self.nodes})
         figure(f"{self.COMING} nodes joined and were removed under load: {changes.done} changes, none refused or lost")
 
 

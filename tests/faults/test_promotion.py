@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from cftpcluster.testing.processes import NodeProcess
 
-from .clusters import HOSTS, FaultCase, HostCluster, addUser, ask, headOf, isWhole, namesOf, stateOf, waitFor, whole
+from .clusters import HOSTS, FaultCase, HostCluster, addUser, headOf, isWhole, namesOf, stateOf, waitFor, whole
 from .load import Changes, LogIns
 from .network import needsNetwork
 from .scale import figure
@@ -53,7 +53,7 @@ class PlannedTests(PromotionCase):
             before = [writer.done for writer in writers]
             waitFor("changes go on", lambda: all(now.done > old for now, old in zip(writers, before, strict=True)))
         whole(self.cluster)
-        self.assertEqual(ask(self.other, "/api/v1/status")["primary"], self.new.name)
+        self.assertEqual(self.other.status()["primary"], self.new.name)
         for load in logIns:
             self.assertEqual(load.reasons(), [], load.node.name)
         for writer in writers:
@@ -105,7 +105,7 @@ class ForcedTests(PromotionCase):
             logIns = [stack.enter_context(LogIns(node)) for node in self.nodes]
             self.cluster.network.heal()
             for node in rivals:
-                waitFor("it knows", lambda node=node: ask(node, "/api/v1/status")["warnings"], 20)
+                waitFor("it knows", lambda node=node: node.status()["warnings"], 20)
             heads = [headOf(node) for node in rivals]
             for node in rivals:
                 self.assertEqual(node.run("user", "add", "nobody").returncode, 1)

@@ -58,10 +58,11 @@ class SecretTests(SynchronousTestCase):
     def test_noneIsFoundInLogsDumpsAndStateFolders(self) -> None:
         administrator = self.plant("administrator's password")
         self.a.start("primary", "--admin-password-file", str(self.file("admin", administrator)))
-        token = self.a.token("node-b")
+        token = self.a.run("node", "token", "node-b").stdout.decode().strip()
         self.planted["join token"] = token
         self.b.start("secondary", "--join-file", str(self.file("token", token)))
-        self.a.apply({"users": [user(), user(name="bob", password=self.plant("password in a document"))]})
+        users = [user(), user(name="bob", password=self.plant("password in a document"))]
+        self.a.ctl("apply", str(self.file("document", json.dumps({"users": users}))))
         for node, name in ((self.a, "carol"), (self.b, "dave")):
             given = self.plant(f"password given to {node.name}")
             done = node.run("user", "add", name, "--password-stdin", stdin=given.encode() + b"\n")

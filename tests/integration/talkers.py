@@ -12,6 +12,7 @@ import json
 import ssl
 import subprocess
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from http.client import HTTPSConnection
 from typing import Any, Self
 
@@ -91,10 +92,11 @@ class FTPTalker:
 
         def sent() -> bytes:
             connection = self.ftp.transfercmd(command, rest)
-            connection.sendall(data)
             assert isinstance(connection, ssl.SSLSocket)
-            connection.unwrap()
-            connection.close()
+            # A server that takes no more may end the connection at any time, and says why on the other one.
+            with closing(connection), suppress(ConnectionError, ssl.SSLError):
+                connection.sendall(data)
+                connection.unwrap()
             return self.ftp.voidresp().encode()
 
         return self._verdict(sent)

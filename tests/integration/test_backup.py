@@ -35,10 +35,10 @@ class BackupTests(SynchronousTestCase):
         return self.run_("restore", "--new", str(self.file), *given, *options, code=code)
 
     def users(self, node: NodeProcess) -> set[str]:
-        return {user["name"] for user in node.ctl("export").get("users", [])}
+        return {user["name"] for user in node.export().get("users", [])}
 
     def head(self, node: NodeProcess) -> tuple[Any, ...]:
-        status = node.ctl("status")
+        status = node.status()
         return status["epoch"], status["revision"], status["chainHash"]
 
     def test_drill(self) -> None:
@@ -57,13 +57,13 @@ class BackupTests(SynchronousTestCase):
         self.assertIn(b"passphrase is wrong", self.run_(*verify, str(wrong), code=1).stderr)
 
         # To the running cluster, by the word of a secondary.
-        self.a.apply({"users": [{"name": "late"}], "settings": {"drainSeconds": 10}}, "--prune")
+        self.a.apply({"users": [{"name": "late"}], "settings": {"drainSeconds": 10}}, prune=True)
         self.cluster.converged()
         self.b.ctl("restore", str(self.file), "--passphrase-file", str(self.passphrase))
         self.cluster.converged()
         self.assertEqual((self.users(self.a), self.users(self.b)), ({"kept"}, {"kept"}))
         self.assertEqual(self.head(self.a)[:2], (epoch, revision + 2))
-        self.assertEqual(self.a.ctl("export")["settings"]["drainSeconds"], 9)
+        self.assertEqual(self.a.export()["settings"]["drainSeconds"], 9)
 
         # In place of a node that still runs, or into a folder that is not empty: refused, and nothing is written.
         elsewhere = self.cluster.folder / "elsewhere"

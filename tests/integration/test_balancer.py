@@ -43,7 +43,7 @@ class BalancerTests(SynchronousTestCase):
         document = behindBalancer(self.cluster, self.back)
         document["users"] = [{"name": "alice", "password": PASSWORD, "mounts": [{"path": "/", "backend": "share"}]}]
         document["settings"] = {"drainSeconds": 25, "drainGraceSeconds": 2}
-        self.cluster.primary.apply(document, "--wait", "30")
+        self.cluster.primary.apply(document, wait=30)
         self.place = Place(address=self.front, user="alice", password=PASSWORD)
 
     @property

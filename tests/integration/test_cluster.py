@@ -19,7 +19,7 @@ PROTOCOLS = ("sftp", "ftp", "https")
 
 
 def userNames(node: NodeProcess) -> set[str]:
-    return {user["name"] for user in node.ctl("export").get("users", [])}
+    return {user["name"] for user in node.export().get("users", [])}
 
 
 class ClusterTestCase(SynchronousTestCase):
@@ -40,7 +40,7 @@ class ClusterTestCase(SynchronousTestCase):
         self.assertEqual(len(heads), 1, heads)
 
     def statuses(self) -> list[Any]:
-        return [node.ctl("status") for node in self.cluster.nodes.values()]
+        return [node.status() for node in self.cluster.nodes.values()]
 
 
 @needs("sftp", "curl")
@@ -74,7 +74,7 @@ class TransferTests(ClusterTestCase):
 
 class ChangeTests(ClusterTestCase):
     def test_burstOfChangesEndsEqualEverywhere(self) -> None:
-        before = self.cluster.primary.ctl("status")["revision"]
+        before = self.cluster.primary.status()["revision"]
         # Through one process for each writer: what counts is the burst on the primary, not that of the shell.
         burst(self.cluster.primary, 1000, writers=4)
         self.assertEqual(self.cluster.converged(), before + 1000)
@@ -191,12 +191,12 @@ class ListenerTests(ClusterTestCase):
 
 def stateOf(asked: NodeProcess, name: str) -> str:
     """What ``asked`` shows as the state of a node."""
-    return next(str(node["state"]) for node in asked.ctl("status")["nodes"] if node["name"] == name)
+    return next(str(node["state"]) for node in asked.status()["nodes"] if node["name"] == name)
 
 
 def problemsOf(asked: NodeProcess, name: str) -> list[str]:
     """What ``asked`` shows as the problems of a node."""
-    for node in asked.ctl("status")["nodes"]:
+    for node in asked.status()["nodes"]:
         if node["name"] == name:
             problems: list[str] = node["problems"]
             return problems
@@ -220,7 +220,7 @@ class ApplyTests(SynchronousTestCase):
             "listeners:\n"
             "- {name: sftp, kind: sftp, port: 99999}\n"
         )
-        before = self.node.ctl("status")["revision"]
+        before = self.node.status()["revision"]
         done = self.node.run("apply", str(document))
         self.assertEqual(done.returncode, 1)
         for part in (
@@ -231,7 +231,7 @@ class ApplyTests(SynchronousTestCase):
             b"listeners[0].port",
         ):
             self.assertIn(part, done.stderr)
-        self.assertEqual(self.node.ctl("status")["revision"], before)
+        self.assertEqual(self.node.status()["revision"], before)
 
     def test_sameDocumentTwiceMakesNoRevision(self) -> None:
         document = {
@@ -242,15 +242,15 @@ class ApplyTests(SynchronousTestCase):
             "users": [{"name": "alice", "password": "correct horse", "groups": ["partners"]}],
         }
         self.node.apply(document)
-        first = self.node.ctl("status")["revision"]
+        first = self.node.status()["revision"]
         self.node.apply(document)
-        self.assertEqual(self.node.ctl("status")["revision"], first)
+        self.assertEqual(self.node.status()["revision"], first)
         document["users"][0]["password"] = "another"
         self.node.apply(document)
-        self.assertEqual(self.node.ctl("status")["revision"], first + 1)
+        self.assertEqual(self.node.status()["revision"], first + 1)
 
     def test_exportIsWhatApplyTakes(self) -> None:
-        exported = self.node.ctl("export")
-        before = self.node.ctl("status")["revision"]
+        exported = self.node.export()
+        before = self.node.status()["revision"]
         self.node.apply(exported)
-        self.assertEqual(self.node.ctl("status")["revision"], before)
+        self.assertEqual(self.node.status()["revision"], before)

@@ -116,7 +116,7 @@ class DrainTests(SynchronousTestCase):
             self.assertEqual(sha256(one.file), expected, one.name)
 
     def states(self, node: NodeProcess) -> dict[str, str]:
-        return {each["name"]: each["state"] for each in node.ctl("status")["nodes"]}
+        return {each["name"]: each["state"] for each in node.status()["nodes"]}
 
     def refusals(self) -> tuple[bytes, bytes, bytes]:
         """What new clients of FTP, SFTP and HTTPS are told."""

@@ -78,7 +78,7 @@ class JoiningTests(SynchronousTestCase):
         self.joiner.spawn("secondary")
         waitFor("the primary says so", lambda: "refused" in self.primary.log[logged:])
         waitFor("it is shown", lambda: self.stateOf(self.joiner) in ("refused", "disconnected"))
-        self.assertNotIn("later", str(self.joiner.ctl("export")))
+        self.assertNotIn("later", str(self.joiner.export()))
 
     def test_removedNodeIsOutAtOnce(self) -> None:
         self.cluster.join(self.joiner)
@@ -86,17 +86,17 @@ class JoiningTests(SynchronousTestCase):
         self.primary.ctl("node", "remove", "node-b")
         waitFor(
             "it knows",
-            lambda: self.joiner.ctl("status")["nodes"] and self.stateOf(self.joiner) in ("refused", "disconnected"),
+            lambda: self.joiner.status()["nodes"] and self.stateOf(self.joiner) in ("refused", "disconnected"),
         )
         self.primary.apply({"users": [{"name": "later"}]})
         self.joiner.stop()
         self.joiner.start("secondary")
         waitFor("it is refused", lambda: self.stateOf(self.joiner) == "refused")
-        self.assertNotIn("later", str(self.joiner.ctl("export")))
+        self.assertNotIn("later", str(self.joiner.export()))
         self.assertIn("node-b", self.primary.log)
 
     def stateOf(self, node: NodeProcess) -> str:
-        for entry in node.ctl("status")["nodes"]:
+        for entry in node.status()["nodes"]:
             if entry["name"] == node.name:
                 return str(entry["state"])
         return ""

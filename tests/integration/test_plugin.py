@@ -130,7 +130,7 @@ class InstalledPluginTests(SynchronousTestCase):
         self.small.write_bytes(b"12345")
 
     def problemsOf(self, name: str) -> list[str]:
-        rows = {row["name"]: row for row in self.node.ctl("status")["nodes"]}
+        rows = {row["name"]: row for row in self.node.status()["nodes"]}
         return list(rows[name]["problems"])
 
     def test_nodeUsesAllThree(self) -> None:
@@ -167,7 +167,7 @@ class InstalledPluginTests(SynchronousTestCase):
         self.assertEqual(self.dave.upload("https", self.other, self.small, "mine.txt").returncode, 0)
         self.assertEqual(self.dave.download("ftp", self.other, "mine.txt", self.files / "copy").returncode, 0)
         self.assertEqual((self.files / "copy").read_bytes(), b"12345")
-        self.assertEqual(self.node.ctl("export"), self.other.ctl("export"))
+        self.assertEqual(self.node.export(), self.other.export())
 
     def test_pluginThatComesLaterIsUsed(self) -> None:
         self.other.stop()

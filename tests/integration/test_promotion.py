@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import ftplib
-import json
 import shutil
 import signal
 import ssl
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
 from http.client import HTTPException
-from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -50,21 +47,9 @@ class Repeated(threading.Thread):
         self.join(60)
 
 
-def ask(node: NodeProcess, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    """One request to a node's administration socket."""
-    with closing(node.connection()) as connection:
-        connection.request(method, f"/api/v1/{path}", json.dumps(body), {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read() or b"null")
-
-
-def status(node: NodeProcess) -> Any:
-    return ask(node, "GET", "status")[1]
-
-
 def change(node: NodeProcess, prefix: str) -> Callable[[int], None]:
     def work(number: int) -> None:
-        status, answer = ask(node, "PUT", f"users/{prefix}{number}", {"enabled": True})
+        status, answer = node.request("PUT", f"users/{prefix}{number}", {"enabled": True})
         if status not in (200, 201):
             raise AssertionError(f"{node.name}: {status} {answer}")
 
@@ -106,7 +91,7 @@ class PromotionTests(SynchronousTestCase):
 
     def assertPrimary(self, primary: NodeProcess, epoch: int, *others: NodeProcess) -> None:
         def agree() -> bool:
-            statuses = [status(node) for node in (primary, *others)]
+            statuses = [node.status() for node in (primary, *others)]
             places = {(status["primary"], status["epoch"], status["chainHash"]) for status in statuses}
             own = [next(row for row in status["nodes"] if row["name"] == status["node"]) for status in statuses]
             states = [row["state"] for row in own]
@@ -116,7 +101,7 @@ class PromotionTests(SynchronousTestCase):
         waitFor(f"{primary.name} is primary of epoch {epoch}", agree, 30)
 
     def users(self, node: NodeProcess) -> set[str]:
-        return {user["name"] for user in ask(node, "GET", "export")[1]["users"]}
+        return {user["name"] for user in node.export()["users"]}
 
     def add(self, node: NodeProcess, name: str) -> None:
         change(node, name)(0)
@@ -209,14 +194,14 @@ class PromotionTests(SynchronousTestCase):
             node.kill()
         for node in (self.a, self.b):
             node.start("secondary")
-            self.assertEqual(ask(node, "POST", f"nodes/{node.name}/promote", {"force": True})[0], 200)
+            self.assertEqual(node.request("POST", f"nodes/{node.name}/promote", {"force": True})[0], 200)
             self.add(node, f"side-{node.name}-")
             node.kill()
         for node in (self.a, self.b):
             node.start("secondary")
         for node in (self.a, self.b):
             waitFor("both know", lambda node=node: self.warns(node, "two histories"), 20)
-            self.assertEqual(ask(node, "PUT", "users/nobody", {"enabled": True})[0], 503)
+            self.assertEqual(node.request("PUT", "users/nobody", {"enabled": True})[0], 503)
             self.assertIn(b"two histories", node.health("/readyz")[1])
         answer = self.b.ctl("node", "promote", "node-b", "--force")
         self.assertEqual(answer["epoch"], 6)
@@ -245,9 +230,9 @@ class PromotionTests(SynchronousTestCase):
         self.assertEqual(self.users(self.c), kept)
 
     def warns(self, node: NodeProcess, of: str) -> bool:
-        return of in str(status(node)["warnings"])
+        return of in str(node.status()["warnings"])
 
     def problems(self, node: NodeProcess) -> list[str]:
-        rows = status(node)["nodes"]
+        rows = node.status()["nodes"]
         problems: list[str] = next(row["problems"] for row in rows if row["name"] == node.name)
         return problems

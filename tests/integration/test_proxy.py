@@ -45,15 +45,14 @@ class ProxyTests(SynchronousTestCase):
         cluster.__enter__()
         self.addCleanup(cluster.__exit__, None, None, None)
         self.node = cluster.primary.start("primary")
-        listeners = self.node.ctl("export")["listeners"]
+        listeners = self.node.export()["listeners"]
         self.node.apply(
             {
                 "users": [{"name": "alice", "password": "secret", "mounts": [{"path": "/", "backend": "files"}]}],
                 "settings": {"probeNetworks": [self.prober]},
                 "listeners": [self.believing(each, "optional") for each in listeners if each["name"] in PORTS],
             },
-            "--wait",
-            "20",
+            wait=20,
         )
 
     def believing(self, listener: dict[str, Any], mode: str) -> dict[str, Any]:
@@ -108,7 +107,7 @@ class ProxyTests(SynchronousTestCase):
                 found = waitFor(f"{protocol} logged in", self.logins)
                 self.assertEqual(set(found), {CLIENT}, protocol)
                 del client
-        status = self.node.ctl("status")
+        status = self.node.status()
         self.assertEqual(status["warnings"], [])
 
     def loggedIn(self, pieces: Sequence[bytes]) -> Iterator[tuple[str, Any]]:
@@ -253,9 +252,9 @@ class ProxyTests(SynchronousTestCase):
 
     def requiredHeadersKeepOthersOut(self) -> None:
         session = self.session()
-        listeners = [each for each in self.node.ctl("export")["listeners"] if each["name"] in PORTS]
-        health = next(each for each in self.node.ctl("export")["listeners"] if each["name"] == "health")
-        self.node.apply({"listeners": [self.believing(each, "required") for each in listeners]}, "--wait", "20")
+        listeners = [each for each in self.node.export()["listeners"] if each["name"] in PORTS]
+        health = next(each for each in self.node.export()["listeners"] if each["name"] == "health")
+        self.node.apply({"listeners": [self.believing(each, "required") for each in listeners]}, wait=20)
         for port in PORTS.values():
             for sent in (b"", line(), b"SSH-2.0-client\r\n"):
                 self.assertEqual(self.answered(self.connect(port, self.stranger, sent)), b"", port)
@@ -269,7 +268,7 @@ class ProxyTests(SynchronousTestCase):
         again.expect(220)
         # Balancers' checks need no header, but may have one.
         self.assertEqual(self.node.health("/readyz/ftp")[0], 200)
-        self.node.apply({"listeners": [self.believing(health, "optional")]}, "--wait", "20")
+        self.node.apply({"listeners": [self.believing(health, "optional")]}, wait=20)
         request = b"GET /readyz/ftp HTTP/1.0\r\n\r\n"
         self.assertIn(b" 200 ", self.answered(self.connect(8790, self.proxy, LOCAL + request)))
         self.assertIn(b" 200 ", self.answered(self.connect(8790, self.stranger, request)))

@@ -35,7 +35,7 @@ class RotationTests(SynchronousTestCase):
         return NodeIdentity.fromPem((node.state / "node.pem").read_bytes())
 
     def row(self, asked: NodeProcess, name: str) -> dict[str, Any]:
-        rows: list[dict[str, Any]] = asked.ctl("status")["nodes"]
+        rows: list[dict[str, Any]] = asked.status()["nodes"]
         return next(row for row in rows if row["name"] == name)
 
     def hostKeys(self, node: NodeProcess) -> set[bytes]:
@@ -46,16 +46,14 @@ class RotationTests(SynchronousTestCase):
 
     def assertServes(self, node: NodeProcess) -> None:
         """TLS and SSH keys are opened, and nothing is wrong."""
-        status = node.ctl("status")
+        status = node.status()
         self.assertEqual(self.row(node, status["node"])["problems"], [])
         with socket.create_connection((node.address, 2121), 10) as connection:
             self.assertTrue(connection.recv(100).startswith(b"220 "))
         self.assertEqual(len(self.hostKeys(node)), 2)
 
     def equal(self, *nodes: NodeProcess) -> bool:
-        return (
-            len({(status["revision"], status["chainHash"]) for status in (node.ctl("status") for node in nodes)}) == 1
-        )
+        return len({(status["revision"], status["chainHash"]) for status in (node.status() for node in nodes)}) == 1
 
     def test_keysAreRotatedAndReplaced(self) -> None:
         before = self.keys(self.a)
@@ -105,7 +103,7 @@ class RotationTests(SynchronousTestCase):
         waitFor("node-d follows", lambda: self.row(self.a, "node-d")["state"] == "following")
         self.a.apply({"users": [{"name": "late"}]})
         waitFor("equal", lambda: self.equal(*remaining))
-        self.assertNotIn("late", {user["name"] for user in self.c.ctl("export").get("users", [])})
+        self.assertNotIn("late", {user["name"] for user in self.c.export().get("users", [])})
         self.c.kill()
         self.replaceWithEmpty(self.c)
         self.c.name = "node-e"

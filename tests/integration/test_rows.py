@@ -5,9 +5,7 @@ One cluster serves all of it, since starting one takes longer than what is tried
 
 from __future__ import annotations
 
-import json
 import time
-from contextlib import closing
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,26 +16,14 @@ PATIENT_SECONDS = 20.0
 FAST_SECONDS = 1.0
 
 
-def ask(node: NodeProcess, method: str, path: str, body: Any = None) -> Any:
-    """One request to a node's administration socket; its answer's JSON value."""
-    with closing(node.connection()) as connection:
-        text = None if body is None else json.dumps(body)
-        connection.request(method, f"/api/v1/{path}", text, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        data = answer.read()
-        if answer.status >= 300:
-            raise AssertionError(f"{method} {path}: {answer.status} {data[:500]!r}")
-        return json.loads(data) if data else None
-
-
 def bans(node: NodeProcess) -> set[str]:
     """The addresses that a node lets nobody in from."""
-    return {ban["network"] for ban in ask(node, "GET", "bans")["items"]}
+    return {ban["network"] for ban in node.ask("GET", "bans")["items"]}
 
 
 def row(node: NodeProcess, name: str) -> dict[str, Any]:
     """What a node says of another one."""
-    (found,) = [each for each in ask(node, "GET", "status")["nodes"] if each["name"] == name]
+    (found,) = [each for each in node.ask("GET", "status")["nodes"] if each["name"] == name]
     return dict(found)
 
 
@@ -45,7 +31,7 @@ class SharedRowsTests(SynchronousTestCase):
     def banned(self, by: NodeProcess, address: str, *nodes: NodeProcess) -> float:
         """Ban an address on one node; seconds until the others know."""
         started = time.monotonic()
-        ask(by, "POST", "bans", {"network": address, "seconds": 600})
+        by.ask("POST", "bans", {"network": address, "seconds": 600})
         for node in nodes:
             waitFor(f"{address} banned on {node.name}", lambda node=node: address in bans(node), PATIENT_SECONDS)
         return time.monotonic() - started
@@ -84,9 +70,9 @@ class SharedRowsTests(SynchronousTestCase):
 
     def reachesWithoutThePrimary(self, b: NodeProcess) -> None:
         """An action on a third node, asked of a secondary."""
-        ask(b, "POST", "nodes/node-c/drain", {"seconds": 1})
+        b.ask("POST", "nodes/node-c/drain", {"seconds": 1})
         waitFor("c drains, as b knows", lambda: row(b, "node-c")["state"] == "draining", PATIENT_SECONDS)
-        ask(b, "POST", "nodes/node-c/resume", {})
+        b.ask("POST", "nodes/node-c/resume", {})
         waitFor("c does not drain any more", lambda: row(b, "node-c")["state"] != "draining", PATIENT_SECONDS)
 
     def afterRestarts(self, a: NodeProcess, b: NodeProcess, c: NodeProcess) -> None:

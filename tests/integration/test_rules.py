@@ -78,19 +78,9 @@ def https(
         client.close()
 
 
-def administer(node: NodeProcess, method: str, path: str, body: Any = None) -> Any:
-    """What the administration socket answers; quicker than a process of ``cftpctl``."""
-    with contextlib.closing(node.connection()) as connection:
-        connection.request(method, f"/api/v1/{path}", json.dumps(body) if body is not None else None)
-        answer = connection.getresponse()
-        text = answer.read()
-        assert answer.status < 300, text
-        return json.loads(text)
-
-
 def bans(node: NodeProcess) -> dict[str, Any]:
     """The bans that a node knows, by network."""
-    return {one["network"]: one for one in administer(node, "GET", "bans")["items"]}
+    return {one["network"]: one for one in node.ask("GET", "bans")["items"]}
 
 
 def basic(name: str) -> dict[str, str]:
@@ -149,7 +139,7 @@ class RulesTests(SynchronousTestCase):
         return time.monotonic() - started
 
     def sessions(self, node: NodeProcess, user: str) -> list[Any]:
-        return list(administer(node, "GET", f"sessions?user={user}")["items"])
+        return list(node.ask("GET", f"sessions?user={user}")["items"])
 
     def test_rulesHoldOnAllNodes(self) -> None:
         self.cluster.startAll()
@@ -160,7 +150,7 @@ class RulesTests(SynchronousTestCase):
         self.a.apply({"settings": {"banAfterFailures": 5}, "users": users})
         self.cluster.converged()
         for number, node in enumerate(self.nodes):
-            administer(node, "POST", "bans", {"network": f"198.51.100.{number}"})
+            node.ask("POST", "bans", {"network": f"198.51.100.{number}"})
         waitFor("rows of all nodes on all nodes", lambda: all(len(bans(node)) == 3 for node in self.nodes))
         seconds = {**self.bansMadeOnOneNode(), **self.kicks(), **self.disabledUsers()}
         self.rightsThatChange()
@@ -188,7 +178,7 @@ class RulesTests(SynchronousTestCase):
         self.open(ftp(self.c, "alice"))
         self.open(sftp(self.c, "alice"))
         self.assertEqual(https(self.c, "GET", "files/", **basic("alice"))[0], 200)
-        administer(self.b, "DELETE", f"bans/{BAD}")
+        self.b.ask("DELETE", f"bans/{BAD}")
         self.within("let in again", lambda: not isRefused(lambda: self.open(ftp(self.c, "alice", source=BAD))))
         self.hangUp()
         return seconds
@@ -210,7 +200,7 @@ class RulesTests(SynchronousTestCase):
         seconds = {}
         for name, hasEnded in ended.items():
             self.assertFalse(hasEnded())
-            administer(self.c, "DELETE", f"sessions/{found[name]['id']}")
+            self.c.ask("DELETE", f"sessions/{found[name]['id']}")
             seconds[f"kick {name}"] = self.within(f"{name} ended", hasEnded)
         self.assertEqual(https(self.b, "GET", "files/", **session)[0], 401)
         self.assertEqual(self.sessions(self.b, "bob"), [])
@@ -227,7 +217,7 @@ class RulesTests(SynchronousTestCase):
         assert data is not None
         data.sendall(b"x" * 300_000)
         self.assertEqual(https(self.b, "GET", "files/", **session)[0], 200)
-        administer(self.a, "PATCH", "users/alice", {"enabled": False})
+        self.a.ask("PATCH", "users/alice", {"enabled": False})
         seconds = {
             "disabled ftp": self.within("ftp ended", lambda: ftpHasEnded(control)),
             "disabled sftp": self.within("sftp ended", lambda: not ssh.is_active()),
@@ -240,7 +230,7 @@ class RulesTests(SynchronousTestCase):
     def rightsThatChange(self) -> None:
         def permit(*permissions: str) -> None:
             mount = {"path": "/", "backend": "files", "folder": "x", "permissions": permissions}
-            administer(self.a, "PATCH", "users/bob?wait=10", {"mounts": [mount]})
+            self.a.ask("PATCH", "users/bob?wait=10", {"mounts": [mount]})
 
         permit("list", "download")
         control = self.open(ftp(self.c, "bob"))
@@ -265,7 +255,7 @@ class RulesTests(SynchronousTestCase):
 
     def whatSurvivesARestart(self) -> None:
         self.assertIn("banned for 3600 s", self.b.run("bans", "add", BAD, "--seconds", "3600").stdout.decode())
-        administer(self.c, "POST", "bans", {"network": GOOD, "seconds": 1})
+        self.c.ask("POST", "bans", {"network": GOOD, "seconds": 1})
         waitFor("banned on a", lambda: isRefused(lambda: ftp(self.a, "bob", source=BAD)))
         time.sleep(1.5)
         for node in self.nodes:

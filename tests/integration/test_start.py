@@ -40,7 +40,7 @@ class PrimaryAloneTests(SynchronousTestCase):
             self.assertIn(port, self.node.log)
         self.assertIn(str(self.node.state / "initial-admin-password"), self.node.log)
         self.assertEqual((self.node.state / "initial-admin-password").stat().st_mode & 0o777, 0o600)
-        self.assertEqual(self.node.ctl("status")["nodes"][0]["state"], "primary")
+        self.assertEqual(self.node.status()["nodes"][0]["state"], "primary")
         self.assertEqual(self.node.health("/livez")[0], 200)
 
     def test_terminationEndsWithZero(self) -> None:
@@ -80,13 +80,13 @@ class PrimaryAloneTests(SynchronousTestCase):
             else:
                 self.fail(f"ended by itself:\n{self.node.log[-2000:]}")
         self.node.start("primary")
-        self.assertEqual(self.node.ctl("status")["epoch"], 1)
+        self.assertEqual(self.node.status()["epoch"], 1)
 
     def test_anotherRoleLaterIsOneWarning(self) -> None:
         self.node.start("primary")
         self.node.stop()
         self.node.start("secondary")
-        self.assertEqual(self.node.ctl("status")["role"], "primary")
+        self.assertEqual(self.node.status()["role"], "primary")
         self.assertIn("--role secondary", self.node.log)
 
 

@@ -25,7 +25,8 @@ NEWER = "99.0.0"
 def newerPackage(folder: Path, raisedFormat: bool = False, protocols: str = "(1, 2)") -> Path:
     """Make the newer version; the answer is what to put on its path."""
     package = folder / "cftpcluster"
-    shutil.copytree(Path(cftpcluster.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    # What was compiled is copied too: it is good for the files that stay as they are.
+    shutil.copytree(Path(cftpcluster.__file__).parent, package)
     for file, old, new in (
         ("_version.py", f'"{__version__}"', f'"{NEWER}"'),
         ("cluster/messages.py", "PROTOCOLS = (1,)", f"PROTOCOLS = {protocols}"),
@@ -57,13 +58,13 @@ class VersionCase(SynchronousTestCase):
         node.environment["PYTHONPATH"] = str(self.newer)
 
     def problems(self, asked: NodeProcess, name: str) -> str:
-        return "; ".join(next(row for row in asked.ctl("status")["nodes"] if row["name"] == name)["problems"])
+        return "; ".join(next(row for row in asked.status()["nodes"] if row["name"] == name)["problems"])
 
     def users(self, node: NodeProcess) -> set[str]:
-        return {user["name"] for user in node.ctl("export").get("users", [])}
+        return {user["name"] for user in node.export().get("users", [])}
 
     def equal(self) -> bool:
-        statuses = [node.ctl("status") for node in self.nodes]
+        statuses = [node.status() for node in self.nodes]
         return len({(status["epoch"], status["revision"], status["chainHash"]) for status in statuses}) == 1
 
 
@@ -81,14 +82,14 @@ class AdditiveTests(VersionCase):
         self.assertEqual(self.users(b), {"first"})
         waitFor("shown", lambda: "futureSeconds" in self.problems(a, "node-b"))
         self.assertEqual(self.problems(a, "node-a"), "")
-        versions = {row["name"]: row["version"] for row in a.ctl("status")["nodes"]}
-        self.assertEqual(versions, {"node-a": NEWER, "node-b": __version__, "node-c": __version__})
+        wanted = {"node-a": NEWER, "node-b": __version__, "node-c": __version__}
+        waitFor("the versions", lambda: {row["name"]: row["version"] for row in a.status()["nodes"]} == wanted)
         # The reverse, after a promotion: the older primary keeps what it does not know.
         a.ctl("node", "promote", "node-b")
-        waitFor("node-b is primary", lambda: {node.ctl("status")["primary"] for node in self.nodes} == {"node-b"})
+        waitFor("node-b is primary", lambda: {node.status()["primary"] for node in self.nodes} == {"node-b"})
         b.apply({"users": [{"name": "second"}], "settings": {"drainGraceSeconds": 0}})
         waitFor("equal", self.equal)
-        self.assertEqual(a.ctl("export")["settings"]["futureSeconds"], 9)
+        self.assertEqual(a.export()["settings"]["futureSeconds"], 9)
         # The others are upgraded one by one under changes, the primary last, handing over before.
         writer = Writer([a, c, b])
         writer.start()
@@ -104,9 +105,9 @@ class AdditiveTests(VersionCase):
         waitFor("equal", self.equal)
         for node in self.nodes:
             self.assertLessEqual(writer.acknowledged, self.users(node))
-            self.assertEqual(self.problems(node, "node-b"), "")
-            self.assertEqual({row["version"] for row in node.ctl("status")["nodes"]}, {NEWER})
-        self.assertEqual(c.ctl("export")["settings"]["futureSeconds"], 9)
+            waitFor("nothing is wrong with node-b", lambda node=node: not self.problems(node, "node-b"))
+            waitFor("all are newer", lambda node=node: {row["version"] for row in node.status()["nodes"]} == {NEWER})
+        self.assertEqual(c.export()["settings"]["futureSeconds"], 9)
         self.assertGreater(len(writer.acknowledged), 20)
         self.assertLess(writer.longestSeconds, 10)
 
