@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.util
 import os
@@ -54,6 +55,18 @@ def randomFile(path: Path, size: int) -> Path:
     with open(path, "wb") as file:
         file.writelines(os.urandom(min(1 << 20, size - start)) for start in range(0, size, 1 << 20))
     return path
+
+
+def isLocked(path: Path) -> bool:
+    """Whether a writer has this file."""
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 @define(eq=False)

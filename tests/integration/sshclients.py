@@ -14,9 +14,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.testing.processes import ClusterProcesses, NodeProcess
+from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, waitFor
 
-from .clients import TRANSFER_SECONDS, Client, sha256
+from .clients import TRANSFER_SECONDS, Client, isLocked, sha256
 
 PERMISSIONS = ("list", "download", "upload", "overwrite", "delete", "rename", "mkdir", "attributes", "links")
 
@@ -141,6 +141,10 @@ class ClientTestCase(SynchronousTestCase):
 
         self.addCleanup(ended)
         return process
+
+    def nobodyWrites(self) -> None:
+        """Wait until the server is done with sessions that were broken."""
+        waitFor("nobody writes", lambda: not any(map(isLocked, self.stored.rglob(".cftpcluster-part-*"))))
 
     def leftovers(self) -> list[str]:
         """What of uploads is left on the disk."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
 import ssl
@@ -18,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, waitFor
 
 from . import talkers
-from .clients import Client, needs
+from .clients import Client, isLocked, needs
 from .talkers import (
     APPENDING,
     CREATING,
@@ -159,18 +158,6 @@ def hangUp(connection: ssl.SSLSocket) -> None:
 
 def sizeOf(path: Path) -> int:
     return path.stat().st_size
-
-
-def isLocked(path: Path) -> bool:
-    """Whether a writer has this file."""
-    try:
-        with open(path, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 @needs("ssh", "ssh-keygen")
