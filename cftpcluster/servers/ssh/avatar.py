@@ -1,4 +1,4 @@
-"""An account as SSH sees it: who may open session channels, and ask for SFTP on them. Knows nothing of log-ins."""
+"""An account as SSH sees it: who may open session channels, and ask for SFTP or a command on them. Knows no log-in."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from twisted.conch.avatar import ConchUser
 from twisted.conch.interfaces import IConchUser
 
 from ...interfaces import IAccount
+from . import commands
 from ._quiet import quietLogger
 from .channel import Program, SessionChannel
 from .sftp import SFTPServer
+from .standard import StandardProgram
 
 
 class SSHAvatar(ConchUser):
@@ -32,9 +34,14 @@ class SSHAvatar(ConchUser):
         return False
 
     def _makeProgram(self, requestType: bytes, argument: bytes, channel: SessionChannel) -> Program | None:
-        if (requestType, argument) != (b"subsystem", b"sftp"):
-            return None
         transport = channel.conn.transport
+        if requestType == b"shell":
+            return StandardProgram(channel, transport.reactor, commands.refuseShell)
+        if requestType == b"exec":
+            run = partial(commands.run, self.account.files, command=argument)
+            return StandardProgram(channel, transport.reactor, run)
+        if argument != b"sftp":
+            return None
         # OpenSSH's order of a link's arguments is everybody's but AsyncSSH's, which keeps to the draft.
         draftLinks = b"AsyncSSH" in transport.otherVersionString
         return SFTPServer(channel, self.account.files, transport.reactor, transport.owner.randomBytes, draftLinks)
