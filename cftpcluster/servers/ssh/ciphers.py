@@ -46,8 +46,8 @@ class Tampered(Exception):
 class Sealer(Protocol):
     """Makes packets of payloads."""
 
-    def seal(self, sequence: int, parts: Sequence[Buffer]) -> bytes:
-        """The packet whose payload is ``parts`` joined, as it goes over the wire."""
+    def seal(self, sequence: int, parts: Sequence[Buffer]) -> Sequence[Buffer]:
+        """The packet whose payload is ``parts`` joined, as it goes over the wire: in parts again."""
 
 
 class Opener(Protocol):
@@ -106,9 +106,9 @@ class Clear:
     headSize = 4
     overhead = 0
 
-    def seal(self, sequence: int, parts: Sequence[Buffer]) -> bytes:
+    def seal(self, sequence: int, parts: Sequence[Buffer]) -> Sequence[Buffer]:
         size, framed = _frame(parts, 8, 4)
-        return b"".join([uint32(size), *framed])
+        return [uint32(size), *framed]
 
     def length(self, sequence: int, head: bytes) -> int:
         return int.from_bytes(head, "big")
@@ -139,10 +139,10 @@ class _Galois:
         self._counter = (self._counter + 1) & 0xFFFFFFFFFFFFFFFF
         return nonce
 
-    def seal(self, sequence: int, parts: Sequence[Buffer]) -> bytes:
+    def seal(self, sequence: int, parts: Sequence[Buffer]) -> Sequence[Buffer]:
         size, framed = _frame(parts, 16, 0)
         head = uint32(size)
-        return head + self._key.encrypt(self._nonce(), b"".join(framed), head)
+        return head, self._key.encrypt(self._nonce(), b"".join(framed), head)
 
     def length(self, sequence: int, head: bytes) -> int:
         return int.from_bytes(head, "big")
@@ -185,11 +185,14 @@ class _ChaCha:
         self._head.reset_nonce(bytes(8) + sequence.to_bytes(8, "big"))
         return self._head.update(head)
 
-    def seal(self, sequence: int, parts: Sequence[Buffer]) -> bytes:
+    def seal(self, sequence: int, parts: Sequence[Buffer]) -> Sequence[Buffer]:
         size, framed = _frame(parts, 8, 0)
         tagKey = self._tagKey(sequence)
-        sealed = self._cryptHead(sequence, uint32(size)) + self._main.update(b"".join(framed))
-        return sealed + Poly1305.generate_tag(tagKey, sealed)
+        head, sealed = self._cryptHead(sequence, uint32(size)), self._main.update(b"".join(framed))
+        tag = Poly1305(tagKey)
+        tag.update(head)
+        tag.update(sealed)
+        return head, sealed, tag.finalize()
 
     def length(self, sequence: int, head: bytes) -> int:
         return int.from_bytes(self._cryptHead(sequence, head), "big")
@@ -204,17 +207,20 @@ class _ChaCha:
 
 @frozen
 class _HMAC:
-    key: bytes
-    digest: str
+    _begun: hmac.HMAC
     size: int
 
     @classmethod
     def fromKeys(cls, name: bytes, keys: Keys) -> _HMAC:
         digest, size = ("sha512", 64) if b"512" in name else ("sha256", 32)
-        return cls(keys(b"mac", size), digest, size)
+        return cls(hmac.new(keys(b"mac", size), digestmod=digest), size)
 
-    def of(self, sequence: int, data: Buffer) -> bytes:
-        return hmac.digest(self.key, b"".join((uint32(sequence), data)), self.digest)
+    def of(self, sequence: int, *parts: Buffer) -> bytes:
+        mac = self._begun.copy()
+        mac.update(uint32(sequence))
+        for part in parts:
+            mac.update(part)
+        return mac.digest()
 
 
 @define(eq=False)
@@ -230,10 +236,10 @@ class _Counter:
     def __attrs_post_init__(self) -> None:
         self.overhead = self._mac.size
 
-    def seal(self, sequence: int, parts: Sequence[Buffer]) -> bytes:
+    def seal(self, sequence: int, parts: Sequence[Buffer]) -> Sequence[Buffer]:
         size, framed = _frame(parts, 16, 4)
         plain = b"".join([uint32(size), *framed])
-        return self._stream(plain) + self._mac.of(sequence, plain)
+        return self._stream(plain), self._mac.of(sequence, plain)
 
     def length(self, sequence: int, head: bytes) -> int:
         self._first = self._stream(head)
@@ -261,10 +267,10 @@ class _CounterThenMAC:
     def __attrs_post_init__(self) -> None:
         self.overhead = self._mac.size
 
-    def seal(self, sequence: int, parts: Sequence[Buffer]) -> bytes:
+    def seal(self, sequence: int, parts: Sequence[Buffer]) -> Sequence[Buffer]:
         size, framed = _frame(parts, 16, 0)
-        sealed = uint32(size) + self._stream(b"".join(framed))
-        return sealed + self._mac.of(sequence, sealed)
+        head, sealed = uint32(size), self._stream(b"".join(framed))
+        return head, sealed, self._mac.of(sequence, head, sealed)
 
     def length(self, sequence: int, head: bytes) -> int:
         return int.from_bytes(head, "big")

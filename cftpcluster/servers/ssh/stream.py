@@ -104,9 +104,9 @@ class Outgoing:
         if restart:
             self._next = 0
 
-    def seal(self, parts: Sequence[Buffer]) -> bytes:
-        """The packet whose payload is ``parts`` joined."""
+    def seal(self, parts: Sequence[Buffer]) -> Sequence[Buffer]:
+        """The packet whose payload is ``parts`` joined, in parts."""
         packet = self._sealer.seal(self._next, parts)
         self._next = (self._next + 1) & _SEQUENCE_MASK
-        self.keyBytes += len(packet)
+        self.keyBytes += sum(map(len, packet))
         return packet

@@ -235,7 +235,7 @@ class SSHTransport(KeyExchanging):
 
     def sendParts(self, parts: Sequence[Buffer]) -> None:
         """Send one message given in parts; with channel data only while :attr:`writable`."""
-        self.transport.write(self._outgoing.seal(parts))
+        self.transport.writeSequence(self._outgoing.seal(parts))
         if self._outgoing.keyBytes > self.options.rekeyBytes:
             self._startExchange()
 

@@ -47,7 +47,7 @@ class RawClient:
             self.server.dataReceived(version)
 
     def send(self, payload: bytes) -> None:
-        self.server.dataReceived(Clear().seal(self.sequence, [payload]))
+        self.server.dataReceived(b"".join(Clear().seal(self.sequence, [payload])))
         self.sequence += 1
 
     def received(self) -> list[bytes]:
