@@ -89,14 +89,19 @@ class ClientTestCase(SynchronousTestCase):
         self.local.mkdir()
 
     def run_(
-        self, *command: str | Path, script: str = "", ends: int = 0, environment: Mapping[str, str] | None = None
+        self,
+        *command: str | Path,
+        script: str = "",
+        ends: int = 0,
+        seconds: float = TRANSFER_SECONDS,
+        environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a client in :attr:`local`, and insist on how it ends."""
         done = subprocess.run(
             [str(word) for word in command],
             input=script.encode(),
             capture_output=True,
-            timeout=TRANSFER_SECONDS,
+            timeout=seconds,
             check=False,
             cwd=self.local,
             env={**os.environ, **(environment or {})},
@@ -104,9 +109,17 @@ class ClientTestCase(SynchronousTestCase):
         self.assertEqual(done.returncode, ends, (command, done.stdout[-2000:], done.stderr[-2000:]))
         return done
 
-    def openSSH(self, program: str, *arguments: str | Path, script: str = "", ends: int = 0, **options: str) -> str:
+    def openSSH(
+        self,
+        program: str,
+        *arguments: str | Path,
+        script: str = "",
+        ends: int = 0,
+        seconds: float = TRANSFER_SECONDS,
+        **options: str,
+    ) -> str:
         """Run one of OpenSSH's programs; what it said."""
-        done = self.run_(program, *self.sshOptions(**options), *arguments, script=script, ends=ends)
+        done = self.run_(program, *self.sshOptions(**options), *arguments, script=script, ends=ends, seconds=seconds)
         return (done.stdout + done.stderr).decode()
 
     def sshOptions(self, **options: str) -> list[str]:
@@ -119,9 +132,10 @@ class ClientTestCase(SynchronousTestCase):
         """The folder of this test, as OpenSSH's programs take it."""
         return f"{self.user.name}@{self.node.address}:{self.remote}"
 
-    def sftp(self, *commands: str, ends: int = 0, **options: str) -> str:
+    def sftp(self, *commands: str, ends: int = 0, seconds: float = TRANSFER_SECONDS, **options: str) -> str:
         """Run a batch of ``sftp``, begun in :attr:`remote`; what it said."""
-        return self.openSSH("sftp", "-b-", self.place, script="\n".join(commands) + "\n", ends=ends, **options)
+        script = "\n".join(commands) + "\n"
+        return self.openSSH("sftp", "-b-", self.place, script=script, ends=ends, seconds=seconds, **options)
 
     def begin(self, *command: str | Path) -> subprocess.Popen[bytes]:
         """Start a client that is killed at the end at the latest."""
