@@ -88,7 +88,7 @@ class SFTPServer:
         self._dueBytes = 0
         self._pumping = False
         self._next: IDelayedCall | None = None
-        self._eof = self._deaf = self._stopped = False
+        self._eof = self._deaf = self._stopped = self._aborting = False
         self._ending: Deferred[None] | None = None
 
     @property
@@ -180,6 +180,7 @@ class SFTPServer:
                 operation.paths,
                 operation.handle,
                 operation.span,
+                operation.other,
             )
             self._order.add(task)
 
@@ -246,6 +247,11 @@ class SFTPServer:
         return waiting
 
     def _abortAll(self) -> None:
+        """Once, whoever finds first that nothing is under way: requests may be done within each other."""
+        if self._aborting:
+            return
+        self._aborting = True
+
         async def abort() -> None:
             for opened in self._handles.takeAll():
                 try:

@@ -253,6 +253,20 @@ class EndTests(SynchronousTestCase):
         held.goOn()
         self.successResultOf(ended)
 
+    def test_requestsDoneWithinEachOtherEndItOnce(self) -> None:
+        peer, held = heldPeer(f=b"data")
+        peer.start(OPEN, string(b"/f"), uint32(FLAG_READ), uint32(0))
+        held.goOnWithAll()
+        handle = peer.replies()[0].body.string()
+        peer.start(packets.FSETSTAT, string(handle), uint32(packets.HAS_MODE), uint32(0o600))
+        peer.start(READ, string(handle), uint64(1 << 63), uint32(1))
+        peer.server.eofReceived()
+        held.goOn()
+        self.assertEqual(([reply.type for reply in peer.replies()], held.names), ([STATUS, STATUS], ["abort"]))
+        self.assertIs(peer.channel.exitStatus, None)
+        held.goOn()
+        self.assertEqual(peer.channel.exitStatus, 0)
+
     def test_streamThatIsNoSFTPEndsWithAnError(self) -> None:
         for garbage in (b"GET / HTTP/1.1\r\n", b"\0\0\0\1\1", b"\0\0\0\0", b"\xff" * 8):
             peer = SFTPPeer.inMemory()
