@@ -369,7 +369,7 @@ class Conversation:
         self.server.connectionLost(Failure(ConnectionDone()))
         self.site.clock.advance(0)
         assert self.site.clock.getDelayedCalls() == [], self.site.clock.getDelayedCalls()
-        assert (self.site.server._waiting, self.site.server._sessions) == ({}, {})
+        assert self.site.server.drain().called, "the server thinks that somebody is there"
         counts = [sum(isinstance(event, kind) for event in self.site.logins.events) for kind in (LoggedIn, LoggedOut)]
         assert counts[0] == counts[1] == (self.stage == "user"), counts
 
