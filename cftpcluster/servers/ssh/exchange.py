@@ -1,6 +1,6 @@
 """The agreement on keys (RFC 4253, sections 7 to 9; RFC 8308; strict key exchange of OpenSSH's PROTOCOL, section 1.9).
 
-Twisted's Conch does the arithmetic. Each direction changes its keys by itself, so that neither waits longer than it has
+Each direction changes its keys by itself, so that neither waits longer than it has
 to: what we send waits from our KEXINIT to our NEWKEYS, and what the client sends is limited from its KEXINIT to its
 NEWKEYS.
 """
@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
-from twisted.conch.ssh.keys import Key
 from twisted.conch.ssh.transport import (
     DISCONNECT_KEY_EXCHANGE_FAILED,
     MSG_DEBUG,
     MSG_EXT_INFO,
     MSG_IGNORE,
     MSG_KEXDH_INIT,
+    MSG_KEXDH_REPLY,
     MSG_KEXINIT,
     MSG_NEWKEYS,
     MSG_UNIMPLEMENTED,
@@ -26,14 +26,18 @@ from twisted.conch.ssh.transport import (
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ._quiet import quietLogger
+from .arithmetic import KEY_EXCHANGES, Shared, Work
 from .ciphers import Opener, makeOpener, makeSealer
 from .hostkeys import HostKeys
-from .negotiation import USER_KEY_ALGORITHMS, Agreement, ClientOffer, makeKexInit
+from .negotiation import USER_KEY_ALGORITHMS, Agreement, ClientOffer, Offer
 from .stream import Incoming, Outgoing
-from .wire import names, string, uint32
+from .turns import Turns
+from .wire import Reader, names, string, uint32
 
 EXCHANGE_SECONDS = 300
 """How long a key exchange may take on a slow line whose buffers are full."""
+
+LAST_SEQUENCE = 0xFFFFFFFF
 
 MEANINGLESS = frozenset({MSG_IGNORE, MSG_DEBUG, MSG_UNIMPLEMENTED})
 
@@ -48,29 +52,37 @@ class TransportOptions:
     :ivar graceSeconds: from the connection to the log-in.
     :ivar rekeyBytes: new keys after so many bytes in one direction.
     :ivar rekeySeconds: new keys after so long.
+    :ivar legacy: whether algorithms are offered that are there for old clients only.
     :ivar isQuiet: whether nothing is to be told of the connection's end.
     """
 
     graceSeconds: float
     rekeyBytes: int
     rekeySeconds: float
+    legacy: bool = False
     isQuiet: bool = False
 
 
 class KeyExchanging(SSHServerTransport):
     """The half of a transport that agrees on keys.
 
+    :ivar hostKeys: what this server proves itself with, on this connection.
     :ivar refusal: when not empty, the client is told so and disconnected as soon as it listens.
     """
 
     transport: Any  # TCP, or what stands for it
     _log = quietLogger()
 
-    def __init__(self, reactor: IReactorTime, hostKeys: HostKeys, options: TransportOptions) -> None:
+    def __init__(
+        self, reactor: IReactorTime, hostKeys: HostKeys, options: TransportOptions, turns: Turns, source: str
+    ) -> None:
         self.reactor = reactor
         self.options = options
         self.refusal = b""
-        self._hostKeys = hostKeys
+        self.hostKeys = hostKeys
+        self._turns = turns
+        self._source = source
+        self._offer = Offer.of(hostKeys.algorithms, options.legacy)
         self._incoming = Incoming()
         self._outgoing = Outgoing()
         self._agreement: Agreement | None = None
@@ -87,12 +99,22 @@ class KeyExchanging(SSHServerTransport):
         """Disconnect a client that did nothing wrong."""
         raise NotImplementedError
 
+    def hold(self) -> None:
+        """Look at no further message until :meth:`release`."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        raise NotImplementedError
+
     def _resumeSending(self) -> None:
         """Our part of a key exchange is over."""
         raise NotImplementedError
 
     def _belongsToExchange(self, number: int) -> bool:
         """Whether a message, which comes between the peer's KEXINIT and its NEWKEYS, is to be looked at."""
+        if not self._keyed and self._incoming.sequence == LAST_SEQUENCE:
+            # Numbers that start over before there are keys are how messages are cut out unnoticed.
+            raise ProtocolError("too many messages before the first keys")
         if self.ignoreNextPacket and 30 <= number < 50:
             self.ignoreNextPacket = False
             return False
@@ -107,7 +129,7 @@ class KeyExchanging(SSHServerTransport):
             self.sendKexInit()
 
     def sendKexInit(self) -> None:
-        self.ourKexInitPayload = makeKexInit(self._hostKeys.algorithms, first=not self._keyed)
+        self.ourKexInitPayload = self._offer.kexInit(first=not self._keyed)
         self._exchangeBlocks = True
         self.sendPacket(MSG_KEXINIT, self.ourKexInitPayload[1:])
         if self._keyed:
@@ -125,7 +147,7 @@ class KeyExchanging(SSHServerTransport):
         if not self._exchangeBlocks:
             self.sendKexInit()
         self.otherKexInitPayload = bytes((MSG_KEXINIT,)) + packet
-        agreement = ClientOffer.read(packet).agree(self._hostKeys.algorithms)
+        agreement = self._offer.agree(ClientOffer.read(packet))
         if agreement is None:
             self.sendDisconnect(DISCONNECT_KEY_EXCHANGE_FAILED, b"no common algorithms")
             return
@@ -142,25 +164,60 @@ class KeyExchanging(SSHServerTransport):
         self._expected = MSG_KEXDH_INIT
 
     def _keyExchangeInit(self, packet: bytes) -> None:
+        assert self._agreement is not None
         self._expected = MSG_NEWKEYS
+        exchange = KEY_EXCHANGES[self._agreement.exchange]
+        work = exchange.work(Reader(packet).string())
+        isHeld = False
+
+        def piece() -> bool:
+            isUnfinished = not self._ended and self._goOn(work)
+            if isHeld and not isUnfinished:
+                self.release()
+            return isUnfinished
+
+        if not self._turns.take(self._source, piece, exchange.isHeavy):
+            isHeld = True
+            self.hold()
+
+    def _goOn(self, work: Work) -> bool:
+        """Do the next piece of a key exchange; whether there is another."""
         try:
-            self.ssh_KEX_DH_GEX_REQUEST_OLD(packet)
+            next(work)
+        except StopIteration as finished:
+            self._reply(finished.value)
+            return False
         except ValueError:
             self.sendDisconnect(DISCONNECT_KEY_EXCHANGE_FAILED, b"bad key exchange value")
+            return False
+        return True
 
-    def _getHostKeys(self, keyAlg: bytes) -> tuple[Key, Key]:
-        key = self._hostKeys.signer(keyAlg)
-        return key.public(), key
+    def _reply(self, shared: Shared) -> None:
+        assert self._agreement is not None
+        identity = self.hostKeys.signer(self._agreement.hostKey)
+        texts = (self.otherVersionString, self.ourVersionString, self.otherKexInitPayload, self.ourKexInitPayload)
+        hashed = b"".join(map(string, (*texts, identity.blob))) + shared.client + shared.server + shared.secret
+        exchangeHash = KEY_EXCHANGES[self._agreement.exchange].digest(hashed).digest()
+        signature = identity.sign(self._agreement.hostKey, exchangeHash)
+        self.sendPacket(MSG_KEXDH_REPLY, string(identity.blob) + shared.server + string(signature))
+        self._keySetup(shared.secret, exchangeHash)
 
     def _keySetup(self, sharedSecret: bytes, exchangeHash: bytes) -> None:
         if self.sessionID is None:
             self.sessionID = exchangeHash
+        agreement, sessionID = self._agreement, self.sessionID
+        assert agreement is not None
+        digest = KEY_EXCHANGES[agreement.exchange].digest
 
         def keysOf(letters: dict[bytes, bytes]) -> Callable[[bytes, int], bytes]:
-            return lambda kind, size: self._getKey(letters[kind], sharedSecret, exchangeHash)[:size]
+            def key(kind: bytes, size: int) -> bytes:
+                made: bytes = digest(sharedSecret + exchangeHash + letters[kind] + sessionID).digest()
+                while len(made) < size:
+                    made += digest(sharedSecret + exchangeHash + made).digest()
+                return made[:size]
 
-        agreement = self._agreement
-        assert agreement is not None
+            return key
+
         self._nextOpener = makeOpener(*agreement.toServer, keysOf({b"iv": b"A", b"key": b"C", b"mac": b"E"}))
         sealer = makeSealer(*agreement.toClient, keysOf({b"iv": b"B", b"key": b"D", b"mac": b"F"}))
         self.sendPacket(MSG_NEWKEYS, b"")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,7 +25,9 @@ from .connection import Connection
 from .exchange import TransportOptions
 from .hostkeys import HostKeyring
 from .transport import SSHTransport
+from .turns import Turns
 from .userauth import UserAuthentication
+from .waiting import Waiting
 
 LEAVING = b"this server is being taken out of service, try again"
 IDLE_SECONDS = 2
@@ -53,6 +54,9 @@ class SFTPOptions:
     :ivar keepAliveSeconds: a client that says nothing is asked so often whether it is there; 0 for never.
     :ivar rekeyBytes: new keys are agreed on after so many bytes in one direction.
     :ivar rekeySeconds: and after this time.
+    :ivar legacyAlgorithms: offer what old clients need, too: key exchange with ecdh-sha2-nistp256, -nistp384, -nistp521
+        and diffie-hellman-group14-sha256, hmac-sha2-256 and -512 that are computed before encryption, and ECDSA host
+        keys where there are some. SHA-1, MD5, CBC, 3DES and DSS are never offered.
     """
 
     passwords: bool = True
@@ -62,6 +66,7 @@ class SFTPOptions:
     keepAliveSeconds: int = 60
     rekeyBytes: int = 1 << 30
     rekeySeconds: int = 3600
+    legacyAlgorithms: bool = False
 
     def problems(self) -> Sequence[Problem]:
         bounds = {
@@ -83,6 +88,7 @@ class SFTPOptions:
 class SSHServer(Factory[SSHTransport]):
     """
     :ivar randomBytes: makes so many unguessable bytes.
+    :ivar turns: in which key exchanges come.
     :param isProbe: whether an address is of somebody who only looks whether the port answers.
     """
 
@@ -103,13 +109,14 @@ class SSHServer(Factory[SSHTransport]):
     ) -> None:
         self.options = options
         self.randomBytes = randomBytes
+        self.turns = Turns(reactor)
         self._isProbe = isProbe
         self._listener = listener
         self._reactor = reactor
         self._portal = portal
         self._keyring = HostKeyring(hostKeys)
         self._notify = notify
-        self._waiting: dict[SSHTransport, None] = {}  # not logged in, oldest first
+        self._waiting: Waiting[SSHTransport] = Waiting()  # not logged in
         self._sessions: dict[SSHTransport, float | None] = {}  # logged in, and idle since when
         self._drained: Deferred[None] | None = None
         self._drainingSince = 0.0
@@ -122,23 +129,17 @@ class SSHServer(Factory[SSHTransport]):
         origin = Origin("sftp", _addressOf(addr), self._listener, self.randomBytes(16).hex())
         own = self.options
         isProbe = self._isProbe(origin.address)
-        options = TransportOptions(own.loginSeconds, own.rekeyBytes, own.rekeySeconds, isProbe)
-        transport = SSHTransport(self, self._reactor, self._keyring.current(), origin, options)
+        options = TransportOptions(own.loginSeconds, own.rekeyBytes, own.rekeySeconds, own.legacyAlgorithms, isProbe)
+        keys = self._keyring.current(own.legacyAlgorithms)
+        transport = SSHTransport(self, self._reactor, keys, origin, options)
         if self._drained is not None:
             transport.refusal = LEAVING
         return transport
 
     def connected(self, transport: SSHTransport) -> None:
-        self._waiting[transport] = None
+        self._waiting.add(transport, countedAs(transport.origin.address))
         if len(self._waiting) > self.options.waitingConnections:
-            self._dropOne()
-
-    def _dropOne(self) -> None:
-        counts = Counter(countedAs(transport.origin.address) for transport in self._waiting)
-        most = counts.most_common(1)[0][0]
-        victim = next(each for each in self._waiting if countedAs(each.origin.address) == most)
-        del self._waiting[victim]
-        victim.abort()
+            self._waiting.popOldest().abort()
 
     def makeUserAuthentication(self, transport: SSHTransport) -> UserAuthentication:
         return UserAuthentication(
@@ -150,7 +151,7 @@ class SSHServer(Factory[SSHTransport]):
         )
 
     def loggedIn(self, transport: SSHTransport) -> None:
-        self._waiting.pop(transport, None)
+        self._waiting.discard(transport)
         self._sessions[transport] = None
         account: IAccount = transport.avatar.account
         _ = account.whenEnded().addCallback(
@@ -166,7 +167,7 @@ class SSHServer(Factory[SSHTransport]):
         return float(self._reactor.seconds() - self._drainingSince)
 
     def ended(self, transport: SSHTransport) -> None:
-        self._waiting.pop(transport, None)
+        self._waiting.discard(transport)
         self._sessions.pop(transport, None)
         self._checkDrained()
 
@@ -196,7 +197,7 @@ class SSHServer(Factory[SSHTransport]):
     def _endIdle(self) -> None:
         now = self._reactor.seconds()
         if self._drainedSeconds() >= LOGIN_SECONDS:
-            for transport in list(self._waiting):
+            for transport in self._waiting:
                 transport.sendGoodbye(LEAVING)
         for transport, idleSince in list(self._sessions.items()):
             if transport.busy:

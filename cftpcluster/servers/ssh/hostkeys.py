@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from attrs import define, field, frozen
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
@@ -32,55 +33,109 @@ def loadHostKey(pem: bytes) -> Key:
         raise UnusableKey(f"it cannot be read ({type(error).__name__})") from None
     if isinstance(key, RSAPrivateKey) and key.key_size < MINIMUM_RSA_BITS:
         raise UnusableKey(f"an RSA key of {key.key_size} bits is too short")
-    if not isinstance(key, (Ed25519PrivateKey, RSAPrivateKey)):
-        raise UnusableKey("it is neither an Ed25519 nor an RSA key")
-    return Key(key)
+    if not isinstance(key, (Ed25519PrivateKey, RSAPrivateKey, EllipticCurvePrivateKey)):
+        raise UnusableKey("it is neither an Ed25519 nor an RSA or ECDSA key")
+    own = Key(key)
+    try:
+        own.sshType()
+    except KeyError:
+        raise UnusableKey("its curve is not one of SSH's") from None
+    return own
+
+
+@frozen
+class Identity:
+    """One host key.
+
+    :ivar blob: the public key's wire form.
+    """
+
+    key: Key = field(repr=False)
+    blob: bytes
+
+    @classmethod
+    def of(cls, key: Key) -> Identity:
+        return cls(key, key.public().blob())
+
+    def sign(self, algorithm: bytes, message: bytes) -> bytes:
+        signature: bytes = self.key.sign(message, signatureType=algorithm)
+        return signature
 
 
 @frozen
 class HostKeys:
-    """The host keys of one connection: the first of each type, in the order given.
+    """The host keys of one connection.
 
-    :ivar keys: private keys by the name of their type.
+    Of several of one type the oldest is the one that clients know, so that one signs until it is removed; the others
+    are told to clients who are logged in, so that they know them by then.
+
+    :ivar identities: by the name of their type, the oldest first.
     """
 
-    keys: Mapping[bytes, Key]
+    identities: Mapping[bytes, Sequence[Identity]]
 
     @property
     def algorithms(self) -> list[bytes]:
         """The signature algorithms to offer."""
         offered: list[bytes] = []
-        for name in self.keys:
+        for name in self.identities:
             offered += RSA_ALGORITHMS if name == b"ssh-rsa" else (name,)
         return offered
 
-    def signer(self, algorithm: bytes) -> Key:
-        """The private key that signs with ``algorithm``."""
-        return self.keys[b"ssh-rsa" if algorithm in RSA_ALGORITHMS else algorithm]
+    @property
+    def blobs(self) -> list[bytes]:
+        """All public keys."""
+        return [one.blob for several in self.identities.values() for one in several]
+
+    def signer(self, algorithm: bytes) -> Identity:
+        """The key that signs with ``algorithm``."""
+        return self.identities[b"ssh-rsa" if algorithm in RSA_ALGORITHMS else algorithm][0]
+
+    def prove(self, blob: bytes, message: bytes, agreed: bytes) -> bytes | None:
+        """The signature of a message by the key with this public key; ``None`` where it is none of ours.
+
+        :param agreed: the algorithm that the server signed its key exchange with.
+        """
+        for name, several in self.identities.items():
+            for one in several:
+                if one.blob == blob:
+                    # An RSA key signs as the client has agreed to; where it did not say, as everybody can.
+                    algorithm = (
+                        name if name != b"ssh-rsa" else agreed if agreed in RSA_ALGORITHMS else RSA_ALGORITHMS[0]
+                    )
+                    return one.sign(algorithm, message)
+        return None
 
 
 @define(eq=False)
 class HostKeyring:
     """Reads the host keys anew only when they have changed.
 
-    :ivar pems: the private keys now.
+    :ivar pems: the private keys now, the oldest first.
     """
 
     _pems: Callable[[], Sequence[bytes]]
     _read: tuple[bytes, ...] = field(default=(), init=False, repr=False)
-    _keys: HostKeys = field(factory=lambda: HostKeys({}), init=False)
+    _identities: Sequence[tuple[bytes, Identity]] = field(default=(), init=False)
     _log = Logger()
 
-    def current(self) -> HostKeys:
+    def current(self, legacy: bool) -> HostKeys:
+        """:param legacy: with ECDSA keys, too."""
         pems = tuple(self._pems())
         if pems != self._read:
-            keys: dict[bytes, Key] = {}
-            for position, pem in enumerate(pems):
-                try:
-                    key = loadHostKey(pem)
-                except UnusableKey as error:
-                    self._log.warn("SSH host key {position} is not offered: {error}", position=position, error=error)
-                else:
-                    keys.setdefault(key.sshType(), key)
-            self._read, self._keys = pems, HostKeys(keys)
-        return self._keys
+            self._identities = list(self._loaded(pems))
+            self._read = pems
+        keys: dict[bytes, list[Identity]] = {}
+        for name, identity in self._identities:
+            if legacy or not name.startswith(b"ecdsa-"):
+                keys.setdefault(name, []).append(identity)
+        return HostKeys(keys)
+
+    def _loaded(self, pems: Sequence[bytes]) -> Iterator[tuple[bytes, Identity]]:
+        for position, pem in enumerate(pems):
+            try:
+                key = loadHostKey(pem)
+            except UnusableKey as error:
+                self._log.warn("SSH host key {position} is not offered: {error}", position=position, error=error)
+            else:
+                yield key.sshType(), Identity.of(key)

@@ -7,16 +7,22 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from attrs import frozen
-from twisted.conch.ssh.transport import MSG_KEXINIT, SSHServerTransport
+from twisted.conch.ssh.transport import MSG_KEXINIT
 
-from .ciphers import AUTHENTICATED, CIPHERS, MACS
+from . import arithmetic, ciphers
+from .ciphers import AUTHENTICATED, CIPHERS
 from .wire import Reader, boolean, names, uint32
 
-KEY_EXCHANGES = tuple(
-    name
-    for name in (b"mlkem768x25519-sha256", b"curve25519-sha256", b"curve25519-sha256@libssh.org")
-    if name in SSHServerTransport.supportedKeyExchanges
+LEGACY_KEY_EXCHANGES = (
+    b"ecdh-sha2-nistp256",
+    b"ecdh-sha2-nistp384",
+    b"ecdh-sha2-nistp521",
+    b"diffie-hellman-group14-sha256",
 )
+KEY_EXCHANGES = tuple(name for name in arithmetic.KEY_EXCHANGES if name not in LEGACY_KEY_EXCHANGES)
+
+MACS = tuple(name for name in ciphers.MACS if name.endswith(b"-etm@openssh.com"))
+LEGACY_MACS = tuple(name for name in ciphers.MACS if name not in MACS)
 
 USER_KEY_ALGORITHMS = (
     b"ssh-ed25519",
@@ -36,15 +42,6 @@ STRICT_CLIENT = b"kex-strict-c-v00@openssh.com"
 STRICT_SERVER = b"kex-strict-s-v00@openssh.com"
 
 _COMPRESSIONS = (b"none",)
-
-
-def makeKexInit(hostKeyAlgorithms: Sequence[bytes], first: bool) -> bytes:
-    """Our KEXINIT, message number and all. Only the ``first`` says that we are strict."""
-    marker = (STRICT_SERVER,) if first else ()
-    exchanges, hostKeys = names((*KEY_EXCHANGES, EXTENSIONS_SERVER, *marker)), names(hostKeyAlgorithms)
-    ciphers, macs, compressions, languages = names(CIPHERS), names(MACS), names(_COMPRESSIONS), names(())
-    pairs = b"".join(each + each for each in (ciphers, macs, compressions, languages))
-    return bytes((MSG_KEXINIT,)) + os.urandom(16) + exchanges + hostKeys + pairs + boolean(False) + uint32(0)
 
 
 @frozen
@@ -82,42 +79,63 @@ class ClientOffer:
         """From everything after the message number; ``Truncated``."""
         reader = Reader(payload, 16)
         exchanges, hostKeys = reader.names(), reader.names()
-        ciphers, macs, compressions = (
-            (reader.names(), reader.names()),
-            (reader.names(), reader.names()),
-            (
-                reader.names(),
-                reader.names(),
-            ),
-        )
+        ciphers = reader.names(), reader.names()
+        macs = reader.names(), reader.names()
+        compressions = reader.names(), reader.names()
         reader.names(), reader.names()
         return cls(exchanges, hostKeys, ciphers, macs, compressions, reader.boolean())
 
-    def agree(self, hostKeyAlgorithms: Sequence[bytes]) -> Agreement | None:
-        """What this client and we agree on; ``None`` where it is not everything."""
-        exchange = _firstOf(self.exchanges, KEY_EXCHANGES)
-        hostKey = _firstOf(self.hostKeys, hostKeyAlgorithms)
-        toServer, toClient = (_protection(self.ciphers[way], self.macs[way]) for way in (0, 1))
-        compressions = (_firstOf(each, _COMPRESSIONS) for each in self.compressions)
+
+@frozen
+class Offer:
+    """What this server offers.
+
+    :ivar hostKeys: algorithms to sign with.
+    """
+
+    exchanges: Sequence[bytes]
+    hostKeys: Sequence[bytes]
+    macs: Sequence[bytes]
+
+    @classmethod
+    def of(cls, hostKeyAlgorithms: Sequence[bytes], legacy: bool) -> Offer:
+        """:param legacy: also for clients that know nothing newer."""
+        if not legacy:
+            return cls(KEY_EXCHANGES, hostKeyAlgorithms, MACS)
+        return cls((*KEY_EXCHANGES, *LEGACY_KEY_EXCHANGES), hostKeyAlgorithms, (*MACS, *LEGACY_MACS))
+
+    def kexInit(self, first: bool) -> bytes:
+        """Our KEXINIT, message number and all. Only the ``first`` says that we are strict."""
+        markers = (EXTENSIONS_SERVER, STRICT_SERVER) if first else (EXTENSIONS_SERVER,)
+        lists = [(*self.exchanges, *markers), self.hostKeys]
+        for each in (CIPHERS, self.macs, _COMPRESSIONS, ()):
+            lists += [each, each]
+        return bytes((MSG_KEXINIT,)) + os.urandom(16) + b"".join(map(names, lists)) + boolean(False) + uint32(0)
+
+    def agree(self, client: ClientOffer) -> Agreement | None:
+        """What a client and we agree on; ``None`` where it is not everything."""
+        exchange = _firstOf(client.exchanges, self.exchanges)
+        hostKey = _firstOf(client.hostKeys, self.hostKeys)
+        toServer, toClient = (self._protection(client.ciphers[way], client.macs[way]) for way in (0, 1))
+        compressions = (_firstOf(each, _COMPRESSIONS) for each in client.compressions)
         if None in {exchange, hostKey, *toServer, *toClient, *compressions}:
             return None
-        guess = (list(self.exchanges[:1]), list(self.hostKeys[:1]))
+        guess = (list(client.exchanges[:1]), list(client.hostKeys[:1]))
         return Agreement(
             exchange,
             hostKey,
             toServer,
             toClient,
-            STRICT_CLIENT in self.exchanges,
-            EXTENSIONS_CLIENT in self.exchanges,
-            self.guessed and guess != ([KEY_EXCHANGES[0]], list(hostKeyAlgorithms[:1])),
+            STRICT_CLIENT in client.exchanges,
+            EXTENSIONS_CLIENT in client.exchanges,
+            client.guessed and guess != (list(self.exchanges[:1]), list(self.hostKeys[:1])),
         )
+
+    def _protection(self, ciphers: Sequence[bytes], macs: Sequence[bytes]) -> tuple[Any, Any]:
+        cipher = _firstOf(ciphers, CIPHERS)
+        return cipher, b"" if cipher in AUTHENTICATED else _firstOf(macs, self.macs)
 
 
 def _firstOf(client: Iterable[bytes], server: Sequence[bytes]) -> Any:
     """The client's first choice that the server has too."""
     return next((name for name in client if name in server), None)
-
-
-def _protection(ciphers: Sequence[bytes], macs: Sequence[bytes]) -> tuple[Any, Any]:
-    cipher = _firstOf(ciphers, CIPHERS)
-    return cipher, b"" if cipher in AUTHENTICATED else _firstOf(macs, MACS)

@@ -39,11 +39,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ...networks import countedAs
 from ...vocabulary import Origin
 from .ciphers import Tampered
 from .exchange import MEANINGLESS, KeyExchanging, ProtocolError, TransportOptions
 from .hostkeys import HostKeys
 from .stream import LONGEST_PACKET, BadLength, BadVersion
+from .turns import Turns
 from .wire import Buffer, Reader, Truncated, string, uint32
 
 log = Logger()
@@ -65,7 +67,11 @@ class Owner(Protocol):
     """What a transport wants of the server that made it.
 
     :ivar randomBytes: makes so many unguessable bytes.
+    :ivar turns: in which the key exchanges of all its transports come.
     """
+
+    @property
+    def turns(self) -> Turns: ...
 
     @property
     def randomBytes(self) -> Callable[[int], bytes]: ...
@@ -93,7 +99,7 @@ class SSHTransport(KeyExchanging):
     def __init__(
         self, owner: Owner, reactor: IReactorTime, hostKeys: HostKeys, origin: Origin, options: TransportOptions
     ) -> None:
-        super().__init__(reactor, hostKeys, options)
+        super().__init__(reactor, hostKeys, options, owner.turns, countedAs(origin.address))
         self.owner = owner
         self.origin = origin
         self.avatar: Any = None

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from attrs import Factory, define, field
+from attrs import Factory, define, evolve, field
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from twisted.conch.interfaces import IConchUser
@@ -336,6 +336,7 @@ class Link:
     def pump(self) -> Link:
         """Carry bytes until there are none, or one side has closed."""
         while not self.lost:
+            self.server.reactor.advance(0)  # whose turn it is to exchange keys
             fromServer, fromClient = self.serverWire.value(), self.clientWire.value()
             self.serverWire.clear()
             self.clientWire.clear()
@@ -362,12 +363,16 @@ class Link:
 
 @define(eq=False)
 class Site:
-    """A server, its users and its clock: alice, with the password ``secret`` and an Ed25519 key."""
+    """A server, its users and its clock: alice, with the password ``secret`` and an Ed25519 key.
+
+    :ivar legacy: whether it offers legacy algorithms whatever its options say: Conch's client has no other MACs.
+    """
 
     options: SFTPOptions = Factory(SFTPOptions)
     hostKeys: Sequence[bytes] = (pemOf(ED25519),)
     clock: Clock = Factory(Clock)
     userKeys: dict[str, bytes] = Factory(lambda: {"alice": Key(ED25519).public().blob()})
+    legacy: bool = True
     backend: MemoryBackend = field(init=False)
     logins: Logins = field(init=False)
     server: SSHServer = field(init=False)
@@ -382,7 +387,7 @@ class Site:
             clock=self.clock,
         )
         self.server = SSHServer(
-            self.options,
+            evolve(self.options, legacyAlgorithms=self.legacy or self.options.legacyAlgorithms),
             "sftp",
             self.clock,
             self.logins.portal(),

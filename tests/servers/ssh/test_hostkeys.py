@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from twisted.conch.ssh.keys import Key
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.servers.ssh.hostkeys import HostKeyring, UnusableKey, loadHostKey
+from cftpcluster.servers.ssh.wire import Reader
 
 from .peers import ECDSA, ED25519, RSA, SHORT_RSA, pemOf
 
@@ -22,7 +25,8 @@ class LoadTests(SynchronousTestCase):
             self.assertEqual(loadHostKey(pem).sshType(), b"ssh-ed25519")
 
     def test_otherKeysAreNotUsed(self) -> None:
-        for pem in (pemOf(ECDSA), pemOf(SHORT_RSA), b"", b"junk", pemOf(RSA)[:300]):
+        other = ec.generate_private_key(ec.SECP256K1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        for pem in (other, pemOf(SHORT_RSA), b"", b"junk", pemOf(RSA)[:300]):
             error = self.assertRaises(UnusableKey, loadHostKey, pem)
             self.assertNotIn(pem[40:60].decode() or "?", str(error))
 
@@ -31,19 +35,39 @@ class KeyringTests(SynchronousTestCase):
     def test_keysAreReadAnewWhenTheyChange(self) -> None:
         pems = [pemOf(ED25519)]
         keyring = HostKeyring(lambda: pems)
-        first = keyring.current()
+        first = keyring.current(legacy=False)
         self.assertEqual(first.algorithms, [b"ssh-ed25519"])
-        self.assertIs(keyring.current(), first)
+        self.assertIs(keyring.current(legacy=False).signer(b"ssh-ed25519"), first.signer(b"ssh-ed25519"))
         pems.append(pemOf(RSA))
-        self.assertEqual(keyring.current().algorithms, [b"ssh-ed25519", b"rsa-sha2-512", b"rsa-sha2-256"])
+        self.assertEqual(keyring.current(legacy=False).algorithms, [b"ssh-ed25519", b"rsa-sha2-512", b"rsa-sha2-256"])
         self.assertEqual(first.algorithms, [b"ssh-ed25519"])
-        self.assertEqual(keyring.current().signer(b"rsa-sha2-256").sshType(), b"ssh-rsa")
+        self.assertEqual(keyring.current(legacy=False).signer(b"rsa-sha2-256").key.sshType(), b"ssh-rsa")
 
-    def test_theFirstOfATypeIsUsed(self) -> None:
+    def test_ellipticCurvesOfNISTAreForOldClients(self) -> None:
+        keyring = HostKeyring(lambda: [pemOf(ECDSA), pemOf(ED25519)])
+        self.assertEqual(keyring.current(legacy=False).algorithms, [b"ssh-ed25519"])
+        self.assertEqual(keyring.current(legacy=True).algorithms, [b"ecdsa-sha2-nistp256", b"ssh-ed25519"])
+
+    def test_theOldestOfATypeSignsAndAllAreToldOf(self) -> None:
         others = [pemOf(Ed25519PrivateKey.generate()) for _ in range(2)]
-        keys = HostKeyring(lambda: [pemOf(ED25519), *others]).current()
-        self.assertEqual(keys.signer(b"ssh-ed25519"), loadHostKey(pemOf(ED25519)))
+        keys = HostKeyring(lambda: [pemOf(ED25519), *others]).current(legacy=False)
+        self.assertEqual(keys.signer(b"ssh-ed25519").key, loadHostKey(pemOf(ED25519)))
+        self.assertEqual(keys.blobs, [loadHostKey(pem).public().blob() for pem in (pemOf(ED25519), *others)])
+
+    def test_everyKeyProvesItselfAndNoOtherIsProven(self) -> None:
+        other = Ed25519PrivateKey.generate()
+        keys = HostKeyring(lambda: [pemOf(key) for key in (ED25519, other, RSA)]).current(legacy=False)
+        for key in (ED25519, other, RSA):
+            own = Key(key).public()
+            signature = keys.prove(own.blob(), b"message", b"ssh-ed25519")
+            assert signature is not None
+            self.assertTrue(own.verify(signature, b"message"))
+        agreed = keys.prove(Key(RSA).public().blob(), b"message", b"rsa-sha2-256")
+        assert agreed is not None
+        self.assertEqual(Reader(agreed).string(), b"rsa-sha2-256")
+        stranger = Key(Ed25519PrivateKey.generate()).public().blob()
+        self.assertIs(keys.prove(stranger, b"message", b"ssh-ed25519"), None)
 
     def test_oneBadKeyDoesNotHarmTheOthers(self) -> None:
         keyring = HostKeyring(lambda: [b"junk", pemOf(ED25519)])
-        self.assertEqual(keyring.current().algorithms, [b"ssh-ed25519"])
+        self.assertEqual(keyring.current(legacy=False).algorithms, [b"ssh-ed25519"])

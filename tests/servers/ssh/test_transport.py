@@ -11,14 +11,23 @@ from twisted.conch.ssh.transport import MSG_DEBUG, MSG_DISCONNECT, MSG_IGNORE, M
 from twisted.internet.address import IPv4Address
 from twisted.trial.unittest import SynchronousTestCase
 
+from cftpcluster.servers.ssh import arithmetic
+from cftpcluster.servers.ssh.arithmetic import prime
 from cftpcluster.servers.ssh.ciphers import Clear
 from cftpcluster.servers.ssh.exchange import EXCHANGE_SECONDS
 from cftpcluster.servers.ssh.factory import SFTPOptions
-from cftpcluster.servers.ssh.negotiation import KEY_EXCHANGES, STRICT_CLIENT, STRICT_SERVER, USER_KEY_ALGORITHMS
+from cftpcluster.servers.ssh.negotiation import (
+    KEY_EXCHANGES,
+    LEGACY_KEY_EXCHANGES,
+    MACS,
+    STRICT_CLIENT,
+    STRICT_SERVER,
+    USER_KEY_ALGORITHMS,
+)
 from cftpcluster.servers.ssh.transport import FAREWELL_SECONDS, UNREAD_LIMIT_BYTES
 from cftpcluster.servers.ssh.wire import Reader, names, string, uint32
 
-from .peers import ED25519, RSA, Client, Link, Site, Wire, pemOf
+from .peers import ECDSA, ED25519, RSA, Client, Link, Site, Wire, pemOf
 from .test_userauth import LogIn
 
 
@@ -49,6 +58,7 @@ class RawClient:
     def send(self, payload: bytes) -> None:
         self.server.dataReceived(b"".join(Clear().seal(self.sequence, [payload])))
         self.sequence += 1
+        self.server.reactor.advance(0)
 
     def received(self) -> list[bytes]:
         """The payloads of the packets that came, after the version line."""
@@ -92,7 +102,7 @@ class HandshakeTests(SynchronousTestCase):
         self.assertTrue(raw.wire.value().startswith(b"SSH-2.0-cftpcluster\r\n"))
 
     def test_nothingWeakIsOffered(self) -> None:
-        (kexinit,) = RawClient(Site(hostKeys=(pemOf(ED25519), pemOf(RSA)))).received()
+        (kexinit,) = RawClient(Site(hostKeys=(pemOf(ED25519), pemOf(RSA), pemOf(ECDSA)), legacy=False)).received()
         reader = Reader(kexinit, 17)
         lists = [reader.names() for _ in range(10)]
         self.assertEqual(lists[0], [*KEY_EXCHANGES, b"ext-info-s", STRICT_SERVER])
@@ -100,6 +110,18 @@ class HandshakeTests(SynchronousTestCase):
         self.assertEqual(lists[6:], [[b"none"], [b"none"], [], []])
         everything = b",".join(b",".join(each) for each in lists)
         for weak in (b"sha1", b"md5", b"cbc", b"3des", b"ssh-rsa", b"ssh-dss", b"zlib", b"group14", b"nistp"):
+            self.assertNotIn(weak, everything)
+        self.assertEqual(lists[4:6], [[b"hmac-sha2-256-etm@openssh.com", b"hmac-sha2-512-etm@openssh.com"]] * 2)
+
+    def test_oldClientsGetWhatTheyNeedWhereTheListenerSaysSo(self) -> None:
+        (kexinit,) = RawClient(Site(hostKeys=(pemOf(ED25519), pemOf(ECDSA)))).received()
+        reader = Reader(kexinit, 17)
+        lists = [reader.names() for _ in range(10)]
+        self.assertEqual(lists[0], [*KEY_EXCHANGES, *LEGACY_KEY_EXCHANGES, b"ext-info-s", STRICT_SERVER])
+        self.assertEqual(lists[1], [b"ssh-ed25519", b"ecdsa-sha2-nistp256"])
+        self.assertEqual(lists[4], [*MACS, b"hmac-sha2-256", b"hmac-sha2-512"])
+        everything = b",".join(b",".join(each) for each in lists)
+        for weak in (b"sha1", b"md5", b"cbc", b"3des", b"ssh-rsa", b"ssh-dss", b"zlib", b"group1-"):
             self.assertNotIn(weak, everything)
 
     def test_withoutHostKeysNobodyIsServed(self) -> None:
@@ -199,6 +221,14 @@ class StateTests(SynchronousTestCase):
         raw.send(kexInit((b"curve25519-sha256", STRICT_CLIENT)))
         self.assertEqual(raw.farewell, b"KEXINIT was not the first packet")
 
+    def test_numbersOfMessagesDoNotStartOverBeforeThereAreKeys(self) -> None:
+        raw = RawClient(Site())
+        raw.server._incoming._next = 0xFFFFFFFE
+        raw.send(bytes((MSG_IGNORE,)) + string(b""))
+        self.assertFalse(raw.wire.disconnecting)
+        raw.send(bytes((MSG_IGNORE,)) + string(b""))
+        self.assertEqual(raw.farewell, b"too many messages before the first keys")
+
     def test_othersMaySendMessagesThatMeanNothing(self) -> None:
         raw = RawClient(Site())
         raw.send(bytes((MSG_IGNORE,)) + string(b""))
@@ -218,14 +248,21 @@ class StateTests(SynchronousTestCase):
         for exchange, value in {
             (b"curve25519-sha256", bytes(32)),
             (b"curve25519-sha256", b"short"),
+            (b"ecdh-sha2-nistp256", b"\2" + b"x" * 32),
+            (b"ecdh-sha2-nistp256", b"\4" + b"x" * 64),
+            (b"diffie-hellman-group14-sha256", b""),
+            (b"diffie-hellman-group16-sha512", b"\1"),
+            (b"diffie-hellman-group16-sha512", b"\xff"),
+            (b"diffie-hellman-group16-sha512", b"\0" + b"\xff" * 512),
+            (b"diffie-hellman-group18-sha512", b"\0" + (prime(8192) - 1).to_bytes(1024, "big")),
             (b"mlkem768x25519-sha256", bytes(10)),
             (b"mlkem768x25519-sha256", b"\xff" * 1216),
         }:
-            if exchange in KEY_EXCHANGES:
+            if exchange in arithmetic.KEY_EXCHANGES:
                 raw = RawClient(Site())
                 raw.send(kexInit((exchange,)))
                 raw.send(bytes((30,)) + string(value))
-                self.assertTrue(raw.wire.disconnecting, exchange)
+                self.assertEqual(raw.farewell, b"bad key exchange value", exchange)
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_malformedMessages(self) -> None:
@@ -278,7 +315,7 @@ class TimeTests(SynchronousTestCase):
         link = site.connect(Client(Silent()))
         link.lose()
         self.assertEqual(site.clock.getDelayedCalls(), [])
-        self.assertEqual((site.server._waiting, site.server._sessions), ({}, {}))
+        self.assertEqual((list(site.server._waiting), site.server._sessions), ([], {}))
 
 
 class RekeyTests(SynchronousTestCase):
