@@ -50,7 +50,8 @@ def split(command: bytes) -> list[Word]:
     """The words of a command; ``NotSimple``."""
     if len(command) > LONGEST_COMMAND:
         raise NotSimple("too many characters")
-    command = command.strip(b" \t\r\n")
+    # A blank at the end may belong to a word.
+    command = command.lstrip(b" \t\r\n").rstrip(b"\r\n")
     words: list[Word] = []
     word: _Growing | None = None
     position = 0

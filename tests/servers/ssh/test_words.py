@@ -24,6 +24,7 @@ class SplitTests(SynchronousTestCase):
             b'scp -f "a \\"b\\" \\$c \\d"': [b"scp", b"-f", b'a "b" $c \\d'],
             b"md5sum /a\\ b\\(1\\)\\;'\n'c": [b"md5sum", b"/a b(1);\nc"],  # rclone
             b"  echo \t '' \n": [b"echo", b""],
+            b"md5sum \\ a\\ ": [b"md5sum", b" a "],
             b"": [],
             "md5sum é\\é".encode(): [b"md5sum", "éé".encode()],
             b"md5sum \xff'\xfe'": [b"md5sum", b"\xff\xfe"],
