@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import signal
 import time
@@ -18,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cftpcluster.testing.processes import PATIENCE_SECONDS, ClusterProcesses, NodeProcess
 from cftpcluster.testing.processes import waitFor as waitForSoon
 
+from ..sharedclusters import Shared, whole
 from .network import Host, Network
 
 NAMES = ("node-a", "node-b", "node-c")
@@ -86,37 +86,6 @@ class HostCluster(ClusterProcesses):
         return node.host
 
 
-class Shared:
-    """A cluster that the tests of one process share; anew after a test that left it broken."""
-
-    def __init__(self, make: Any) -> None:
-        self._make = make
-        self._cluster: Any = None
-        atexit.register(self.end)
-
-    def get(self) -> Any:
-        """The cluster, whole and equal everywhere."""
-        if self._cluster is None:
-            cluster = self._make()
-            cluster.__enter__()
-            self._cluster = cluster
-            cluster.primary.start("primary")
-            for node in cluster.secondaries:
-                cluster.join(node)
-            cluster.primary.apply({"users": [user()]})
-        try:
-            whole(self._cluster)
-        except AssertionError:
-            self.end()
-            raise
-        return self._cluster
-
-    def end(self) -> None:
-        cluster, self._cluster = self._cluster, None
-        if cluster is not None:
-            cluster.__exit__(None, None, None)
-
-
 @define(eq=False)
 class ClockCluster(ClusterProcesses):
     """A cluster whose nodes have clocks that can be set."""
@@ -139,10 +108,15 @@ def setClock(node: NodeProcess, seconds: float) -> None:
     new.rename(clockOf(node))
 
 
-PLAIN = Shared(partial(ClockCluster, NAMES))
-"""What most tests share: starting nodes takes longer than most of what is done to them."""
+def shared(make: Callable[[], ClusterProcesses]) -> Shared:
+    """A shared cluster that the user of the loads can log in to."""
+    return Shared(make, lambda cluster: cluster.primary.apply({"users": [user()]}))
 
-HOSTS = Shared(partial(HostCluster, NAMES))
+
+PLAIN = shared(partial(ClockCluster, NAMES))
+"""What most tests share."""
+
+HOSTS = shared(partial(HostCluster, NAMES))
 
 
 class FaultCase(SynchronousTestCase):
@@ -170,7 +144,7 @@ class FaultCase(SynchronousTestCase):
                 if node.process is None or node.process.poll() is not None:
                     node.start("primary" if node is self.primary else "secondary")
             whole(self.cluster)
-        except AssertionError:
+        except (AssertionError, OSError):
             self.shared.end()
 
     def equalWithin(self, seconds: float) -> float:
@@ -178,22 +152,6 @@ class FaultCase(SynchronousTestCase):
         begun = time.monotonic()
         waitFor("equal heads", lambda: len({headOf(node) for node in self.nodes}) == 1, seconds)
         return time.monotonic() - begun
-
-
-def whole(cluster: ClusterProcesses, seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait until every node follows, is live, and has what the primary has."""
-    waitFor("all nodes follow and are equal", lambda: isWhole(cluster), seconds)
-
-
-def isWhole(cluster: ClusterProcesses) -> bool:
-    """Whether every node follows the one primary, is live, and has what that has."""
-    status = cluster.primary.status()
-    return (
-        len({headOf(node) for node in cluster.nodes.values()}) == 1
-        and {one["name"]: one["state"] for one in status["nodes"]}
-        == {name: "primary" if name == status["primary"] else "following" for name in cluster.nodes}
-        and {one["revision"] for one in status["nodes"]} == {status["revision"]}
-    )
 
 
 def addUser(node: NodeProcess, name: str) -> None:

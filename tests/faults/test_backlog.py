@@ -13,11 +13,12 @@ from cftpcluster.journal.entry import Proposal
 from cftpcluster.journal.sqlite import SQLiteStore
 from cftpcluster.testing.processes import ClusterProcesses, NodeProcess
 
-from .clusters import FaultCase, Shared, headOf, namesOf, residentBytes, waitFor, whole
+from ..sharedclusters import whole
+from .clusters import FaultCase, headOf, namesOf, residentBytes, shared, waitFor
 from .load import Changes, LogIns, percentile
 from .scale import choose, figure
 
-SHARED = Shared(partial(ClusterProcesses, ("node-a", "node-b")))
+SHARED = shared(partial(ClusterProcesses, ("node-a", "node-b")))
 GROUP = 2000
 
 

@@ -7,12 +7,13 @@ from functools import partial
 
 from cftpcluster.testing.processes import NodeProcess
 
-from .clusters import FaultCase, Shared, addUser, headOf, namesOf, stateOf, waitFor, whole
+from ..sharedclusters import whole
+from .clusters import FaultCase, addUser, headOf, namesOf, shared, stateOf, waitFor
 from .disks import DiskCluster, empty, failing, fill, needsDisks, remount
 from .load import Changes, LogIns, Refusal, overFTP, overHTTPS, percentile, request
 from .scale import choose, figure
 
-SHARED = Shared(partial(DiskCluster, ("node-a", "node-b")))
+SHARED = shared(partial(DiskCluster, ("node-a", "node-b")))
 
 
 class DiskCase(FaultCase):

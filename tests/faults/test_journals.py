@@ -7,7 +7,8 @@ from pathlib import Path
 
 from cftpcluster.testing.processes import NodeProcess
 
-from .clusters import FaultCase, addUser, headOf, namesOf, waitFor, whole
+from ..sharedclusters import whole
+from .clusters import FaultCase, addUser, headOf, namesOf, waitFor
 from .scale import choose
 
 

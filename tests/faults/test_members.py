@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, loopbackAddresses
 
-from .clusters import FaultCase, addUser, headOf, namesOf, stateOf, waitFor, whole
+from ..sharedclusters import whole
+from .clusters import FaultCase, addUser, headOf, namesOf, stateOf, waitFor
 from .load import Changes, LogIns
 from .scale import choose, figure
 

@@ -9,7 +9,8 @@ from contextlib import ExitStack
 
 from cftpcluster.testing.processes import NodeProcess
 
-from .clusters import FaultCase, headOf, namesOf, stateOf, waitFor, whole
+from ..sharedclusters import whole
+from .clusters import FaultCase, headOf, namesOf, stateOf, waitFor
 from .load import Changes, LogIns, Transfers
 from .scale import choose, figure
 
@@ -56,6 +57,24 @@ class RandomTests(FaultCase):
             time.sleep(chance.uniform(0.0, 0.2))
             node.kill()
             node.start("primary" if node is self.primary else "secondary")
+
+
+class PrimaryKilledTests(FaultCase):
+    KILLS = choose(6, 20)
+
+    def test_whateverWasAcknowledgedIsThereAfterEachKill(self) -> None:
+        acknowledged: set[str] = set()
+        for number in range(self.KILLS):
+            with Changes(self.primary, f"round{number}-", 0.0) as changes:
+                enough = 3 + number % 7
+                waitFor("some changes", lambda changes=changes, enough=enough: changes.done >= enough)
+                self.primary.kill()
+            acknowledged |= changes.acknowledged
+            self.primary.start("primary")
+            self.assertLessEqual(acknowledged, namesOf(self.primary, "round"))
+        whole(self.cluster)
+        for node in self.nodes:
+            self.assertLessEqual(acknowledged, namesOf(node, "round"))
 
 
 class PausedPrimaryTests(FaultCase):

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 
 from cftpcluster.testing.processes import NodeProcess
 
-from .clusters import HOSTS, FaultCase, HostCluster, addUser, headOf, isWhole, namesOf, stateOf, waitFor, whole
+from ..sharedclusters import isWhole, whole
+from .clusters import HOSTS, FaultCase, HostCluster, addUser, headOf, namesOf, stateOf, waitFor
 from .load import Changes, LogIns
 from .network import needsNetwork
 from .scale import figure

@@ -16,7 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.testing.processes import ClusterProcesses, NodeProcess
 
-from .clusters import PASSWORD, user, whole
+from ..sharedclusters import whole
+from .clusters import PASSWORD, user
 from .load import basic, request, unverified
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, isListening, waitFor
+from cftpcluster.testing.processes import NodeProcess, isListening, waitFor
 
+from ..sharedclusters import ALONE, THREE
 from .clients import Client, needs, randomFile, sha256
 
 PROTOCOLS = ("sftp", "ftp", "https")
@@ -23,13 +24,10 @@ def userNames(node: NodeProcess) -> set[str]:
 
 
 class ClusterTestCase(SynchronousTestCase):
-    """A fresh cluster of a primary and two secondaries for each test."""
+    """A primary and two secondaries; names of users are other ones in each test."""
 
     def setUp(self) -> None:
-        self.cluster = ClusterProcesses()
-        self.cluster.__enter__()
-        self.addCleanup(self.cluster.__exit__, None, None, None)
-        self.cluster.startAll()
+        self.cluster = THREE.get()
         self.folder = self.cluster.folder
 
     def addUsers(self, names: list[str]) -> Any:
@@ -51,7 +49,7 @@ class TransferTests(ClusterTestCase):
             {"users": [client.document(mounts=[{"path": "/", "backend": "files", "folder": "alice"}])]}
         )
         self.cluster.converged()
-        size = 100_000_000
+        size = 40_000_000
         for node, uploading in zip(self.cluster.nodes.values(), PROTOCOLS, strict=True):
             original = randomFile(self.folder / "original", size)
             done = client.upload(uploading, node, original, "big.bin")
@@ -76,16 +74,16 @@ class ChangeTests(ClusterTestCase):
     def test_burstOfChangesEndsEqualEverywhere(self) -> None:
         before = self.cluster.primary.status()["revision"]
         # Through one process for each writer: what counts is the burst on the primary, not that of the shell.
-        burst(self.cluster.primary, 1000, writers=4)
+        burst(self.cluster.primary, "burst", 1000, writers=4)
         self.assertEqual(self.cluster.converged(), before + 1000)
         self.assertEqualEverywhere()
         for node in self.cluster.nodes.values():
-            self.assertEqual(len(userNames(node)), 1000)
+            self.assertEqual(len([name for name in userNames(node) if name.startswith("burst")]), 1000)
 
     def test_secondaryKilledMeanwhileCatchesUp(self) -> None:
         victim = self.cluster.secondaries[0]
         victim.kill()
-        burst(self.cluster.primary, 100, writers=1)
+        burst(self.cluster.primary, "missed", 100, writers=1)
         victim.start("secondary")
         self.cluster.converged()
         self.assertEqualEverywhere()
@@ -97,7 +95,7 @@ class ChangeTests(ClusterTestCase):
         victim.kill()
         self.cluster.primary.kill()
         victim.start("secondary")
-        self.assertEqual(userNames(victim), {"known"})
+        self.assertIn("known", userNames(victim))
         self.assertEqual(stateOf(victim, "node-a"), "disconnected")
         done = victim.run("user", "add", "refused")
         self.assertEqual(done.returncode, 1)
@@ -105,7 +103,7 @@ class ChangeTests(ClusterTestCase):
         self.cluster.primary.start("primary")
         self.addUsers(["later"])
         self.cluster.converged()
-        self.assertEqual(userNames(victim), {"known", "later"})
+        self.assertLessEqual({"known", "later"}, userNames(victim))
 
     def test_changeMadeOnASecondaryIsLiveEverywhere(self) -> None:
         done = self.cluster.secondaries[1].run("user", "add", "bob", "--password-stdin", stdin=b"secret words\n")
@@ -113,22 +111,6 @@ class ChangeTests(ClusterTestCase):
         self.cluster.converged()
         for node in self.cluster.nodes.values():
             self.assertIn("bob", userNames(node))
-
-    def test_primaryKilledTwentyTimesLosesNothingAcknowledged(self) -> None:
-        acknowledged: set[str] = set()
-        for round_ in range(20):
-            writer = Writer(self.cluster.primary, f"round{round_}-", acknowledged)
-            enough = len(acknowledged) + 3 + round_ % 7
-            writer.start()
-            waitFor("some changes acknowledged", lambda enough=enough: len(acknowledged) >= enough)
-            self.cluster.primary.kill()
-            writer.join()
-            self.cluster.primary.start("primary")
-            self.assertLessEqual(acknowledged, userNames(self.cluster.primary))
-        self.cluster.converged()
-        self.assertEqualEverywhere()
-        for node in self.cluster.nodes.values():
-            self.assertLessEqual(acknowledged, userNames(node))
 
 
 class Writer(threading.Thread):
@@ -156,9 +138,9 @@ class Writer(threading.Thread):
                     self.acknowledged.add(name)
 
 
-def burst(node: NodeProcess, changes: int, writers: int) -> None:
+def burst(node: NodeProcess, prefix: str, changes: int, writers: int) -> None:
     """Make so many changes as fast as they are acknowledged."""
-    threads = [Writer(node, f"writer{number}-", set(), changes // writers) for number in range(writers)]
+    threads = [Writer(node, f"{prefix}{number}-", set(), changes // writers) for number in range(writers)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -170,12 +152,16 @@ def burst(node: NodeProcess, changes: int, writers: int) -> None:
 
 class ListenerTests(ClusterTestCase):
     def test_listenerMovesWithoutTouchingOthers(self) -> None:
-        self.cluster.primary.apply({"listeners": [{"name": "sftp", "kind": "sftp", "port": 2223}]})
-        self.cluster.converged()
+        self.addCleanup(self.move, 2222)
+        self.move(2223)
         for node in self.cluster.nodes.values():
             self.assertTrue(isListening(node.address, 2223))
             self.assertFalse(isListening(node.address, 2222))
             self.assertTrue(isListening(node.address, 2121))
+
+    def move(self, port: int) -> None:
+        self.cluster.primary.apply({"listeners": [{"name": "sftp", "kind": "sftp", "port": port}]})
+        self.cluster.converged()
 
     def test_busyPortIsAProblemAndHealsItself(self) -> None:
         node = self.cluster.secondaries[0]
@@ -187,6 +173,7 @@ class ListenerTests(ClusterTestCase):
             self.assertEqual(node.health("/readyz/extra")[0], 503)
         waitFor("the problem is gone", lambda: not problemsOf(self.cluster.primary, node.name))
         self.assertEqual(node.health("/readyz/extra")[0], 200)
+        self.cluster.primary.ask("DELETE", "listeners/extra")
 
 
 def stateOf(asked: NodeProcess, name: str) -> str:
@@ -205,10 +192,8 @@ def problemsOf(asked: NodeProcess, name: str) -> list[str]:
 
 class ApplyTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.cluster = ClusterProcesses(["alone"])
-        self.cluster.__enter__()
-        self.addCleanup(self.cluster.__exit__, None, None, None)
-        self.node = self.cluster.primary.start("primary")
+        self.cluster = ALONE.get()
+        self.node = self.cluster.primary
 
     def test_everyErrorIsNamedAndNothingChanges(self) -> None:
         document = Path(self.cluster.folder / "bad.yaml")

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import shutil
 import time
+from itertools import count
 
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.cluster.tokens import JoinTokenText
-from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, waitFor
+from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, loopbackAddresses, waitFor
+
+from ..sharedclusters import ALONE
+
+_numbers = count()
 
 
 class JoiningTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.cluster = ClusterProcesses(["node-a", "node-b"])
-        self.cluster.__enter__()
-        self.addCleanup(self.cluster.__exit__, None, None, None)
-        self.primary = self.cluster.primary.start("primary")
+        self.cluster = ALONE.get()
+        self.primary: NodeProcess = self.cluster.primary
         self.primary.apply({"users": [{"name": "secretive"}]})
-        self.joiner = self.cluster.secondaries[0]
+        # Others use this cluster too: whoever joins has a name of its own, and is put out again.
+        self.name = f"joiner-{next(_numbers)}"
+        self.joiner = NodeProcess(self.name, loopbackAddresses(1)[0], self.cluster.folder / self.name)
+        self.addCleanup(self.putOut)
+
+    def putOut(self) -> None:
+        self.joiner.kill()
+        self.primary.request("DELETE", f"nodes/{self.name}")
 
     def assertRefused(self, node: NodeProcess, *options: str) -> str:
         """The node does not start, says why in one line, and holds nothing of the configuration."""
@@ -41,13 +51,13 @@ class JoiningTests(SynchronousTestCase):
         self.assertIn("node-x", line)
 
     def test_expiredTokenIsRefused(self) -> None:
-        done = self.primary.run("node", "token", "node-b", "--expires", "1")
+        done = self.primary.run("node", "token", self.name, "--expires", "1")
         expired = time.monotonic() + 1.1
         waitFor("the token has expired", lambda: time.monotonic() > expired)
         self.assertIn("expired", self.assertRefused(self.joiner, "--join", done.stdout.decode().strip()))
 
     def test_usedTokenIsRefused(self) -> None:
-        token = self.primary.token("node-b")
+        token = self.primary.token(self.name)
         self.joiner.start("secondary", "--join", token)
         self.joiner.stop()
         shutil.rmtree(self.joiner.state)
@@ -56,7 +66,7 @@ class JoiningTests(SynchronousTestCase):
     def test_tokenOfAnotherClusterIsRefused(self) -> None:
         with ClusterProcesses(["stranger"]) as other:
             other.primary.start("primary")
-            foreign = other.primary.token("node-b")
+            foreign = other.primary.token(self.name)
             other.primary.stop()
             # Its address is ours now: whoever answers there does not prove to be of the token's cluster.
             forged = attrs.evolve(JoinTokenText.parse(foreign), host=self.primary.address).render()
@@ -69,31 +79,31 @@ class JoiningTests(SynchronousTestCase):
         """A member's own files, with an identity that another cluster's authority made for the same name."""
         self.cluster.join(self.joiner)
         self.joiner.stop()
-        with ClusterProcesses(["node-b"]) as other:
+        with ClusterProcesses([self.name]) as other:
             other.primary.start("primary")
             other.primary.stop()
             shutil.copy(other.primary.state / "node.pem", self.joiner.state / "node.pem")
-        self.primary.apply({"users": [{"name": "later"}]})
+        self.primary.apply({"users": [{"name": f"later-{self.name}"}]})
         logged = len(self.primary.log)
-        self.joiner.spawn("secondary")
+        self.joiner.start("secondary")
         waitFor("the primary says so", lambda: "refused" in self.primary.log[logged:])
         waitFor("it is shown", lambda: self.stateOf(self.joiner) in ("refused", "disconnected"))
-        self.assertNotIn("later", str(self.joiner.export()))
+        self.assertNotIn(f"later-{self.name}", str(self.joiner.export()))
 
     def test_removedNodeIsOutAtOnce(self) -> None:
         self.cluster.join(self.joiner)
         self.cluster.converged()
-        self.primary.ctl("node", "remove", "node-b")
+        self.primary.ctl("node", "remove", self.name)
         waitFor(
             "it knows",
             lambda: self.joiner.status()["nodes"] and self.stateOf(self.joiner) in ("refused", "disconnected"),
         )
-        self.primary.apply({"users": [{"name": "later"}]})
+        self.primary.apply({"users": [{"name": f"later-{self.name}"}]})
         self.joiner.stop()
         self.joiner.start("secondary")
         waitFor("it is refused", lambda: self.stateOf(self.joiner) == "refused")
-        self.assertNotIn("later", str(self.joiner.export()))
-        self.assertIn("node-b", self.primary.log)
+        self.assertNotIn(f"later-{self.name}", str(self.joiner.export()))
+        self.assertIn(self.name, self.primary.log)
 
     def stateOf(self, node: NodeProcess) -> str:
         for entry in node.status()["nodes"]:

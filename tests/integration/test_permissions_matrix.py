@@ -15,9 +15,10 @@ from typing import Any
 from attrs import field, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.testing.processes import ClusterProcesses, NodeProcess
+from cftpcluster.testing.processes import NodeProcess
 from cftpcluster.vocabulary import Permission
 
+from ..sharedclusters import ALONE
 from . import talkers
 from .clients import Client, needs
 from .talkers import (
@@ -530,19 +531,17 @@ def describe(permissions: frozenset[Permission]) -> str:
 
 @needs("ssh", "ssh-keygen")
 class PermissionTests(SynchronousTestCase):
-    """One node, with a user for each set of permissions, each with a folder of its own."""
+    """A user for each set of permissions, each with a folder of its own."""
 
     node: NodeProcess
 
     def setUp(self) -> None:
-        cluster = ClusterProcesses(("node-a",))
-        cluster.__enter__()
-        self.addCleanup(cluster.__exit__, None, None, None)
-        self.node = cluster.primary.start("primary")
-        self.folder = cluster.folder
+        cluster = ALONE.get()
+        self.node, self.folder = cluster.primary, cluster.folder
 
     def addUsers(self, chosen: Sequence[frozenset[Permission]]) -> Sequence[Client]:
-        clients = [Client(f"user-{number}", "right horse", self.folder) for number in range(len(chosen))]
+        names = [f"permitted-{len(chosen)}-{number}" for number in range(len(chosen))]
+        clients = [Client(name, "right horse", self.folder) for name in names]
         users = []
         for client, permissions in zip(clients, chosen, strict=True):
             mount = {"path": "/", "backend": "files", "folder": client.name}

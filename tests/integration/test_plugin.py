@@ -133,7 +133,13 @@ class InstalledPluginTests(SynchronousTestCase):
         rows = {row["name"]: row for row in self.node.status()["nodes"]}
         return list(rows[name]["problems"])
 
-    def test_nodeUsesAllThree(self) -> None:
+    def test_pluginIsUsedWhereItIsInstalled(self) -> None:
+        """One cluster for all of it."""
+        self.nodeUsesAllThree()
+        self.nodeWithoutThePluginServesTheRest()
+        self.pluginThatComesLaterIsUsed()
+
+    def nodeUsesAllThree(self) -> None:
         self.assertEqual(self.problemsOf("with"), [])
         self.assertEqual(self.carol.https(self.node, "handbook/chapters/one.txt").stdout, b"In the beginning\n")
         self.assertEqual(self.carol.ftp(self.node, "handbook/chapters/one.txt").stdout, b"In the beginning\n")
@@ -152,7 +158,7 @@ class InstalledPluginTests(SynchronousTestCase):
         lines = self.uploads.read_text().splitlines()
         return [json.loads(line) for line in lines] if len(lines) == 2 else []
 
-    def test_nodeWithoutThePluginServesTheRest(self) -> None:
+    def nodeWithoutThePluginServesTheRest(self) -> None:
         found = waitFor("its problems are known", lambda: self.problemsOf("without"))
         for path, kind in (
             ("backends/handbook", "archive"),
@@ -169,7 +175,7 @@ class InstalledPluginTests(SynchronousTestCase):
         self.assertEqual((self.files / "copy").read_bytes(), b"12345")
         self.assertEqual(self.node.export(), self.other.export())
 
-    def test_pluginThatComesLaterIsUsed(self) -> None:
+    def pluginThatComesLaterIsUsed(self) -> None:
         self.other.stop()
         self.other.environment = {"PYTHONPATH": str(sample().installed)}
         self.other.start("secondary")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, waitFor
+from cftpcluster.testing.processes import NodeProcess, waitFor
 
+from ..sharedclusters import ALONE
 from . import talkers
 from .clients import Client, needs, randomFile
 from .talkers import CREATING, FOR_WRITING, TRUNCATING, FTPTalker, HTTPSTalker, SFTPTalker, string, uint64
@@ -32,21 +31,11 @@ SLOWEST_SECONDS = 30
 PROTOCOLS = ("ftp", "sftp", "https")
 
 
-@cache
-def onlyCluster() -> ClusterProcesses:
-    """One node for all tests here: each has users of its own."""
-    cluster = ClusterProcesses(("node-a",))
-    cluster.__enter__()
-    atexit.register(cluster.__exit__, None, None, None)
-    cluster.primary.start("primary")
-    return cluster
-
-
 class NodeTestCase(SynchronousTestCase):
     node: NodeProcess
 
     def setUp(self) -> None:
-        cluster = onlyCluster()
+        cluster = ALONE.get()
         self.folder, self.node = cluster.folder, cluster.primary
 
     def user(self, name: str, **more: Any) -> Client:

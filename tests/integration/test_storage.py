@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from itertools import count
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, waitFor
 
+from ..sharedclusters import ALONE
 from .clients import Client, needs, randomFile, sha256
+
+_numbers = count()
 
 
 @needs("sftp", "curl")
@@ -34,7 +38,12 @@ class SharedStorageTests(SynchronousTestCase):
         self.cluster.converged()
         self.a, self.b = self.cluster.nodes.values()
 
-    def test_uploadedOnOneNodeDownloadedOnAnother(self) -> None:
+    def test_storageServesAllNodesAndNothingWithoutItsMarker(self) -> None:
+        """One cluster for both: most of the time is its start."""
+        self.uploadedOnOneNodeDownloadedOnAnother()
+        self.withoutItsMarkerNothingIsWritten()
+
+    def uploadedOnOneNodeDownloadedOnAnother(self) -> None:
         original = randomFile(self.cluster.folder / "original", 3_000_000)
         for up, down in (("sftp", "https"), ("ftp", "sftp"), ("https", "ftp")):
             self.assertEqual(self.client.upload(up, self.a, original, f"from-{up}").returncode, 0)
@@ -42,7 +51,7 @@ class SharedStorageTests(SynchronousTestCase):
             self.assertEqual(self.client.download(down, self.b, f"from-{up}", copy).returncode, 0)
             self.assertEqual(sha256(copy), sha256(original))
 
-    def test_withoutItsMarkerNothingIsWritten(self) -> None:
+    def withoutItsMarkerNothingIsWritten(self) -> None:
         os.rename(self.share, self.cluster.folder / "elsewhere")
         self.share.mkdir()
         original = randomFile(self.cluster.folder / "original", 1000)
@@ -62,20 +71,19 @@ class SharedStorageTests(SynchronousTestCase):
 @needs("sftp", "curl", "lftp")
 class PermissionTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.cluster = ClusterProcesses(["alone"])
-        self.cluster.__enter__()
-        self.addCleanup(self.cluster.__exit__, None, None, None)
-        self.node: NodeProcess = self.cluster.primary.start("primary")
+        self.cluster = ALONE.get()
+        self.node: NodeProcess = self.cluster.primary
         self.client = Client("alice", "correct horse", self.cluster.folder)
+        self.folder = f"storage-{next(_numbers)}"
         self.small = randomFile(self.cluster.folder / "small", 1000)
 
     def grant(self, *permissions: str) -> Path:
         """Give alice these permissions; returns her folder on the disk."""
-        mount = {"path": "/", "backend": "files", "folder": "alice"}
+        mount = {"path": "/", "backend": "files", "folder": self.folder}
         if permissions:
             mount["permissions"] = list(permissions)  # type: ignore[assignment]
         self.node.apply({"users": [self.client.document(mounts=[mount])]})
-        home = self.node.state / "files" / "alice"
+        home = self.node.state / "files" / self.folder
         home.mkdir(parents=True, exist_ok=True)
         return home
 
@@ -94,6 +102,7 @@ class PermissionTests(SynchronousTestCase):
         home = self.grant()
         outside = self.node.state / "files" / "outside.txt"
         outside.write_text("the secret outside")
+        before = {file.name for file in (self.node.state / "files").iterdir()}
         os.symlink(outside, home / "link")
         os.symlink("..", home / "up")
         os.symlink("/", home / "root")
@@ -123,4 +132,4 @@ class PermissionTests(SynchronousTestCase):
                 self.client.sftp(self.node, f'put {self.small} "{path}"'),
             ):
                 self.assertEqual(outside.read_text(), "the secret outside", (path, done.args))
-        self.assertEqual({file.name for file in (self.node.state / "files").iterdir()}, {"alice", "outside.txt"})
+        self.assertEqual({file.name for file in (self.node.state / "files").iterdir()}, before)

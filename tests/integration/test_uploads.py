@@ -8,14 +8,15 @@ import socket
 import ssl
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, waitFor
+from cftpcluster.testing.processes import NodeProcess, waitFor
 
+from ..sharedclusters import ALONE
 from . import talkers
 from .clients import Client, isLocked, needs
 from .talkers import (
@@ -37,6 +38,7 @@ from .talkers import (
 
 FIRST, REST = os.urandom(1_000_000), os.urandom(50_000)
 OLD = b"what was there"
+_numbers = count()
 
 RESERVED = (
     ".cftpcluster-part-r-abc",
@@ -50,19 +52,18 @@ RESERVED = (
 
 
 class UploadTestCase(SynchronousTestCase):
-    """One node; ``alice`` and ``bob`` may do everything in a folder that they share."""
+    """``alice`` and ``bob`` may do everything in a folder that they share, another one for each test."""
 
     node: NodeProcess
 
     def setUp(self) -> None:
-        cluster = ClusterProcesses(("node-a",))
-        cluster.__enter__()
-        self.addCleanup(cluster.__exit__, None, None, None)
-        self.node = cluster.primary.start("primary")
-        self.root = self.node.state / "files" / "shared"
+        cluster = ALONE.get()
+        self.node = cluster.primary
+        name = f"uploads-{next(_numbers)}"
+        self.root = self.node.state / "files" / name
         self.alice, self.bob = (Client(name, "right horse", cluster.folder) for name in ("alice", "bob"))
         permissions = ["list", "download", "upload", "overwrite", "delete", "rename", "mkdir", "attributes", "links"]
-        mount = {"path": "/", "backend": "files", "folder": "shared", "permissions": permissions}
+        mount = {"path": "/", "backend": "files", "folder": name, "permissions": permissions}
         self.node.apply({"users": [client.document(mounts=[mount]) for client in (self.alice, self.bob)]})
         self.root.mkdir(parents=True)
         sessions = contextlib.ExitStack()
