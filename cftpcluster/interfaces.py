@@ -179,6 +179,9 @@ class ILinks(Interface):
     def makeHardLink(path: VirtualPath, existing: VirtualPath) -> Deferred[None]:
         """Make ``path`` another name of the file ``existing``."""
 
+    def setLinkAttributes(path: VirtualPath, attributes: Attributes) -> Deferred[None]:
+        """Set the times of a symbolic link itself; ``Unsupported`` for what links do not have, and for no link."""
+
 
 class ISpaceReport(Interface):
     """A file system that knows how much room it has."""
@@ -531,7 +534,7 @@ class IServerFactory(IComponentFactory):
         :param portal: logs in :class:`ILogin` credentials, the ``mind`` being their :class:`Origin`. Whoever gets an
             account ends the connection when its :meth:`IAccount.whenEnded` fires.
         :param tls: an :class:`~twisted.internet.interfaces.IOpenSSLServerConnectionCreator`, or ``None``.
-        :param hostKeys: the SSH host keys now, private, in PEM.
+        :param hostKeys: the SSH host keys now, private, in PEM, the oldest first.
         :param sessionKeys: keys now to sign sessions with, 32 bytes each, the newest first; made for this kind alone.
         :param bindAddress: where a data listener binds; "" for all addresses.
         :param pool: for blocking work that is neither files nor hashing.

@@ -289,6 +289,9 @@ class LocalFileSystem:
         await self._uploads.settled(existing)
         await self._make(path, self._tree.makeHardLink, path, existing)
 
+    def setLinkAttributes(self, path: VirtualPath, attributes: Attributes) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._run(self._tree.setLinkAttributes, path, attributes))
+
     def space(self, path: VirtualPath) -> Deferred[Space]:
         isUpload = self._uploads.at(path) is not None
         return Deferred.fromCoroutine(self._run(self._tree.space, path[:-1] if isUpload else path))

@@ -326,6 +326,15 @@ class MemoryFileSystem:
         put(self._free(path), node, self.now())
         node.links += 1
 
+    def setLinkAttributes(self, path: VirtualPath, attributes: Attributes) -> Deferred[None]:
+        return self._do(self._setLinkAttributes, path, attributes)
+
+    def _setLinkAttributes(self, path: VirtualPath, attributes: Attributes) -> None:
+        node = self._existing(path, follow=False)
+        if not isinstance(node, Link) or attributes.mode is not None or attributes.size is not None:
+            raise Unsupported
+        node.modified = node.modified if attributes.modified is None else attributes.modified
+
     def space(self, path: VirtualPath) -> Deferred[Space]:
         return self._do(self._backend.space)
 

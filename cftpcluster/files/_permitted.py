@@ -115,6 +115,10 @@ class PermittedAbilities:
         links = ILinks(self._permitted.inner)
         return self._permitted.allowed({Permission.links}, lambda: links.makeHardLink(path, existing))
 
+    def setLinkAttributes(self, path: VirtualPath, attributes: Attributes) -> Deferred[None]:
+        links = ILinks(self._permitted.inner)
+        return self._permitted.allowed({Permission.attributes}, lambda: links.setLinkAttributes(path, attributes))
+
     def copy(self, old: VirtualPath, new: VirtualPath, overwrite: bool) -> Deferred[None]:
         return Deferred.fromCoroutine(self._permitted.copy(old, new, overwrite))
 

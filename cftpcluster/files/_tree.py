@@ -205,6 +205,16 @@ class Tree:
                 raise IsAFolder if modes.S_ISDIR(found.st_mode) else Unsupported
             os.link(oldName, newName, src_dir_fd=source.number, dst_dir_fd=target.number, follow_symlinks=False)
 
+    def setLinkAttributes(self, path: VirtualPath, attributes: Attributes) -> None:
+        if attributes.mode is not None or attributes.size is not None:
+            raise Unsupported
+        folder, name = self.folder(path)
+        with folder:
+            found = os.stat(name, dir_fd=folder.number, follow_symlinks=False)
+            if not modes.S_ISLNK(found.st_mode):
+                raise Unsupported("not a link")
+            os.utime(name, ns=times(found, attributes), dir_fd=folder.number, follow_symlinks=False)
+
 
 @define(eq=False)
 class FolderScan:
@@ -264,9 +274,14 @@ def setModeAndTimes(file: int | str, found: os.stat_result, attributes: Attribut
         inherited = found.st_mode & modes.S_ISGID if modes.S_ISDIR(found.st_mode) else 0
         os.chmod(file, attributes.mode & 0o777 | inherited)
     if attributes.accessed is not None or attributes.modified is not None:
-        accessed = found.st_atime_ns if attributes.accessed is None else nanoseconds(attributes.accessed)
-        modified = found.st_mtime_ns if attributes.modified is None else nanoseconds(attributes.modified)
-        os.utime(file, ns=(accessed, modified))
+        os.utime(file, ns=times(found, attributes))
+
+
+def times(found: os.stat_result, attributes: Attributes) -> tuple[int, int]:
+    """Access and modification as they are to be, in nanoseconds."""
+    accessed = found.st_atime_ns if attributes.accessed is None else nanoseconds(attributes.accessed)
+    modified = found.st_mtime_ns if attributes.modified is None else nanoseconds(attributes.modified)
+    return accessed, modified
 
 
 def nanoseconds(seconds: float) -> int:

@@ -250,6 +250,13 @@ class Mounts:
         return _able(ILinks, files).makeHardLink(inner, innerExisting)
 
     @answering
+    def setLinkAttributes(self, path: VirtualPath, attributes: Attributes) -> Deferred[None]:
+        if self._isFixed(path):
+            raise Unsupported("not a link")
+        files, inner = self._served(path)
+        return _able(ILinks, files).setLinkAttributes(inner, attributes)
+
+    @answering
     def space(self, path: VirtualPath) -> Deferred[Space]:
         if self._isFixed(path) and self._find(path)[1] is None:
             raise Unsupported

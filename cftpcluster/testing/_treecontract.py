@@ -358,6 +358,18 @@ class AbilitiesContract(Contract):
         await links.makeSymbolicLink(("d", "a"), "/../../x")
         self.assertEqual(parse(await links.readLink(("d", "a")), ("d",)), ("x",))
 
+    async def test_linksHaveTimesOfTheirOwn(self) -> None:
+        files = self.makeSession()
+        await write(files, "/f", b"data")
+        links = ILinks(files)
+        await links.makeSymbolicLink(("link",), "f")
+        await links.setLinkAttributes(("link",), Attributes(modified=22.0))
+        self.assertEqual((await files.stat(("link",), False)).modified, 22.0)
+        self.assertNotEqual((await files.stat(("link",))).modified, 22.0)
+        await self.refused(Unsupported, links.setLinkAttributes(("link",), Attributes(mode=0o600)))
+        await self.refused(Unsupported, links.setLinkAttributes(("f",), Attributes(modified=22.0)))
+        await self.refused(NotFound, links.setLinkAttributes(("none",), Attributes(modified=22.0)))
+
     async def test_linkThatLeadsNowhere(self) -> None:
         files = self.makeSession()
         await ILinks(files).makeSymbolicLink(("a",), "none")

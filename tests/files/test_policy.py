@@ -140,6 +140,11 @@ TABLE: list[tuple[str, Callable[[Any], Awaitable[Any]], list[set[Permission]]]] 
     ),
     ("read a link", lambda files: ILinks(files).readLink(("link",)), [{P.list}]),
     ("make a link", lambda files: ILinks(files).makeSymbolicLink(("new",), "old"), [{P.links}]),
+    (
+        "set a link's times",
+        lambda files: ILinks(files).setLinkAttributes(("link",), Attributes(modified=1.0)),
+        [{P.attributes}],
+    ),
     ("make a hard link", lambda files: ILinks(files).makeHardLink(("new",), ("old",)), [{P.links}]),
     ("copy", lambda files: IServerSideCopy(files).copy(("old",), ("new",), True), [{P.download, P.upload}]),
     (

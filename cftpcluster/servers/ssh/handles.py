@@ -134,6 +134,17 @@ class OpenFile:
         assert self.end is not None
         return self.write(self.end, data)
 
+    async def fill(self, offset: int, copy: Callable[[int], Awaitable[int]]) -> int:
+        """Write something that ``copy`` copies to the offset that it is given; tells how much that was."""
+        at = offset if self.end is None else self.end
+        try:
+            copied = await copy(at)
+        except BaseException as error:
+            self.failure = self.failure or error
+            raise
+        self._written(None, at, at + copied)
+        return copied
+
     def _written(self, result: None, start: int, stop: int) -> None:
         if self.extent is not None:
             self.extent.add(start, stop)
@@ -195,12 +206,14 @@ class Handles:
     """The open files and folders of one session.
 
     :ivar randomBytes: makes so many unguessable bytes.
+    :ivar isAwaited: whether the client is still there.
     """
 
     _randomBytes: Callable[[int], bytes]
     _opened: dict[bytes, OpenFile | OpenFolder] = field(factory=dict, init=False)
     _closing: set[OpenFile | OpenFolder] = field(factory=set, init=False)
     _promised: int = field(default=0, init=False)
+    isAwaited: bool = field(default=True, init=False)
 
     def __len__(self) -> int:
         return len(self._opened) + len(self._closing) + self._promised
@@ -252,6 +265,7 @@ class Handles:
 
     def hurry(self) -> None:
         """The client is gone: what keeps to a speed keeps nobody waiting."""
+        self.isAwaited = False
         for opened in [*self._opened.values(), *self._closing]:
             if isinstance(opened, OpenFile):
                 opened.hurry()

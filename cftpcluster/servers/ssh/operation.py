@@ -24,6 +24,7 @@ class Operation:
     :ivar looks: whether it changes nothing.
     :ivar paths: what it concerns.
     :ivar handle: the open file or folder that it concerns.
+    :ivar other: another open file that it concerns, whole.
     :ivar span: the part of the open file that it reads or writes.
     :ivar answerBytes: how large its answer may become, where that is much.
     """
@@ -32,6 +33,7 @@ class Operation:
     looks: bool = False
     paths: tuple[VirtualPath, ...] = ()
     handle: object | None = None
+    other: object | None = None
     span: tuple[int, int] | None = None
     answerBytes: int = 0
 

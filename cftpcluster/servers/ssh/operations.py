@@ -7,7 +7,6 @@ run, and after which others, is not decided here. Knows no channel.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
@@ -15,19 +14,13 @@ from twisted.internet.defer import Deferred, succeed
 from ...errors import AlreadyExists, FileSystemError, IsAFolder, NotFound, PermissionDenied, Unsupported
 from ...files.paths import parse
 from ...interfaces import IFile, IFileSystem, ILinks
-from ...vocabulary import Entry, Kind, OpenMode, VirtualPath
+from ...vocabulary import Attributes, Entry, Kind, OpenMode, VirtualPath
 from . import packets
 from .extensions import Extensions
 from .gathering import Gathering
 from .handles import Handles, OpenFile, OpenFolder
 from .operation import Answer, Operation, change, later, ok, tellPath
 from .wire import Reader
-
-LARGEST_OFFSET = (1 << 63) - 1
-
-
-class TooLarge(FileSystemError):
-    message = "offset or size is too large"
 
 
 @define(eq=False)
@@ -146,7 +139,7 @@ class Operations:
             return packets.dataHead(requestId, len(data)), data
 
         def run() -> Deferred[Answer]:
-            if offset > LARGEST_OFFSET - length:
+            if offset > packets.LARGEST_OFFSET - length:
                 return succeed(answer(b""))
             return opened.file.read(offset, length).addCallback(answer)
 
@@ -157,8 +150,7 @@ class Operations:
         opened = self._handles.file(request.string())
         offset, data = request.uint64(), request.view()
         opened.mayWrite()
-        if offset > LARGEST_OFFSET - len(data):
-            raise TooLarge
+        packets.checkRange(offset, len(data))
 
         def run() -> Deferred[Answer]:
             gathering = self._gathering
@@ -192,19 +184,25 @@ class Operations:
         return Operation(later(stat), looks=True, paths=(opened.path,), handle=opened)
 
     def _setstat(self, requestId: int, request: Reader) -> Operation:
-        path, changes = parse(request.string()), _readChanges(request)
+        path, changes = parse(request.string()), packets.readChanges(request)
 
         async def apply() -> Answer:
-            await self._files.setAttributes(path, changes)
+            if changes == Attributes():
+                # nothing, or the owner that it has
+                await self._files.stat(path)
+            else:
+                await self._files.setAttributes(path, changes)
             return ok(requestId)
 
         return Operation(later(apply), paths=(path,))
 
     def _fsetstat(self, requestId: int, request: Reader) -> Operation:
-        opened, changes = self._handles.any(request.string()), _readChanges(request)
+        opened, changes = self._handles.any(request.string()), packets.readChanges(request)
 
         async def apply() -> Answer:
-            if isinstance(opened, OpenFolder):
+            if changes == Attributes():
+                pass
+            elif isinstance(opened, OpenFolder):
                 await self._files.setAttributes(opened.path, changes)
             else:
                 await opened.setAttributes(changes)
@@ -258,7 +256,12 @@ class Operations:
         path, links = parse(request.string()), self._needLinks()
 
         async def read() -> Answer:
-            return (packets.nameReply(requestId, [packets.encodeName(await links.readLink(path))]),)
+            try:
+                text = await links.readLink(path)
+            except Unsupported as error:
+                # this one is no link: others may be
+                raise FileSystemError(str(error)) from None
+            return (packets.nameReply(requestId, [packets.encodeName(text)]),)
 
         return Operation(later(read), looks=True, paths=(path,))
 
@@ -275,16 +278,6 @@ class Operations:
 
     def _extended(self, requestId: int, request: Reader) -> Operation:
         return self._extensions.read(requestId, request)
-
-
-def _readChanges(request: Reader) -> Any:
-    changes = packets.readAttributes(request)
-    attributes = changes.attributes
-    if attributes.size is not None and attributes.size > LARGEST_OFFSET:
-        raise TooLarge
-    if changes.owner and attributes == type(attributes)():
-        raise PermissionDenied("owners cannot be changed")
-    return attributes
 
 
 def _encodeSome(entries: list[Entry], now: float) -> list[bytes]:

@@ -22,6 +22,7 @@ class Task:
     :ivar looks: whether it changes nothing.
     :ivar paths: what it concerns; a change of a folder concerns everything in it.
     :ivar handle: the handle that it concerns, if any.
+    :ivar other: another handle that it concerns, its whole file.
     :ivar span: the part of the handle's file that it reads or writes, first byte and the one after the last.
     """
 
@@ -30,6 +31,7 @@ class Task:
     paths: tuple[VirtualPath, ...] = ()
     handle: object | None = None
     span: tuple[int, int] | None = None
+    other: object | None = None
     _waitsFor: int = field(default=0, init=False)
     _followers: list[Task] = field(factory=list, init=False)
 
@@ -41,9 +43,16 @@ class Task:
             if self.span is None or earlier.span is None:
                 return True
             return self.span[0] < earlier.span[1] and earlier.span[0] < self.span[1]
+        if (self.other is not None or earlier.other is not None) and self._shares(earlier):
+            return True
         return (not self.looks and _concerns(self.paths, earlier.paths)) or (
             not earlier.looks and _concerns(earlier.paths, self.paths)
         )
+
+    def _shares(self, earlier: Task) -> bool:
+        """Whether a handle of both is the second one of either."""
+        mine, theirs = (self.handle, self.other), (earlier.handle, earlier.other)
+        return any(each is not None and each in theirs for each in mine)
 
 
 def _concerns(changed: tuple[VirtualPath, ...], paths: tuple[VirtualPath, ...]) -> bool:

@@ -56,6 +56,16 @@ _HALF_A_YEAR_SECONDS = 182 * 86400
 _LARGEST_TIME = 0xFFFFFFFF
 
 
+LARGEST_OFFSET = (1 << 63) - 1
+
+OWNER = 0
+"""User and group of every file, as far as a client is told: sshfs takes whoever owns the root for its own user."""
+
+
+class TooLarge(FileSystemError):
+    message = "offset or size is too large"
+
+
 class Unframed(Exception):
     """The stream of packets cannot be followed any further."""
 
@@ -168,7 +178,7 @@ def _codeOf(error: FileSystemError) -> int:
 class Changes:
     """Attributes that a client sent.
 
-    :ivar owner: whether it sent an owner too, which nobody can change here.
+    :ivar owner: whether it sent another owner than there is, which nobody can change here.
     """
 
     attributes: Attributes
@@ -178,21 +188,47 @@ class Changes:
 def readAttributes(request: Reader) -> Changes:
     flags = request.uint32()
     size = request.uint64() if flags & HAS_SIZE else None
-    if flags & HAS_OWNER:
-        request.uint32(), request.uint32()
+    owners = {request.uint32(), request.uint32()} if flags & HAS_OWNER else {OWNER}
     mode = request.uint32() & 0o777 if flags & HAS_MODE else None
     accessed = float(request.uint32()) if flags & HAS_TIMES else None
     modified = float(request.uint32()) if flags & HAS_TIMES else None
     if flags & HAS_EXTENDED:
         for _ in range(request.uint32()):
             request.view(), request.view()
-    return Changes(Attributes(size=size, mode=mode, accessed=accessed, modified=modified), bool(flags & HAS_OWNER))
+    return Changes(Attributes(size=size, mode=mode, accessed=accessed, modified=modified), owners != {OWNER})
+
+
+def readChanges(request: Reader) -> Attributes:
+    """What is to be set; ``TooLarge``, ``PermissionDenied``."""
+    changes = readAttributes(request)
+    attributes = changes.attributes
+    if attributes.size is not None and attributes.size > LARGEST_OFFSET:
+        raise TooLarge
+    if changes.owner and attributes == Attributes():
+        raise PermissionDenied("owners cannot be changed")
+    return attributes
+
+
+def checkRange(offset: int, length: int) -> None:
+    """Refuse a part of a file that no file can have."""
+    if offset > LARGEST_OFFSET - length:
+        raise TooLarge
 
 
 def encodeAttributes(stat: Stat) -> bytes:
-    flags = HAS_SIZE | HAS_MODE | HAS_TIMES
     mode = _TYPE_BITS[stat.kind] | stat.mode & 0o7777
-    return struct.pack(">IQIII", flags, stat.size, mode, _time(stat.accessed), _time(stat.modified))
+    return _ATTRIBUTES.pack(
+        HAS_SIZE | HAS_OWNER | HAS_MODE | HAS_TIMES,
+        stat.size,
+        OWNER,
+        OWNER,
+        mode,
+        _time(stat.accessed),
+        _time(stat.modified),
+    )
+
+
+_ATTRIBUTES = struct.Struct(">IQIIIII")
 
 
 def _time(seconds: float) -> int:
@@ -225,6 +261,12 @@ def _longName(stat: Stat, now: float) -> bytes:
 def encodeLimits(handles: int) -> bytes:
     """The answer to ``limits@openssh.com``."""
     return uint64(LONGEST_DATA) + uint64(LONGEST_DATA - 1024) + uint64(LONGEST_DATA - 1024) + uint64(handles)
+
+
+def encodeRoom(space: Space) -> bytes:
+    """The answer to ``space-available``; what has no bound, or is not known, is 0."""
+    total, free = space.totalBytes or 0, space.freeBytes or 0
+    return uint64(total) + uint64(free) + uint64(total) + uint64(free) + uint32(_STORAGE_BLOCK)
 
 
 _STORAGE_BLOCK = 4096

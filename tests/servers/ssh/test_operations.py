@@ -63,7 +63,7 @@ class OperationsTestCase(SynchronousTestCase):
     def statOf(self, reply: Reply) -> tuple[int, int]:
         """Size, and type with permissions."""
         self.assertEqual(reply.type, ATTRS)
-        _, size, mode, _, _ = struct.unpack(">IQIII", reply.body.rest())
+        _, size, _, _, mode, _, _ = struct.unpack(">IQIIIII", reply.body.rest())
         return size, mode
 
     def sizeOf(self, path: bytes) -> int:
@@ -265,7 +265,7 @@ class AttributeTests(OperationsTestCase):
         flags = HAS_SIZE | HAS_MODE | HAS_TIMES
         body = struct.pack(">IQIII", flags, 4, 0o100600, 11, 22)
         self.assertEqual(self.peer.code(SETSTAT, string(b"/f"), body), OK)
-        _, size, mode, _, modified = struct.unpack(">IQIII", self.peer.ask(STAT, string(b"/f")).body.rest())
+        _, size, _, _, mode, _, modified = struct.unpack(">IQIIIII", self.peer.ask(STAT, string(b"/f")).body.rest())
         self.assertEqual((size, mode & 0o777, modified), (4, 0o600, 22))
         self.assertEqual(self.peer.get(b"/f"), b"0123")
 
@@ -280,6 +280,14 @@ class AttributeTests(OperationsTestCase):
         self.peer.put(b"/f", b"")
         owner = struct.pack(">III", HAS_OWNER, 1, 1)
         self.assertEqual(self.peer.code(SETSTAT, string(b"/f"), owner), PERMISSION_DENIED)
+
+    def test_ownerThatAFileHasCanBeSet(self) -> None:
+        self.peer.put(b"/f", b"")
+        owner = struct.pack(">III", HAS_OWNER, 0, 0)
+        self.assertEqual(self.peer.code(SETSTAT, string(b"/f"), owner), OK)
+        self.assertEqual(self.peer.code(SETSTAT, string(b"/g"), owner), NO_SUCH_FILE)
+        handle = self.peer.opened(b"/f", FLAG_READ)
+        self.assertEqual(self.peer.code(FSETSTAT, string(handle), owner), OK)
 
     def test_aSizeBeyondEverythingIsRefused(self) -> None:
         self.peer.put(b"/f", b"")
@@ -301,7 +309,7 @@ class FolderTests(OperationsTestCase):
             for _ in range(count):
                 names.append(reply.body.string())
                 reply.body.string()
-                reply.body.take(24)
+                reply.body.take(32)
         self.assertEqual(reply.code, EOF)
         self.assertEqual(self.peer.code(READDIR, string(handle)), EOF)
         self.assertEqual(self.peer.close(handle), OK)
@@ -389,6 +397,10 @@ class NameTests(OperationsTestCase):
         reply = peer.ask(READLINK, string(b"/link"))
         self.assertEqual((reply.body.uint32(), reply.body.string()), (1, b"f"))
 
+    def test_whatIsNoLinkIsNotRead(self) -> None:
+        self.peer.put(b"/f", b"data")
+        self.assertEqual(self.peer.code(READLINK, string(b"/f")), FAILURE)
+
     def test_hardLinks(self) -> None:
         self.peer.put(b"/f", b"data")
         self.assertEqual(self.peer.extended(b"hardlink@openssh.com", string(b"/f"), string(b"/g")).code, OK)
@@ -402,13 +414,10 @@ class ExtensionTests(OperationsTestCase):
         self.assertEqual(
             {name.decode() for name in extensions},
             {
-                "posix-rename@openssh.com",
-                "fsync@openssh.com",
-                "limits@openssh.com",
-                "expand-path@openssh.com",
-                "statvfs@openssh.com",
-                "fstatvfs@openssh.com",
-                "hardlink@openssh.com",
+                *("posix-rename@openssh.com", "fsync@openssh.com", "limits@openssh.com", "expand-path@openssh.com"),
+                *("statvfs@openssh.com", "fstatvfs@openssh.com", "hardlink@openssh.com", "lsetstat@openssh.com"),
+                *("copy-data", "copy-file", "home-directory", "space-available"),
+                *("check-file", "check-file-name", "check-file-handle", "md5-hash", "md5-hash-handle"),
             },
         )
 

@@ -54,6 +54,17 @@ class MustFollowTests(SynchronousTestCase):
         self.assertFollows(task(handle=handle, paths=(A,), span=(9, 20)), first)
         self.assertFollows(task(handle=handle, looks=True, paths=(A,), span=(0, 1)), first)
 
+    def test_bothHandlesOfACopyCount(self) -> None:
+        source, target = object(), object()
+        copy = task(handle=target, other=source, paths=(A, B))
+        self.assertFollows(task(handle=source), copy)
+        self.assertFollows(task(handle=target), copy)
+        self.assertFollows(copy, task(handle=source))
+        self.assertFollows(task(handle=object(), other=source), copy)
+        self.assertFollows(copy, task(handle=target, paths=(B,), span=(0, 10)))
+        self.assertFollows(task(handle=target, paths=(B,), span=(0, 10)), copy)
+        self.assertFree(task(handle=object()), copy)
+
     def test_closingWaitsForEverythingOnTheHandle(self) -> None:
         handle = object()
         self.assertFollows(task(handle=handle), task(handle=handle, looks=True, span=(0, 1)))

@@ -74,8 +74,8 @@ class AttributesTests(SynchronousTestCase):
     @given(st.floats(allow_nan=False), st.integers(0, 2**63), st.sampled_from(Kind))
     def test_anyStatIsEncoded(self, moment: float, size: int, kind: Kind) -> None:
         encoded = packets.encodeAttributes(Stat(kind, size=size, modified=moment, accessed=moment, mode=0o640))
-        flags, readSize, mode, accessed, modified = struct.unpack(">IQIII", encoded)
-        self.assertEqual((flags, readSize, mode & 0o777), (13, size, 0o640))
+        flags, readSize, user, group, mode, accessed, modified = struct.unpack(">IQIIIII", encoded)
+        self.assertEqual((flags, readSize, user, group, mode & 0o777), (15, size, 0, 0, 0o640))
         self.assertEqual(accessed, modified)
 
 
@@ -98,7 +98,7 @@ class NamesTests(SynchronousTestCase):
         reader = Reader(encoded)
         reader.string()
         self.assertEqual(reader.string()[:10], b"lrwxrwxrwx")
-        _, _, mode, _, _ = struct.unpack(">IQIII", reader.rest())
+        _, _, _, _, mode, _, _ = struct.unpack(">IQIIIII", reader.rest())
         self.assertEqual(mode, 0o120777)
 
     def test_namesKeepTheirBytes(self) -> None:
