@@ -188,7 +188,9 @@ class Services:
         if document.certificates is not before.certificates or document.keys is not before.keys:
             self._openKeys(document)
         if document.hostKeys is not before.hostKeys:
-            self._hostKeys = tuple(self._opened("hostKeys", document.hostKeys, lambda value: value.key).values())
+            opened = self._opened("hostKeys", document.hostKeys, lambda value: value.key)
+            oldestFirst = sorted(opened, key=lambda name: document.hostKeys[name].since)
+            self._hostKeys = tuple(opened[name] for name in oldestFirst)
         if document.observers is not before.observers:
             await self._rebuild("observers", self._observers, document.observers, self._buildObserver)
         if document.backends is not before.backends:

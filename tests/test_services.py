@@ -216,10 +216,13 @@ class KeyTests(ServicesCase):
         self.assertPaths(problems, "keys/sessions")
         self.assertEqual(list(self.services.sessionKeys("web")), [])
 
-    def test_hostKeysAreServedInTheOrderOfTheirNames(self) -> None:
+    def test_hostKeysAreServedInTheOrderOfTheirComing(self) -> None:
         seal = self.cluster.sealer.seal
         self.converge(*(Put("hostKeys", HostKey(name=name, key=seal(name.encode()))) for name in ("rsa", "ed25519")))
         self.assertEqual(list(self.services.hostKeys()), [b"ed25519", b"rsa"])
+        self.converge(Put("hostKeys", HostKey(name="another", key=seal(b"another"))))
+        self.converge(Put("hostKeys", HostKey(name="ed25519", key=seal(b"sealed anew"))))
+        self.assertEqual(list(self.services.hostKeys()), [b"sealed anew", b"rsa", b"another"])
 
     def test_hostKeyThatDoesNotOpenIsAProblemOfThatKeyAlone(self) -> None:
         stranger = Sealer(newClusterKey())

@@ -17,6 +17,7 @@ from .document import (
     SECTIONS,
     Admin,
     Document,
+    HostKey,
     Named,
     Node,
     Options,
@@ -233,6 +234,8 @@ def _stamped(value: Named, before: Named | None, draft: _Draft) -> Named:
             revision=revision,
             credentialsRevision=revision if before is None or _endsSessions(before, value) else kept,
         )
+    if isinstance(value, HostKey):
+        return evolve(value, revision=revision, since=before.since if isinstance(before, HostKey) else revision)
     if isinstance(value, Node):
         if isinstance(before, Node):
             number = before.number

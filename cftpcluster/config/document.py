@@ -301,12 +301,14 @@ class Certificate(Named):
 
 @frozen(kw_only=True)
 class HostKey(Named):
-    """An SSH host key, the same on every node.
+    """An SSH host key, the same on every node: Ed25519 or RSA, or ECDSA for listeners with ``legacyAlgorithms``.
 
     :ivar key: the private key, OpenSSH's or PKCS#8, in PEM.
+    :ivar since: the revision that it came with; of several keys of a type the oldest is in use. Set by ``apply`` alone.
     """
 
     key: Secret
+    since: int = 0
 
 
 @frozen(kw_only=True)

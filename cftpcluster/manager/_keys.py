@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
@@ -17,15 +18,21 @@ from ..vocabulary import Problem
 KEYED_SECTIONS = frozenset({"certificates", "hostKeys"})
 
 _LEAST_RSA_BITS = 2048
+_CURVES = {"secp256r1", "secp384r1", "secp521r1"}
 
 
 def keyProblems(
-    one: WrittenObject, pending: PendingSecret | None, stored: Certificate | HostKey | None, openSecret: OpenSecret
+    one: WrittenObject,
+    pending: PendingSecret | None,
+    stored: Certificate | HostKey | None,
+    openSecret: OpenSecret,
+    legacy: bool,
 ) -> Iterator[Problem]:
     """What keeps a certificate or a host key from being served with. Takes its time; belongs in a thread.
 
     :param pending: the key that is written with it.
     :param stored: the object as it is now; its key stays where none is written.
+    :param legacy: whether there is a listener that uses ECDSA host keys.
     """
     try:
         key = pending.secret if pending is not None else openSecret(stored.key) if stored is not None else None
@@ -38,13 +45,13 @@ def keyProblems(
     if isinstance(one.value, Certificate):
         found += checkPair(one.value.chain.encode(), key)
     elif isinstance(one.value, HostKey):
-        fault = _hostKeyFault(key)
+        fault = _hostKeyFault(key, legacy)
         found += [Problem("key", fault)] if fault else []
     for problem in found:
         yield Problem(f"{one.path}.{problem.path}" if one.path else problem.path, problem.message)
 
 
-def _hostKeyFault(pem: bytes) -> str | None:
+def _hostKeyFault(pem: bytes, legacy: bool) -> str | None:
     load = load_ssh_private_key if b"BEGIN OPENSSH PRIVATE KEY" in pem else load_pem_private_key
     try:
         key = load(pem, None)
@@ -54,4 +61,6 @@ def _hostKeyFault(pem: bytes) -> str | None:
         return "is no private key in OpenSSH's format or PEM that can be read"
     if isinstance(key, RSAPrivateKey):
         return None if key.key_size >= _LEAST_RSA_BITS else f"an RSA key must have at least {_LEAST_RSA_BITS} bits"
+    if isinstance(key, EllipticCurvePrivateKey) and key.curve.name in _CURVES:
+        return None if legacy else "an ECDSA key needs a listener with legacyAlgorithms; otherwise Ed25519 or RSA"
     return None if isinstance(key, Ed25519PrivateKey) else "must be an Ed25519 or RSA key"

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from ..config.changes import Change, Remove, Target, apply, revisionOf
 from ..config.difference import Difference, difference
-from ..config.document import SECTIONS, Document, Named, Secret
+from ..config.document import SECTIONS, Document, Listener, Named, Secret
 from ..config.validation import Kinds, located, problems
 from ..config.written import (
     SECTION_ORDER,
@@ -151,12 +151,14 @@ class Preparation:
             yield from located(problems(apply(document, change), change, self._kinds), written.places)
         yield from self._keyProblems(written.objects, document)
 
-    def _keyProblems(self, objects: Iterable[WrittenObject], document: Document) -> Iterator[Problem]:
+    def _keyProblems(self, objects: Sequence[WrittenObject], document: Document) -> Iterator[Problem]:
+        listeners = (*document.listeners.values(), *(one.value for one in objects if isinstance(one.value, Listener)))
+        legacy = any(listener.options.get("legacyAlgorithms") is True for listener in listeners)
         keyed = [one for one in objects if one.section in KEYED_SECTIONS]
         pending = {one.target: one for one in pendingSecrets(keyed, document)}
         for one in keyed:
             stored = document.sections[one.section].get(one.value.name)
-            yield from keyProblems(one, pending.get(one.target), stored, self._sealer().open)
+            yield from keyProblems(one, pending.get(one.target), stored, self._sealer().open, legacy)
 
     def _change(self, written: Written, prune: bool, document: Document, hashes: Hashes) -> Prepared:
         resolved = self._resolved(written.objects, document, hashes)

@@ -61,7 +61,7 @@ class ApplyTests(SynchronousTestCase):
         value = apply(document, put).sections[put.section][put.value.name]
         own = {
             name: getattr(put.value, name)
-            for name in ("revision", "credentialsRevision", "number")
+            for name in ("revision", "credentialsRevision", "number", "since")
             if hasattr(value, name)
         }
         self.assertEqual(evolve(value, **own), put.value)

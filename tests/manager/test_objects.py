@@ -167,6 +167,15 @@ class WritingTests(AdministrationTestCase):
         self.ask("PUT", "certificates/new", body)
         self.assertEqual(self.revision, before)
 
+    def test_ellipticHostKeysAreForListenersThatUseThem(self) -> None:
+        body = {"name": "ecdsa", "key": {"secret": KEY.decode()}}
+        answer = self.ask("POST", "hostkeys", body, status=422)
+        self.assertIn("legacyAlgorithms", answer.json["errors"][0]["message"])
+        self.ask(
+            "POST", "listeners", {"name": "old", "kind": "sftp", "port": 2200, "legacyAlgorithms": True}, status=201
+        )
+        self.ask("POST", "hostkeys", body, status=201)
+
     def test_keysThatCannotServeAreRefused(self) -> None:
         chain, other = CHAIN.decode(), makeServiceCertificate(["localhost"], 1e9)
         before = self.revision

@@ -3,7 +3,9 @@
     CHANNEL_OPEN session       the only kind of channel, a few at a time
     CHANNEL_REQUEST subsystem  what runs on a channel is for the channel to say
     CHANNEL_DATA, EOF, CLOSE   with credit given by the channel, as bytes are consumed
-    GLOBAL_REQUEST             keepalive@openssh.com in both directions; every other one fails
+    GLOBAL_REQUEST             keepalive@openssh.com in both directions; hostkeys-00@openssh.com once after the log-in,
+                               and hostkeys-prove-00@openssh.com in return (OpenSSH's PROTOCOL, section 2.5); every
+                               other one fails
 
 No forwarding of anything. Knows no subsystem.
 """
@@ -39,7 +41,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
 from ._quiet import quietLogger
-from .wire import Buffer, Reader, boolean, string, uint32
+from .wire import Buffer, Reader, Truncated, boolean, string, uint32
 
 if TYPE_CHECKING:
     from .channel import SessionChannel
@@ -52,7 +54,12 @@ SMALLEST_PACKET = 512
 UNANSWERED_LIMIT = 3
 """So many keep-alives without an answer, and the client is gone."""
 
+PROOFS_LIMIT = 3
+"""How often a client may have host keys proven."""
+
 WINDOW_LIMIT = 0xFFFFFFFF
+
+_PROVE = b"hostkeys-prove-00@openssh.com"
 
 
 class Connection(SSHConnection):
@@ -71,12 +78,15 @@ class Connection(SSHConnection):
         self._noMoreSessions = False
         self._endings: set[Deferred[None]] = set()
         self._unanswered = 0
+        self._proofs = 0
         self._keepAliveSeconds = keepAliveSeconds
         self._keepAlive = LoopingCall(self._askWhetherAlive)
         self._keepAlive.clock = reactor
 
     def serviceStarted(self) -> None:
         super().serviceStarted()
+        keys = b"".join(map(string, self.transport.hostKeys.blobs))
+        self.transport.sendPacket(MSG_GLOBAL_REQUEST, string(b"hostkeys-00@openssh.com") + boolean(False) + keys)
         if self._keepAliveSeconds:
             _ = self._keepAlive.start(self._keepAliveSeconds, now=False).addErrback(
                 lambda failure: self._log.failure("keep-alive broke", failure)
@@ -125,10 +135,36 @@ class Connection(SSHConnection):
 
     def _globalRequest(self, message: Reader) -> None:
         request, wantsReply = message.string(), message.boolean()
-        known = request == b"no-more-sessions@openssh.com"
-        self._noMoreSessions = self._noMoreSessions or known
+        answer: bytes | None = None
+        if request == b"no-more-sessions@openssh.com":
+            self._noMoreSessions, answer = True, b""
+        elif request == _PROVE:
+            answer = self._proven(message)
         if wantsReply:
-            self.transport.sendPacket(MSG_REQUEST_SUCCESS if known else MSG_REQUEST_FAILURE, b"")
+            self.transport.sendPacket(
+                MSG_REQUEST_FAILURE if answer is None else MSG_REQUEST_SUCCESS, b"" if answer is None else answer
+            )
+
+    def _proven(self, message: Reader) -> bytes | None:
+        """Signatures by the host keys that a client asks about; ``None`` where one is not ours, or it asks too much."""
+        transport = self.transport
+        self._proofs += 1
+        try:
+            wanted = message.strings()
+        except Truncated:
+            return None
+        if self._proofs > PROOFS_LIMIT or len(set(wanted)) < len(wanted):
+            return None
+        session = transport.sessionID
+        assert session is not None
+        signatures = []
+        for blob in wanted:
+            signed = string(_PROVE) + string(session) + string(blob)
+            signature = transport.hostKeys.prove(blob, signed, transport.keyAlg)
+            if signature is None:
+                return None
+            signatures.append(string(signature))
+        return b"".join(signatures)
 
     def _ignored(self, message: Reader) -> None:
         """Answers to keep-alives; that something came is all that counts."""

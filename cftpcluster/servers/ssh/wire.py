@@ -128,6 +128,13 @@ class Reader:
         text = self.string()
         return text.split(b",") if text else []
 
+    def strings(self) -> list[bytes]:
+        """All strings up to the end."""
+        found = []
+        while self._position < len(self._data):
+            found.append(self.string())
+        return found
+
     def rest(self) -> bytes:
         """Everything that was not read."""
         return self.take(len(self._data) - self._position).tobytes()

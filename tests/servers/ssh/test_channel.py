@@ -22,14 +22,20 @@ from twisted.conch.ssh.connection import (
     MSG_REQUEST_FAILURE,
     MSG_REQUEST_SUCCESS,
 )
+from twisted.conch.ssh.keys import Key
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.servers.ssh.avatar import SSHAvatar
 from cftpcluster.servers.ssh.channel import FIRST_WINDOW_BYTES, LARGEST_WINDOW_BYTES, LONGEST_PACKET, SessionChannel
-from cftpcluster.servers.ssh.connection import CHANNEL_LIMIT, UNANSWERED_LIMIT, Connection
-from cftpcluster.servers.ssh.wire import boolean, string, uint32
+from cftpcluster.servers.ssh.connection import CHANNEL_LIMIT, PROOFS_LIMIT, UNANSWERED_LIMIT, Connection
+from cftpcluster.servers.ssh.hostkeys import HostKeyring, HostKeys
+from cftpcluster.servers.ssh.wire import Reader, boolean, string, uint32
+
+from .peers import ECDSA, ED25519, RSA, pemOf
+
+HOST_KEYS = HostKeyring(lambda: [pemOf(ED25519), pemOf(RSA)]).current(legacy=False)
 
 
 @define(eq=False)
@@ -41,6 +47,9 @@ class FakeTransport:
     writable: bool = True
     disconnected: bytes | None = None
     unimplemented: int = 0
+    hostKeys: HostKeys = HOST_KEYS
+    sessionID: bytes = b"session"
+    keyAlg: bytes = b"ssh-ed25519"
 
     def sendPacket(self, number: int, payload: bytes) -> None:
         self.sent.append((number, payload))
@@ -111,6 +120,7 @@ class ChannelTestCase(SynchronousTestCase):
         self.connection = Connection(self.clock, 60)
         self.connection.transport = self.transport  # type: ignore[assignment]
         self.connection.serviceStarted()
+        self.announced = self.transport.take()
 
     def message(self, number: int, *body: bytes) -> None:
         self.connection.packetReceived(number, memoryview(b"".join(body)))
@@ -204,6 +214,31 @@ class RequestTests(ChannelTestCase):
         for name in (b"tcpip-forward", b"keepalive@openssh.com", b"hostkeys-prove-00@openssh.com", b"\0"):
             self.message(MSG_GLOBAL_REQUEST, string(name), boolean(True), b"whatever")
             self.assertEqual(self.transport.take(), [(MSG_REQUEST_FAILURE, b"")])
+
+    def test_hostKeysAreToldOnce(self) -> None:
+        blobs = b"".join(string(Key(key).public().blob()) for key in (ED25519, RSA))
+        body = string(b"hostkeys-00@openssh.com") + boolean(False) + blobs
+        self.assertEqual(self.announced, [(MSG_GLOBAL_REQUEST, body)])
+
+    def prove(self, *keys: Any) -> tuple[int, bytes]:
+        blobs = b"".join(string(Key(key).public().blob()) for key in keys)
+        self.message(MSG_GLOBAL_REQUEST, string(b"hostkeys-prove-00@openssh.com"), boolean(True), blobs)
+        ((number, body),) = self.transport.take()
+        return number, body
+
+    def test_hostKeysAreProvenForThisSession(self) -> None:
+        number, body = self.prove(RSA, ED25519)
+        self.assertEqual(number, MSG_REQUEST_SUCCESS)
+        for key, signature in zip((RSA, ED25519), Reader(body).strings(), strict=True):
+            own = Key(key).public()
+            signed = string(b"hostkeys-prove-00@openssh.com") + string(b"session") + string(own.blob())
+            self.assertTrue(own.verify(signature, signed))
+
+    def test_noOtherKeysAreProvenAndNotForever(self) -> None:
+        self.assertEqual(self.prove(ED25519, ECDSA)[0], MSG_REQUEST_FAILURE)
+        self.assertEqual(self.prove(RSA, RSA)[0], MSG_REQUEST_FAILURE)
+        answers = [self.prove(ED25519)[0] for _ in range(PROOFS_LIMIT)]
+        self.assertEqual(answers, [MSG_REQUEST_SUCCESS] + [MSG_REQUEST_FAILURE] * 2)
 
     def test_messagesForNoChannelEndTheConnection(self) -> None:
         for number in (MSG_CHANNEL_DATA, MSG_CHANNEL_EOF, MSG_CHANNEL_CLOSE, MSG_CHANNEL_REQUEST):

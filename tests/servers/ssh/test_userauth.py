@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import define, field
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from twisted.conch.ssh.connection import MSG_GLOBAL_REQUEST
 from twisted.conch.ssh.keys import Key
 from twisted.conch.ssh.service import SSHService
 from twisted.trial.unittest import SynchronousTestCase
@@ -34,6 +35,8 @@ class Talk(SSHService):
         self.came: list[tuple[int, bytes]] = []
 
     def packetReceived(self, messageNum: int, packet: bytes) -> None:
+        if messageNum == MSG_GLOBAL_REQUEST:
+            return  # what the connection says after the log-in
         self.came.append((messageNum, packet))
 
 
