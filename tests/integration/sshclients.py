@@ -14,7 +14,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, waitFor
+from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, isListening, waitFor
 
 from .clients import TRANSFER_SECONDS, Client, isLocked, sha256
 
@@ -27,6 +27,9 @@ SSH_OPTIONS = {
     "PreferredAuthentications": "publickey",
     "LogLevel": "ERROR",
 }
+
+LEGACY_PORT = 2223
+"""Of a listener for clients that have no MAC of the kind encrypt-then-MAC, and no cipher that needs none."""
 
 ODD_NAMES = (
     "two words",
@@ -56,7 +59,13 @@ def onlyCluster() -> ClusterProcesses:
     node = cluster.primary.start("primary")
     mount = {"path": "/", "backend": "files", "folder": "shared", "permissions": list(PERMISSIONS)}
     mounts = {"alice": mount, "bob": mount, "carol": {**mount, "atomicUploads": False}}
-    node.apply({"users": [userOf(cluster, name).document(mounts=[mounts[name]]) for name in mounts]})
+    node.apply(
+        {
+            "users": [userOf(cluster, name).document(mounts=[mounts[name]]) for name in mounts],
+            "listeners": [{"name": "legacy", "kind": "sftp", "port": LEGACY_PORT, "legacyAlgorithms": True}],
+        }
+    )
+    waitFor("all clients are served", lambda: isListening(node.address, LEGACY_PORT))
     (node.state / "files" / "shared").mkdir(parents=True, exist_ok=True)
     return cluster
 

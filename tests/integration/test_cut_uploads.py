@@ -13,7 +13,7 @@ from typing import Any
 from cftpcluster.testing.processes import waitFor
 
 from .clients import needs, randomFile, sha256
-from .sshclients import ClientTestCase
+from .sshclients import LEGACY_PORT, ClientTestCase
 from .talkers import FTPTalker, HTTPSTalker, SFTPTalker
 
 SIZE = 4_000_001
@@ -114,7 +114,7 @@ class CutUploadTests(ClientTestCase):
     def test_curlContinues(self) -> None:
         login = ["-u", f"{self.user.name}:", "--key", str(self.user.key), "--pubkey", f"{self.user.key}.pub"]
         command = ["curl", "-q", "-sSk", *login, "-T", "original"]
-        url = f"sftp://{self.node.address}:2222{self.remote}/file"
+        url = f"sftp://{self.node.address}:{LEGACY_PORT}{self.remote}/file"
         self.killHalfway(*command, "--limit-rate", str(RATE), url)
         self.run_(*command, "-C", "-", url)
         self.continued()
