@@ -57,13 +57,13 @@ class SFTPCase(TestCase):
             documentWith(User(name="alice")),
             {IConchUser: sshAvatar},
         )
-        pems = [pemOf(key) for key in self.hostKeys]
+        self.pems = [pemOf(key) for key in self.hostKeys]
         self.server = SSHServer(
             self.options,
             "sftp",
             self.reactor,
             self.logins.portal(),
-            lambda: pems,
+            lambda: self.pems,
             self.logins.notify,
             os.urandom,
             lambda address: False,

@@ -11,35 +11,49 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from twisted.conch.ssh.keys import Key
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.servers.ssh import SFTPOptions
-from cftpcluster.servers.ssh.ciphers import AUTHENTICATED, CIPHERS, MACS
-from tests.servers.ssh.peers import RSA
+from cftpcluster.servers.ssh.ciphers import AUTHENTICATED, CIPHERS
+from cftpcluster.servers.ssh.negotiation import KEY_EXCHANGES, LEGACY_KEY_EXCHANGES, LEGACY_MACS, MACS
+from tests.servers.ssh.peers import ECDSA, ED25519, RSA, pemOf
 
 from .clients import needs, needsPackage, randomFile, sha256
 from .sshserver import CLIENT_SECONDS, OpenSSHCase, SFTPCase
 
 R = TypeVar("R")
 
+OTHER = Ed25519PrivateKey.generate()
+
 
 @needs("sftp", "ssh")
 class OpenSSHTests(OpenSSHCase):
+    macs = MACS
+    exchanges = KEY_EXCHANGES
+
     async def test_everyCipherAndMAC(self) -> None:
         original, copy = randomFile(self.folder / "original", 300_000), self.folder / "copy"
         for cipher in CIPHERS:
-            for mac in MACS[:1] if cipher in AUTHENTICATED else MACS:
+            for mac in self.macs[:1] if cipher in AUTHENTICATED else self.macs:
                 options = {"Ciphers": cipher.decode(), "MACs": mac.decode()}
                 await self.sftp(f"put {original} file", f"get file {copy}", **options)
                 self.assertEqual(sha256(copy), sha256(original), options)
 
     async def test_everyKeyExchange(self) -> None:
         supported = subprocess.run(["ssh", "-Q", "kex"], capture_output=True, check=True).stdout.decode().split()
-        tried = [name for name in ("curve25519-sha256", "curve25519-sha256@libssh.org") if name in supported]
-        tried += [name for name in ("mlkem768x25519-sha256",) if name in supported]
+        tried = [name for name in map(bytes.decode, self.exchanges) if name in supported]
+        self.assertTrue(tried)
         for name in tried:
             await self.sftp("pwd", KexAlgorithms=name)
+
+    async def test_keysAreExchangedAnewWithBigGroups(self) -> None:
+        original, copy = randomFile(self.folder / "original", 3 << 20), self.folder / "copy"
+        options = {"RekeyLimit": "1M", "KexAlgorithms": "diffie-hellman-group18-sha512"}
+        await self.sftp(f"put {original} file", f"get file {copy}", **options)
+        self.assertEqual(sha256(copy), sha256(original))
 
     async def test_keysAreExchangedUnderLoadInBothDirections(self) -> None:
         original, copy = randomFile(self.folder / "original", 6 << 20), self.folder / "copy"
@@ -63,6 +77,52 @@ class OpenSSHTests(OpenSSHCase):
             "ssh", f"-p{self.port}", "-N", "-R", f"0:{target}", "alice@127.0.0.1", ExitOnForwardFailure="yes"
         )
         self.assertNotEqual(result.returncode, 0)
+
+
+@needs("sftp", "ssh")
+class LegacyTests(OpenSSHCase):
+    """A listener that serves old clients, too."""
+
+    options = SFTPOptions(legacyAlgorithms=True)
+    hostKeys = (ED25519, ECDSA)
+
+    async def test_everythingThatItAddsWorks(self) -> None:
+        original, copy = randomFile(self.folder / "original", 300_000), self.folder / "copy"
+        for mac in map(bytes.decode, LEGACY_MACS):
+            await self.sftp(f"put {original} file", f"get file {copy}", Ciphers="aes128-ctr", MACs=mac)
+            self.assertEqual(sha256(copy), sha256(original), mac)
+        for name in map(bytes.decode, LEGACY_KEY_EXCHANGES):
+            await self.sftp("pwd", KexAlgorithms=name, HostKeyAlgorithms="ecdsa-sha2-nistp256")
+
+
+@needs("sftp", "ssh")
+class HostKeyTests(OpenSSHCase):
+    """Host keys that change while clients keep what they know."""
+
+    async def known(self, **options: str) -> set[str]:
+        """Log in as those do who only know what they were told before; the keys that are known afterwards."""
+        file = self.folder / "known_hosts"
+        given = {"StrictHostKeyChecking": "yes", "UserKnownHostsFile": str(file), "UpdateHostKeys": "yes", **options}
+        await self.sftp("pwd", **given)
+        return {line.split()[2] for line in file.read_text().splitlines()}
+
+    async def test_aRotationReachesThoseWhoKnowTheOldKey(self) -> None:
+        old, new, rsa = (Key(key).public().toString("OPENSSH").decode().split()[1] for key in (ED25519, OTHER, RSA))
+        self.assertEqual(await self.known(StrictHostKeyChecking="accept-new"), {old})
+        self.pems += [pemOf(RSA), pemOf(OTHER)]
+        self.assertEqual(await self.known(), {old, new, rsa})
+        del self.pems[0]
+        self.assertEqual(await self.known(), {new, rsa})
+        self.assertEqual(await self.known(HostKeyAlgorithms="rsa-sha2-256,ssh-ed25519"), {new, rsa})
+        self.pems[:] = [pemOf(ED25519)]
+        result = await self.run_(
+            "sftp",
+            f"-P{self.port}",
+            "alice@127.0.0.1",
+            StrictHostKeyChecking="yes",
+            UserKnownHostsFile=str(self.folder / "known_hosts"),
+        )
+        self.assertIn(b"Host key verification failed", result.stderr)
 
 
 @needs("sftp", "ssh")
@@ -203,8 +263,6 @@ class AsyncSSHTests(SFTPCase):
             await sftp.realpath(".")
 
         import asyncssh.kex
-
-        from cftpcluster.servers.ssh.negotiation import KEY_EXCHANGES
 
         for name in KEY_EXCHANGES:
             if name in asyncssh.kex.get_kex_algs():

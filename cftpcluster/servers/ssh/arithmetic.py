@@ -159,10 +159,10 @@ def _field(bits: int) -> Callable[[bytes], Work]:
         if value[:1] >= b"\x80" or not 1 < theirs < prime(bits) - 1:
             raise ValueError("out of range")
         numbers, parameters = _group(bits)
-        own = parameters.generate_private_key()
+        own = _undisturbed(parameters.generate_private_key)
         yield
         secret = own.exchange(_undisturbed(dh.DHPublicNumbers(theirs, numbers).public_key))
-        public = own.public_key().public_numbers().y
+        public = _undisturbed(lambda: own.public_key().public_numbers().y)
         return Shared(mpint(theirs), mpint(public), mpint(int.from_bytes(secret, "big")))
 
     return work
