@@ -59,6 +59,10 @@ def _concerns(changed: tuple[VirtualPath, ...], paths: tuple[VirtualPath, ...]) 
     return any(path[: len(change)] == change for change in changed for path in paths)
 
 
+def _started() -> None:
+    """In place of what was started."""
+
+
 @define(eq=False)
 class Order:
     """The requests of one session that are not answered yet.
@@ -104,7 +108,10 @@ class Order:
         self._starting = True
         try:
             while self._ready:
-                self._ready.popleft().start()
+                task = self._ready.popleft()
+                # What is to start often refers to its task: the data of both would wait for the garbage collector.
+                start, task.start = task.start, _started
+                start()
         finally:
             self._starting = False
 

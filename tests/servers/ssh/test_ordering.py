@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
+from weakref import ref
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,3 +140,16 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(len(order), 1)
         order.done(first)
         self.assertEqual((started, len(order)), ([], 0))
+
+    def test_whatIsDoneIsLetGoAtOnce(self) -> None:
+        """Not when the garbage collector comes by: answers are large."""
+        order = Order()
+
+        def run() -> ref[Task]:
+            each = Task(lambda: order.done(each))
+            order.add(each)
+            return ref(each)
+
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.assertIs(run()(), None)
