@@ -10,7 +10,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from attrs import frozen
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from .wire import string
+
+T = TypeVar("T")
 
 
 @frozen
@@ -140,12 +142,11 @@ def prime(bits: int) -> int:
 
 
 @cache
-def _group(bits: int) -> tuple[dh.DHParameterNumbers, dh.DHParameters]:
-    numbers = dh.DHParameterNumbers(prime(bits), 2)
-    return numbers, _undisturbed(numbers.parameters)
+def _group(bits: int) -> dh.DHParameters:
+    return dh.DHParameterNumbers(prime(bits), 2).parameters()
 
 
-def _undisturbed(function: Callable[[], Any]) -> Any:
+def _undisturbed(function: Callable[[], T]) -> T:
     """These groups are offered for those who have nothing newer; nobody needs to be told that there is."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -158,14 +159,19 @@ def _field(bits: int) -> Callable[[bytes], Work]:
         # A negative number is none of the group's either.
         if value[:1] >= b"\x80" or not 1 < theirs < prime(bits) - 1:
             raise ValueError("out of range")
-        numbers, parameters = _group(bits)
-        own = _undisturbed(parameters.generate_private_key)
+        own = _undisturbed(lambda: _group(bits).generate_private_key())
         yield
-        secret = own.exchange(_undisturbed(dh.DHPublicNumbers(theirs, numbers).public_key))
-        public = _undisturbed(lambda: own.public_key().public_numbers().y)
-        return Shared(mpint(theirs), mpint(public), mpint(int.from_bytes(secret, "big")))
+        public, secret = _undisturbed(lambda: _agreed(own, theirs))
+        return Shared(mpint(theirs), mpint(public), mpint(secret))
 
     return work
+
+
+def _agreed(own: dh.DHPrivateKey, theirs: int) -> tuple[int, int]:
+    """Our value, and the secret."""
+    numbers = own.public_key().public_numbers()
+    secret = own.exchange(dh.DHPublicNumbers(theirs, numbers.parameter_numbers).public_key())
+    return numbers.y, int.from_bytes(secret, "big")
 
 
 KEY_EXCHANGES: Mapping[bytes, KeyExchange] = {
