@@ -6,8 +6,9 @@ import importlib.util
 import re
 import shlex
 import sys
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import click
@@ -104,34 +105,40 @@ class ArchitectureTests(SynchronousTestCase):
         return False
 
 
+@cache
+def generated() -> Mapping[str, str]:
+    """The pages that are written from the code, by name; written once."""
+    specification = importlib.util.spec_from_file_location("generate", folder() / "generate.py")
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.path.insert(0, str(folder()))
+    try:
+        specification.loader.exec_module(module)
+        pages: Mapping[str, str] = module.pages()
+        return pages
+    finally:
+        sys.path.remove(str(folder()))
+        sys.modules.pop("fragments", None)
+
+
 class ReferenceTests(SynchronousTestCase):
     """The pages that are written from the code."""
 
-    def generator(self) -> ModuleType:
-        self.patch(sys, "path", [str(folder()), *sys.path])
-        specification = importlib.util.spec_from_file_location("generate", folder() / "generate.py")
-        assert specification is not None and specification.loader is not None
-        module = importlib.util.module_from_spec(specification)
-        specification.loader.exec_module(module)
-        self.addCleanup(sys.modules.pop, "fragments", None)
-        return module
-
     def test_everythingIsExplained(self) -> None:
         """Whatever has no words of its own fails: a key of the document, an option, a verb, a route, a module."""
-        pages: dict[str, str] = self.generator().pages()
-        for name, text in pages.items():
+        for name, text in generated().items():
             self.assertGreater(len(text), 500, name)
             self.assertEqual(re.findall(r"^.*\|\s*\|\s*$", text, re.MULTILINE), [], name)
 
     def test_everyListenerAndKeyIsThere(self) -> None:
-        text = self.generator().pages()["document"]
+        text = generated()["document"]
         for listener in DEFAULT_LISTENERS:
             self.assertIn(f"### listener of kind {listener.kind}\n", text)
         for key in ("passwordHash", "password", "atomicUploads", "passivePorts", "requireMarker", "drainSeconds"):
             self.assertIn(f"`{key}`", text)
 
     def test_everyModuleIsInTheTable(self) -> None:
-        text = self.generator().pages()["modules"]
+        text = generated()["modules"]
         for path in PACKAGE.rglob("*.py"):
             parts = path.relative_to(PACKAGE).with_suffix("").parts
             name = ".".join(("cftpcluster", *parts)).removesuffix(".__init__")

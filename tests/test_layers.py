@@ -13,6 +13,7 @@ import ast
 import importlib.util
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -138,8 +139,9 @@ def readTree(sources: Mapping[str, str]) -> Tree:
     )
 
 
+@cache
 def installedTree() -> Tree:
-    """The tree of the package that the tests run on."""
+    """The tree of the package that the tests run on; read once."""
     specification = importlib.util.find_spec(PACKAGE)
     if specification is None or specification.origin is None:
         raise AssertionError(f"{PACKAGE} is not installed")
@@ -169,9 +171,10 @@ def unknownModules(tree: Tree) -> list[str]:
 
 def _rootsApart(tree: Tree) -> Iterator[tuple[Import, str, str]]:
     """Imports of one part of the package by another, with the names of both."""
+    roots = set(tree.roots)
     for each in tree.imports:
         target = each.imported
-        if target and each.importer and target[0] in tree.roots and target[0] != each.importer[0]:
+        if target and each.importer and target[0] in roots and target[0] != each.importer[0]:
             yield each, each.importer[0], target[0]
 
 
