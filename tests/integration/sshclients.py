@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import signal
 import stat
 import subprocess
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, isListening, waitFor
 
+from ..sharedclusters import ALONE
 from .clients import TRANSFER_SECONDS, Client, isLocked, sha256
 
 PERMISSIONS = ("list", "download", "upload", "overwrite", "delete", "rename", "mkdir", "attributes", "links")
@@ -50,28 +49,37 @@ ODD_NAMES = (
 """Names that programs and shells stumble upon."""
 
 
-@cache
-def onlyCluster() -> ClusterProcesses:
-    """One node for all tests of a process; its users share all files, and carol writes in place."""
-    cluster = ClusterProcesses(("node-a",))
-    cluster.__enter__()
-    atexit.register(cluster.__exit__, None, None, None)
-    node = cluster.primary.start("primary")
-    mount = {"path": "/", "backend": "files", "folder": "shared", "permissions": list(PERMISSIONS)}
-    mounts = {"alice": mount, "bob": mount, "carol": {**mount, "atomicUploads": False}}
-    node.apply(
-        {
-            "users": [userOf(cluster, name).document(mounts=[mounts[name]]) for name in mounts],
-            "listeners": [{"name": "legacy", "kind": "sftp", "port": LEGACY_PORT, "legacyAlgorithms": True}],
-        }
-    )
-    waitFor("all clients are served", lambda: isListening(node.address, LEGACY_PORT))
-    (node.state / "files" / "shared").mkdir(parents=True, exist_ok=True)
-    return cluster
+class Users:
+    """Those that the tests of a process share, on the node that they share.
+
+    :ivar _prepared: the node that knows them.
+    """
+
+    def __init__(self) -> None:
+        self._prepared: NodeProcess | None = None
+
+    def on(self, cluster: ClusterProcesses) -> Mapping[str, Client]:
+        """By name: alice and bob share all files, and so does carol, who writes in place."""
+        node = cluster.primary
+        users = {name: Client(f"ssh-{name}", "right horse", cluster.folder) for name in ("alice", "bob", "carol")}
+        if self._prepared is not node:
+            mount = {"path": "/", "backend": "files", "folder": "ssh", "permissions": list(PERMISSIONS)}
+            written = [{**mount, "atomicUploads": name != "carol"} for name in users]
+            pairs = zip(users.values(), written, strict=True)
+            legacy = {"name": "legacy", "kind": "sftp", "port": LEGACY_PORT, "legacyAlgorithms": True}
+            node.apply({"users": [user.document(mounts=[mount]) for user, mount in pairs], "listeners": [legacy]})
+            waitFor("all clients are served", lambda: isListening(node.address, LEGACY_PORT))
+            storage(node).mkdir(parents=True)
+            self._prepared = node
+        return users
 
 
-def userOf(cluster: ClusterProcesses, name: str) -> Client:
-    return Client(name, "right horse", cluster.folder)
+USERS = Users()
+
+
+def storage(node: NodeProcess) -> Path:
+    """Where the files of those users lie."""
+    return node.state / "files" / "ssh"
 
 
 class ClientTestCase(SynchronousTestCase):
@@ -87,12 +95,13 @@ class ClientTestCase(SynchronousTestCase):
     node: NodeProcess
 
     def setUp(self) -> None:
-        cluster = onlyCluster()
+        cluster = ALONE.get()
         self.node = cluster.primary
-        self.user, self.other = userOf(cluster, self.userName), userOf(cluster, "bob")
+        users = USERS.on(cluster)
+        self.user, self.other = users[self.userName], users["bob"]
         own = self.id().rpartition("integration.")[2]
         self.remote = f"/{own}"
-        self.stored = self.node.state / "files" / "shared" / own
+        self.stored = storage(self.node) / own
         self.stored.mkdir()
         self.local = cluster.folder / f"local.{own}"
         self.local.mkdir()

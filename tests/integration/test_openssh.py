@@ -146,7 +146,7 @@ class SCPTests(ClientTestCase):
         self.assertEqual(sha256(self.stored / "file"), sha256(original))
         self.assertEqual(self.scp(f"{self.place}/file", "copy"), "")
         self.assertEqual(sha256(self.local / "copy"), sha256(original))
-        self.assertEqual(self.scp(f"alice@{self.node.address}:~{self.remote}/file", "home"), "")
+        self.assertEqual(self.scp(f"{self.user.name}@{self.node.address}:~{self.remote}/file", "home"), "")
         self.assertEqual(sha256(self.local / "home"), sha256(original))
 
     def test_treesBothWays(self) -> None:

@@ -293,12 +293,15 @@ class AsyncSSHTests(ClientTestCase):
 
         async def work(session: Any) -> None:
             self.assertTrue(session.supports_remote_copy)
-            await session.remote_copy("original/deep/er/large", "copied")
+            async with session.open("original/deep/er/large", "rb") as source, session.open("copied", "wb") as target:
+                await session.remote_copy(source, target)
             await session.copy("original/deep/er/large", "sent")
+            await session.copy("original/deep", "tree", recurse=True)
 
         self.connected(work)
         for name in ("copied", "sent"):
             self.assertEqual(sha256(self.stored / name), sha256(original / "deep" / "er" / "large"))
+        self.assertEqual(tree(self.stored / "tree"), tree(original / "deep"))
 
     def test_linksSpaceAndNames(self) -> None:
         async def work(session: Any) -> None:

@@ -67,7 +67,7 @@ class RcloneTests(ClientTestCase):
         for kind in ("md5", "sha1"):
             wanted = {f"{hashlib.new(kind, name.encode()).hexdigest()}  {name}" for name in ODD_NAMES}
             # One after the other: it takes hashes for impossible while it is still finding out.
-            told = self.rclone("hashsum", "--checkers=1", kind, f"node:{self.remote}")
+            told = self.rclone("hashsum", "--transfers=1", kind, f"node:{self.remote}")
             self.assertEqual(set(told.splitlines()), wanted)
         (self.local / "here").mkdir()
         (self.local / "here" / "file").write_text("some")

@@ -62,7 +62,7 @@ class OpenSSHTests(OpenSSHCase):
             self.assertEqual(sha256(copy), sha256(original))
 
     async def test_onlyFilesAreServed(self) -> None:
-        for arguments in (["id"], [], ["-T", "scp -t /"], ["-s", "shell"]):
+        for arguments in (["id"], [], ["-T", "sh -c id"], ["-s", "shell"]):
             result = await self.run_("ssh", f"-p{self.port}", "alice@127.0.0.1", *arguments)
             self.assertNotEqual(result.returncode, 0)
             self.assertEqual(result.stdout, b"")
