@@ -7,6 +7,8 @@ it.
 from __future__ import annotations
 
 import argparse
+import gc
+import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -69,8 +71,10 @@ def run(count: int, first: int, names: Sequence[str], tell: Callable[[str], obje
                 tell(f"{name}: failed with seed {number}")
                 raise
             tried += chunk.tried
+            gc.collect()
             number += 1
-        tell(f"{name}: {tried} sessions in {time.monotonic() - begun:.0f} s")
+        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        tell(f"{name}: {tried} sessions in {time.monotonic() - begun:.0f} s, {largest} MiB at most")
 
 
 def main(arguments: Sequence[str]) -> None:
