@@ -188,7 +188,7 @@ async def _checkApart(source: OpenFile, sourceOffset: int, target: OpenFile, off
     if source is target or source.path == target.path or (from_.identity and from_.identity == to.identity):
         size = max(0, from_.size - sourceOffset)
         size = min(size, length) if length else size
-        at = offset if target.end is None else target.end
+        at = to.size if target.appends else offset
         if size and at < sourceOffset + size and sourceOffset < at + size:
             raise Overlaps
 

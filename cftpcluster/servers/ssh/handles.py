@@ -75,7 +75,7 @@ class OpenFile:
     """
     :ivar path: its name when it was opened.
     :ivar extent: of an upload, what was written; ``None`` for other files.
-    :ivar end: where an appending client writes next; ``None`` for other clients.
+    :ivar appends: whether everything is written at the end, wherever that is by then: other handles may write too.
     :ivar failure: the first write that failed.
     """
 
@@ -84,7 +84,7 @@ class OpenFile:
     readable: bool
     writable: bool
     extent: Extent | None = None
-    end: int | None = None
+    appends: bool = False
     failure: BaseException | None = None
     _paced: IPaced | None = field(init=False)
 
@@ -97,14 +97,14 @@ class OpenFile:
     ) -> OpenFile:
         """A file that was just opened with ``mode``."""
         size = 0
-        if mode is OpenMode.resume or (appends and mode is OpenMode.inPlace):
+        if mode is OpenMode.resume:
             try:
                 size = (await file.stat()).size
             except BaseException:
                 await file.abort(True)
                 raise
         extent = Extent(size) if mode in _UPLOADS else None
-        return cls(file, path, readable, writable, extent, size if appends else None)
+        return cls(file, path, readable, writable, extent, appends)
 
     @property
     def pieceBytes(self) -> int:
@@ -131,12 +131,11 @@ class OpenFile:
 
     def append(self, data: memoryview) -> Deferred[None]:
         """One after the other; the client's offset means nothing."""
-        assert self.end is not None
-        return self.write(self.end, data)
+        return self.file.stat().addCallback(lambda stat: self.write(stat.size, data))
 
     async def fill(self, offset: int, copy: Callable[[int], Awaitable[int]]) -> int:
         """Write something that ``copy`` copies to the offset that it is given; tells how much that was."""
-        at = offset if self.end is None else self.end
+        at = (await self.file.stat()).size if self.appends else offset
         try:
             copied = await copy(at)
         except BaseException as error:
@@ -148,8 +147,6 @@ class OpenFile:
     def _written(self, result: None, start: int, stop: int) -> None:
         if self.extent is not None:
             self.extent.add(start, stop)
-        if self.end is not None:
-            self.end = max(self.end, stop)
 
     def _notWritten(self, failure: Failure) -> Failure:
         self.failure = self.failure or failure.value
@@ -159,11 +156,8 @@ class OpenFile:
         if attributes.size is not None:
             self.mayWrite()
         await self.file.setAttributes(attributes)
-        if attributes.size is not None:
-            if self.extent is not None:
-                self.extent.truncate(attributes.size)
-            if self.end is not None:
-                self.end = attributes.size
+        if attributes.size is not None and self.extent is not None:
+            self.extent.truncate(attributes.size)
 
     async def close(self) -> None:
         """Commit, unless a write failed: a file that lacks something must not take its place."""

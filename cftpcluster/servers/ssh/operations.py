@@ -154,10 +154,10 @@ class Operations:
 
         def run() -> Deferred[Answer]:
             gathering = self._gathering
-            written = opened.append(data) if opened.end is not None else gathering.write(opened, offset, data)
+            written = opened.append(data) if opened.appends else gathering.write(opened, offset, data)
             return written.addCallback(lambda _: ok(requestId))
 
-        span = None if opened.end is not None else (offset, offset + len(data))
+        span = None if opened.appends else (offset, offset + len(data))
         return Operation(run, paths=(opened.path,), handle=opened, span=span)
 
     # --- attributes

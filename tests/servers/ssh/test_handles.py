@@ -47,12 +47,16 @@ class RecordingFile:
         return succeed(b"")
 
     def write(self, offset: int, data: Any) -> Deferred[None]:
-        return fail(self.failure) if self.failure else self._do("write", offset, bytes(data))
+        if self.failure:
+            return fail(self.failure)
+        self.size = max(self.size, offset + len(data))
+        return self._do("write", offset, bytes(data))
 
     def truncate(self, size: int) -> Deferred[None]:
         return self._do("truncate", size)
 
     def setAttributes(self, attributes: Attributes) -> Deferred[None]:
+        self.size = self.size if attributes.size is None else attributes.size
         return self._do("set", attributes)
 
     def sync(self) -> Deferred[None]:

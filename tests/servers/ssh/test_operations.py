@@ -209,6 +209,14 @@ class OpenTests(OperationsTestCase):
         self.assertEqual(self.peer.close(handle), FAILURE)
         self.assertEqual(self.peer.get(b"/f"), NO_SUCH_FILE)
 
+    def test_handlesThatAppendDoSoAfterEachOther(self) -> None:
+        for flags in (FLAG_WRITE | FLAG_APPEND | FLAG_CREATE, FLAG_WRITE | FLAG_APPEND):
+            first, second = self.peer.opened(b"/log", flags), self.peer.opened(b"/log", flags)
+            for handle, data in ((first, b"1"), (second, b"22"), (first, b"3"), (second, b"4")):
+                self.assertEqual(self.peer.write(handle, 0, data), OK)
+            self.assertEqual((self.peer.close(first), self.peer.close(second)), (OK, OK))
+        self.assertEqual(self.peer.get(b"/log"), b"1223412234")
+
 
 class ReadTests(OperationsTestCase):
     def setUp(self) -> None:
