@@ -24,10 +24,11 @@ from .fuzzsftp import trySession
 SESSIONS = st.binary(min_size=100, max_size=1000)
 
 FAMILIES: Mapping[str, tuple[Callable[[bytes], object], float]] = {
-    "sftp": (trySession, 0.4),
-    "stranger": (partial(tryConnection, "stranger"), 0.2),
+    "sftp": (trySession, 0.35),
+    "stranger": (partial(tryConnection, "stranger"), 0.15),
     "keyed": (partial(tryConnection, "keyed"), 0.15),
-    "user": (partial(tryConnection, "user"), 0.25),
+    "user": (partial(tryConnection, "user"), 0.2),
+    "program": (partial(tryConnection, "program"), 0.15),
 }
 """By name: what tries a session, and which share of all it gets."""
 

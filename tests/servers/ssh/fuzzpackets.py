@@ -19,12 +19,12 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from cftpcluster.events import LoggedIn, LoggedOut
-from cftpcluster.servers.ssh import transport
+from cftpcluster.servers.ssh import packets, transport
 from cftpcluster.servers.ssh.stream import LONGEST_BEFORE_LOGIN, LONGEST_PACKET
 
 from . import scripted
 from .choices import Choices, Exhausted, nothingBreaks
-from .peers import Site, Wire
+from .peers import SFTPPeer, Site, Wire
 from .scripted import ScriptedClient, asking, kexInit, opening, password, request, sending, string, uint32
 
 RIGHT_VERSION = b"SSH-2.0-scripted\r\n"
@@ -189,6 +189,14 @@ def transportMessage(choices: Choices) -> bytes:
     return key(choices)
 
 
+def scpLine(choices: Choices) -> bytes:
+    """What a client of SCP says, or a file's data."""
+    if choices.byte() < 180:
+        return choices.pick(SCP_LINES)
+    name = choices.pick([b"f", b"new", b"d", b"..", b".", b"", b"a/b", b"\xff", b"x" * 256, b"~"])
+    return b"C%04o %d %b\n" % (choices.byte() * 2, choices.byte(), name)
+
+
 def stream(choices: Choices) -> bytes:
     """What is sent on a channel."""
     what = choices.below(6)
@@ -267,16 +275,36 @@ class Conversation:
         self.client.start()
         self.pump()
         assert self.client.keyed == 1
-        if self.choices.byte() < 230 or self.stage == "user":
+        if self.choices.byte() < 230 or self.isUser:
             self.client.send(bytes((scripted.SERVICE_REQUEST,)) + string(b"ssh-userauth"))
-        if self.stage == "user":
+        if self.isUser:
             self.client.send(password(b"alice", b"secret"))
             self.client.send(opening())
-            self.client.send(asking(0, b"subsystem", string(b"sftp")))
-            self.client.send(sending(0, b"\0\0\0\5\1\0\0\0\3"))
+            self.begin()
             self.pump()
             numbers = [message[0] for message in self.client.take()]
             assert scripted.USERAUTH_SUCCESS in numbers and scripted.CHANNEL_SUCCESS in numbers, numbers
+
+    @property
+    def isUser(self) -> bool:
+        return self.stage in ("user", "program")
+
+    def begin(self) -> None:
+        """Have something run on the first channel."""
+        if self.stage == "user":
+            self.client.send(asking(0, b"subsystem", string(b"sftp")))
+            self.client.send(sending(0, b"\0\0\0\5\1\0\0\0\3"))
+            return
+        peer = SFTPPeer.of(self.site.backend, self.site.clock, "bob")
+        peer.put(b"/f", b"some data")
+        peer.code(packets.MKDIR, string(b"/d"), uint32(0))
+        peer.put(b"/d/g", bytes(1000))
+        self.client.send(asking(0, b"exec", string(self.command())))
+
+    def command(self) -> bytes:
+        choices = self.choices
+        command = choices.often(choices.pick(COMMANDS[1:5]), choices.pick(COMMANDS))
+        return choices.damaged(command, 20)
 
     def deliver(self, data: bytes) -> None:
         """Bytes for the server, in pieces, as long as it reads."""
@@ -332,7 +360,11 @@ class Conversation:
         choices = self.choices
         if choices.byte() > 240:
             return choices.pick(OTHERS)(choices)
-        if self.stage == "user":
+        if self.stage == "program" and choices.byte() < 200:
+            if choices.byte() > 245:
+                return bytes((scripted.CHANNEL_EOF,)) + uint32(0)
+            return sending(0, b"".join(choices.damaged(scpLine(choices), 30) for _ in range(1 + choices.below(3))))
+        if self.isUser:
             return connectionMessage(choices, self.channels)
         return logIn(choices) if self.stage == "keyed" else choices.pick((transportMessage, key))(choices)
 
@@ -353,7 +385,7 @@ class Conversation:
         assert len(self.server._incoming._received) <= longest + 5000 + 64, "input is collected"
         if not self.wire.disconnecting:
             assert len(self.wire.value()) <= transport.UNREAD_LIMIT_BYTES + (4 << 20), "output is collected"
-            if self.stage != "user":
+            if not self.isUser:
                 assert self.server.avatar is None
         elif not self.wire.aborted and not self.clientSaidGoodbye:
             self.pump()
@@ -371,12 +403,12 @@ class Conversation:
         assert self.site.clock.getDelayedCalls() == [], self.site.clock.getDelayedCalls()
         assert self.site.server.drain().called, "the server thinks that somebody is there"
         counts = [sum(isinstance(event, kind) for event in self.site.logins.events) for kind in (LoggedIn, LoggedOut)]
-        assert counts[0] == counts[1] == (self.stage == "user"), counts
+        assert counts[0] == counts[1] == self.isUser, counts
 
     @property
     def isAlive(self) -> bool:
         return (
-            self.stage == "user"
+            self.isUser
             and self.isAligned
             and not (self.isDeaf or self.wire.disconnecting or self.clientSaidGoodbye)
             and self.client.exchanges

@@ -31,6 +31,9 @@ class FuzzTests(SynchronousTestCase):
     def test_packetsOfUsers(self) -> None:
         tried("user")
 
+    def test_conversationsWithPrograms(self) -> None:
+        tried("program")
+
     def test_sessionsReachWhatThereIs(self) -> None:
         seen: set[tuple[int, int]] = set()
         for number in range(80):
