@@ -88,9 +88,8 @@ class OpenSSHTests(ClientTestCase):
         self.assertEqual(sha256(self.stored / "folder" / "file"), sha256(self.local / "file"))
 
     def test_aKilledUploadIsNeverSeenAndGoesOnOverSFTP(self) -> None:
-        original = randomFile(self.local / "original", 6_000_000)
+        original, target = randomFile(self.local / "original", 6_000_000), self.stored / "file"
         for existed in (True, False):
-            target = self.stored / "file"
             if existed:
                 target.write_text("old")
             command = ["scp", "-O", "-l", "16000", *self.sshOptions(), "original", f"{self.place}/file"]
