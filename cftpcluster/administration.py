@@ -135,7 +135,7 @@ class Administration:
         text, token = newToken(
             node,
             primary.address,
-            self._peering.portOf(primary.name),
+            self._peering.neighbours.portOf(primary.name),
             openAuthority(document, self._peering.sealer).fingerprint,
             self._wallTime(),
             expireSeconds,

@@ -206,7 +206,7 @@ class Node:
             journal=self._journal,
             clock=self._reactor,
             isPrimary=lambda: self.peering.publisher.isPrimary,
-            portOf=self.peering.portOf,
+            portOf=self.peering.neighbours.portOf,
             changed=self._statusChanged,
         )
 

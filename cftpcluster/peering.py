@@ -12,7 +12,7 @@ from random import Random, SystemRandom
 from typing import Any
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -23,12 +23,12 @@ from zope.interface import implementer
 from .branches import Branches
 from .changeover import ChangeOver
 from .cluster.admission import JoinServer
-from .cluster.dial import Address, connectLink
+from .cluster.dial import connectLink
 from .cluster.follower import Follower
 from .cluster.gate import Gate, LiveLinks
 from .cluster.link import Link, Method
 from .cluster.links import Links
-from .cluster.lookout import ANSWER_SECONDS, Lookout, OpenHistory, openHistory, survey
+from .cluster.lookout import Lookout
 from .cluster.membership import NodeIdentity
 from .cluster.mesh import Mesh
 from .cluster.messages import Hello, SnapshotOffer
@@ -36,16 +36,15 @@ from .cluster.publisher import Publisher
 from .cluster.rows import RowsKeeper
 from .cluster.sealing import Sealer
 from .cluster.shared import SharedRows
-from .cluster.uplink import Peer, Uplink, peersOf
+from .cluster.uplink import Uplink
 from .config.changes import Change
-from .config.document import Document, Node
-from .config.plan import overridden
-from .errors import ClusterError
+from .config.document import Document
 from .events import Notify
 from .following import Following
 from .founding import Membership
 from .interfaces import IJournal, IPublisher, IServer, IServerFactory
 from .journal.entry import Head, Proposal
+from .neighbours import Neighbours
 from .networks import Networks
 from .primacy import Primacy
 from .promotion import Promotion
@@ -130,6 +129,7 @@ class Peering:
     _telling: Telling = field(init=False)
     _live: LiveLinks = field(factory=LiveLinks, init=False)
     _links: Links = field(init=False)
+    neighbours: Neighbours = field(init=False)
     primacy: Primacy = field(init=False)
     promotion: Promotion = field(init=False)
     following: Following = field(init=False)
@@ -214,6 +214,19 @@ class Peering:
             heard=self._heard,
             standStill=self._standStill,
         )
+        self.neighbours = Neighbours(
+            name=self._name,
+            bind=self._bind,
+            reactor=self._reactor,
+            membership=self._membership,
+            identity=self.identity,
+            document=self._document,
+            publisher=self.publisher,
+            links=self._links,
+            live=self._live,
+            connect=self._connect,
+            wallTime=self._wallTime,
+        )
         self._makeMesh()
         admission = JoinServer(
             self._reactor,
@@ -227,7 +240,7 @@ class Peering:
         self.gate = Gate(
             self._reactor,
             self.identity,
-            self.nodes,
+            self.neighbours.nodes,
             self._links.buildLink,
             admission.buildJoin,
             self._live,
@@ -238,8 +251,8 @@ class Peering:
         self.uplink = Uplink(
             clock=self._reactor,
             random=self._random,
-            dial=self._dial,
-            peers=self._peers,
+            dial=self.neighbours.dial,
+            peers=self.neighbours.peers,
             links=self._links,
             follower=self.follower,
             inThread=inThread,
@@ -252,7 +265,11 @@ class Peering:
 
     def _makePrimacy(self, inThread: Callable[..., Deferred[Any]]) -> None:
         lookout = Lookout(
-            clock=self._reactor, dial=self._dial, links=self._links, peers=self._unlinked, heard=self._heard
+            clock=self._reactor,
+            dial=self.neighbours.dial,
+            links=self._links,
+            peers=self.neighbours.unlinked,
+            heard=self._heard,
         )
         self.primacy = Primacy(
             node=self._name,
@@ -263,8 +280,8 @@ class Peering:
             uplink=self.uplink,
             lookout=lookout,
             inThread=inThread,
-            survey=self._survey,
-            read=self._read,
+            survey=self.neighbours.survey,
+            read=self.neighbours.read,
             committed=self._applied,
             notify=self._notify,
             changed=self._changed,
@@ -288,7 +305,7 @@ class Peering:
             incarnation=self._keeper.incarnation if self._keeper is not None else int(self._wallTime()),
             clock=self._reactor,
             tables=TABLES,
-            members=self.nodes,
+            members=self.neighbours.nodes,
         )
         if self._keeper is not None:
             self._keeper.keep(self.rows)
@@ -296,8 +313,8 @@ class Peering:
             node=self._name,
             clock=self._reactor,
             random=self._random,
-            dial=self._dial,
-            peers=self._peers,
+            dial=self.neighbours.dial,
+            peers=self.neighbours.peers,
             links=self._links,
             rows=self.rows,
             # This node checks the author's rights by its own document.
@@ -306,7 +323,7 @@ class Peering:
         )
         self._telling = Telling(self._name, self.rows, self._status, self._reactor)
 
-    # --- who we are, and whom we know
+    # --- who we are
 
     def identity(self) -> NodeIdentity:
         return self._renewal.membership.identity
@@ -320,38 +337,6 @@ class Peering:
     def sealer(self) -> Sealer:
         """Seals and opens with the cluster keys that this node has now."""
         return self._renewal.membership.sealer
-
-    def nodes(self) -> Mapping[str, Node]:
-        """The members; before there is a document, those that the join named."""
-        return self._document().nodes or self._membership.peerNodes
-
-    def _peers(self) -> Sequence[Peer]:
-        document = self._document()
-        if document.nodes:
-            return peersOf(document, self._name, self.publisher.primary)
-        return [Peer(node.name, node.address) for node in self._membership.peers]
-
-    def portOf(self, node: str) -> int:
-        """The cluster port of a node."""
-        document = self._document()
-        member = document.nodes.get(node)
-        for listener in document.listeners.values():
-            if listener.kind == "cluster":
-                overrides = member.listeners.get(listener.name, {}) if member else {}
-                return overridden(listener, overrides).port
-        return self._membership.clusterPort
-
-    def _dial(self, peer: Peer, build: Callable[[str], IProtocol]) -> Deferred[IProtocol]:
-        return self._connect(
-            self._reactor,
-            Address(peer.address, self.portOf(peer.name), self._bind),
-            identity=self.identity(),
-            nodes=self.nodes,
-            expectedName=peer.name,
-            buildLink=build,
-            links=self._live,
-            wallClock=self._wallTime,
-        )
 
     # --- the node's life
 
@@ -443,23 +428,6 @@ class Peering:
 
     def _rowsAccepted(self, node: str, link: Link) -> Mapping[str, Method]:
         return self.mesh.accepted(node, link)
-
-    # --- other nodes
-
-    def _survey(self, names: Sequence[str], seconds: float) -> Deferred[Mapping[str, Hello]]:
-        peers = [peer for peer in self._peers() if peer.name in names]
-        return Deferred.fromCoroutine(survey(self._dial, self._links, peers, seconds, self._reactor))
-
-    def _read(self, node: str) -> Deferred[OpenHistory]:
-        for peer in self._peers():
-            if peer.name == node:
-                return Deferred.fromCoroutine(openHistory(self._dial, self._links, peer, ANSWER_SECONDS, self._reactor))
-        return fail(ClusterError(f"nobody knows where {node} is"))
-
-    def _unlinked(self) -> Sequence[Peer]:
-        """Those who do not follow this primary: what else they do is not known here."""
-        away = {row["name"] for row in self.publisher.rows() if row["state"] == "disconnected"}
-        return [peer for peer in self._peers() if peer.name in away]
 
     async def _stopFollowing(self) -> None:
         _ = self.uplink.stop()

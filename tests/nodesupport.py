@@ -269,14 +269,14 @@ class MemoryCluster:
             return fail(NodeUnreachable(f"{address}: connection refused"))
         if self.parts and not any({expectedName, identity.name} <= part for part in self.parts):
             return fail(NodeUnreachable(f"{address}: no route"))
-        if identity.name not in other.peering.nodes():
+        if identity.name not in other.peering.neighbours.nodes():
             return fail(Refused(f"{address}: not a member"))
         near: Any = buildLink(expectedName)
         far: Any = other.peering.gate._buildLink(identity.name)
         self.cables.append(cable := Cable(near, far))
         for live, link, end, name, known in (
             (links, near, cable.near, expectedName, nodes()),
-            (other.peering._live, far, cable.far, identity.name, other.peering.nodes()),
+            (other.peering._live, far, cable.far, identity.name, other.peering.neighbours.nodes()),
         ):
             live.add(end, name, known[name].fingerprint)
             link.whenLost().addCallback(lambda _, live=live, end=end: live.discard(end))

@@ -35,13 +35,15 @@ class KnowingTests(ClusterCase):
         self.a.change(Put("nodes", evolve(entry, listeners={"cluster": overrides})))
 
     def test_portIsTheClusterListeners(self) -> None:
-        self.assertEqual(self.a.peering.portOf("b"), CLUSTER_PORT)
+        self.assertEqual(self.a.peering.neighbours.portOf("b"), CLUSTER_PORT)
         self.a.change(Put("listeners", Listener(name="cluster", kind="cluster", port=8700)))
-        self.assertEqual([self.a.peering.portOf(node) for node in ("a", "b", "nobody")], [8700] * 3)
+        self.assertEqual([self.a.peering.neighbours.portOf(node) for node in ("a", "b", "nobody")], [8700] * 3)
 
     def test_portMayBeOverriddenByItsNode(self) -> None:
         self.override("b", port=9000)
-        self.assertEqual((self.a.peering.portOf("a"), self.a.peering.portOf("b")), (CLUSTER_PORT, 9000))
+        self.assertEqual(
+            (self.a.peering.neighbours.portOf("a"), self.a.peering.neighbours.portOf("b")), (CLUSTER_PORT, 9000)
+        )
 
     def test_nodeIsDialledAtItsOwnPortFromTheBoundAddress(self) -> None:
         self.override("a", port=9000)
@@ -54,11 +56,11 @@ class KnowingTests(ClusterCase):
     def test_beforeThereIsADocumentTheJoinsWordCounts(self) -> None:
         self.cluster.unreachable.add("a")
         late = self.cluster.join("d", "127.0.0.4", self.a)
-        self.assertEqual(list(late.peering.nodes()), ["a"])
-        self.assertEqual(late.peering.portOf("a"), CLUSTER_PORT)
+        self.assertEqual(list(late.peering.neighbours.nodes()), ["a"])
+        self.assertEqual(late.peering.neighbours.portOf("a"), CLUSTER_PORT)
         self.cluster.unreachable.clear()
         self.cluster.advance(6)
-        self.assertEqual(set(late.peering.nodes()), {"a", "b", "c", "d"})
+        self.assertEqual(set(late.peering.neighbours.nodes()), {"a", "b", "c", "d"})
         self.assertEqual(late.head.chainHash, self.a.head.chainHash)
 
     def test_sealerOpensWhatTheClusterSealed(self) -> None:

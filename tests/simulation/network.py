@@ -332,7 +332,7 @@ class Dialled:
 
     def _accept(self, process: Process, back: tuple[str, str]) -> None:
         name = self.caller.machine.name
-        node = process.peering.nodes().get(name)
+        node = process.peering.neighbours.nodes().get(name)
         if node is None or node.fingerprint != self.caller.fingerprint:
             self._later(back, Refused(f'{process.machine.address}: node "{name}" is not a member of this cluster'))
             return
@@ -350,7 +350,7 @@ class Dialled:
         if self._cancelled:
             near.abortConnection()
             return
-        node = self.caller.peering.nodes().get(name)
+        node = self.caller.peering.neighbours.nodes().get(name)
         if name != self.expectedName or node is None or node.fingerprint != near.other.process.fingerprint:
             near.abortConnection()
             self._failed(Refused(f'{near.other.process.machine.address}: "{name}" is not a member'))
