@@ -42,6 +42,11 @@ class Task:
         if self.handle is not None and self.handle is earlier.handle:
             if self.span is None or earlier.span is None:
                 return True
+            if self.looks:
+                # what is written behind the part that is read may put off the file's end
+                return self.span[0] < earlier.span[1]
+            if earlier.looks:
+                return earlier.span[0] < self.span[1]
             return self.span[0] < earlier.span[1] and earlier.span[0] < self.span[1]
         if (self.other is not None or earlier.other is not None) and self._shares(earlier):
             return True

@@ -56,6 +56,14 @@ class MustFollowTests(SynchronousTestCase):
         self.assertFollows(task(handle=handle, paths=(A,), span=(9, 20)), first)
         self.assertFollows(task(handle=handle, looks=True, paths=(A,), span=(0, 1)), first)
 
+    def test_writesBehindAReadCountForTheEndOfTheFile(self) -> None:
+        handle = object()
+        read = task(handle=handle, paths=(A,), span=(10, 20), looks=True)
+        self.assertFollows(read, task(handle=handle, paths=(A,), span=(50, 60)))
+        self.assertFollows(task(handle=handle, paths=(A,), span=(50, 60)), read)
+        self.assertFree(read, task(handle=handle, paths=(A,), span=(0, 10)))
+        self.assertFree(task(handle=handle, paths=(A,), span=(0, 10)), read)
+
     def test_bothHandlesOfACopyCount(self) -> None:
         source, target = object(), object()
         copy = task(handle=target, other=source, paths=(A, B))
