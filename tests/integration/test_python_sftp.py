@@ -76,6 +76,8 @@ class ParamikoTests(ParamikoTestCase):
             with session.open("file", "rb") as file:
                 wanted = [(0, 10), (2_999_990, 10), (1_000_000, 70_000)]
                 self.assertEqual(list(file.readv(wanted)), [data[at : at + size] for at, size in wanted])
+                self.assertEqual(file.check("sha1", 1000, 5000), hashlib.sha1(data[1000:6000]).digest())
+                self.assertEqual(file.check("sha256"), hashlib.sha256(data).digest())
             with session.open("file", "r+b") as file:
                 file.seek(10)
                 file.write(b"changed")

@@ -132,6 +132,17 @@ class SSHFSTests(MountedTestCase):
         self.gone()
         self.assertEqual([path.name for path in self.stored.iterdir()], ["there"])
 
+    def test_twoWritersOfOneFile(self) -> None:
+        with open(self.mount / "log", "w") as first, open(self.mount / "log", "a") as second:
+            for turn in range(3):
+                for file in (first, second):
+                    file.seek(0, os.SEEK_END)
+                    file.write(f"{turn};")
+                    file.flush()
+            self.assertEqual((self.mount / "log").read_text(), "0;0;1;1;2;2;")
+        self.gone()
+        self.assertEqual((self.stored / "log").read_text(), "0;0;1;1;2;2;")
+
     def test_linksFoldersAndNames(self) -> None:
         for name in ODD_NAMES:
             (self.mount / name).write_text(name)
