@@ -250,9 +250,15 @@ class ILogin(ICredentials):
 
 
 class IPasswordLogin(ILogin):
-    """A password, over FTP, SFTP or HTTPS."""
+    """A password, over FTP, SFTP or HTTPS.
+
+    ``before`` is what was proven on this connection before, empty at first; ``None`` where nothing more can be asked of
+    the client. It comes from the portal and is of no interest to checkers.
+    """
 
     password: bytes = Attribute("the password, exactly as it was sent")
+    interactive: bool = Attribute("whether it was asked for by SSH's keyboard-interactive method")
+    before: Any = Attribute("a cftpcluster.auth.steps.Proof, or None")
 
 
 class IPublicKeyLogin(ILogin):
@@ -261,6 +267,7 @@ class IPublicKeyLogin(ILogin):
 
     blob: bytes = Attribute("the public key's wire form")
     signed: bool = Attribute("whether possession was proven")
+    before: Any = Attribute("as of a password")
 
 
 class ISessionLogin(ILogin):

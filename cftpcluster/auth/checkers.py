@@ -5,10 +5,9 @@ Whether a user may come in (enabled, expiry, networks) is not decided here: that
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from attrs import define, field
@@ -20,25 +19,20 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from ..config.document import Document, User
+from ..config.publickeys import PublicKey
 from ..interfaces import ICheckerFactory, IPasswordLogin, IPublicKeyLogin, IReconfigurable, ISessionLogin
 from ..networks import countedAs
 from .credentials import LoginBusy
 from .passwords import Argon2Cost, Passwords
 
 
-def keyBlobs(lines: Iterable[str]) -> frozenset[bytes]:
-    """The wire forms of public keys written as in ``authorized_keys``, without options; what is none is left out."""
-    blobs = set()
+def keysOf(lines: Iterable[str]) -> Iterator[PublicKey]:
+    """The keys that are written as in ``authorized_keys``; what is none is left out."""
     for line in lines:
-        words = line.split(None, 2)
         try:
-            blob = base64.b64decode(words[1], validate=True)
-        except (IndexError, binascii.Error, ValueError):
+            yield PublicKey.parse(line)
+        except ValueError:
             continue
-        # The type stands in the blob too; a line that contradicts itself is no key.
-        if blob.startswith(len(words[0]).to_bytes(4, "big") + words[0].encode("utf-8", "replace")):
-            blobs.add(blob)
-    return frozenset(blobs)
 
 
 @implementer(ICredentialsChecker, IReconfigurable)
@@ -46,12 +40,14 @@ def keyBlobs(lines: Iterable[str]) -> frozenset[bytes]:
 class UsersChecker:
     """The checker of the document's own users: passwords, public keys, and sessions that go on.
 
+    :ivar now: the time of day, seconds since the epoch.
     :ivar upgrade: called with a name and a better hash of the password that this user has now.
     """
 
     _document: Callable[[], Document]
     _passwords: Passwords
     _upgrade: Callable[[str, str, str], None]
+    _now: Callable[[], float]
     _upgrading: set[str] = field(factory=set, init=False)
     _log = Logger()
 
@@ -110,8 +106,13 @@ class UsersChecker:
         user = self._user(login.name)
         if user is None:
             raise UnauthorizedLogin("unknown user")
-        if login.blob not in keyBlobs(user.publicKeys):
-            raise UnauthorizedLogin("unknown key")
+        objections = [
+            key.objection(login.origin.address, self._now())
+            for key in keysOf(user.publicKeys)
+            if key.blob == login.blob
+        ]
+        if "" not in objections:
+            raise UnauthorizedLogin(", ".join(objections) or "unknown key")
         return login.name
 
     async def _checkSession(self, login: ISessionLogin) -> str:
@@ -141,7 +142,7 @@ class UsersCheckerFactory:
         document: Callable[[], Document],
         upgrade: Callable[[str, str, str], None],
     ) -> UsersChecker:
-        return UsersChecker(document, Passwords(reactor, pool, os.urandom, pool.max, config), upgrade)
+        return UsersChecker(document, Passwords(reactor, pool, os.urandom, pool.max, config), upgrade, time.time)
 
 
 usersChecker = UsersCheckerFactory()

@@ -18,13 +18,22 @@ from zope.interface import Interface
 from ..events import LoggedIn, LoggedOut, LoginFailed, LoginTurnedAway, Notify
 from ..interfaces import IPasswordLogin, IPublicKeyLogin, ISessionLogin
 from .chain import ChainingChecker
-from .credentials import LONGEST_NAME_TOLD, LoginBusy, TurnedAway
+from .credentials import LONGEST_NAME_TOLD, LoginBusy, MoreNeeded, TurnedAway
 from .delay import FailureDelay
 from .guard import USERS
 from .realm import Realm
 from .rules import Rules
+from .steps import INTERACTIVE, PASSWORD, PUBLIC_KEY, Proof
 
-_METHODS = {IPasswordLogin: "password", IPublicKeyLogin: "publickey", ISessionLogin: "session"}
+_SESSION = "session"
+
+
+def _methodOf(credentials: Any) -> str:
+    if IPasswordLogin.providedBy(credentials):
+        return INTERACTIVE if credentials.interactive else PASSWORD
+    if IPublicKeyLogin.providedBy(credentials):
+        return PUBLIC_KEY
+    return _SESSION if ISessionLogin.providedBy(credentials) else "other"
 
 
 class AccountPortal(Portal):
@@ -37,6 +46,8 @@ class AccountPortal(Portal):
       :class:`~cftpcluster.auth.credentials.TurnedAway` where a rule of the cluster keeps the client out for now;
     - answers a mere question about a public key (``signed`` is false) by failing with
       :class:`~twisted.conch.error.ValidPublicKey` where the key would do, and never with an avatar;
+    - fails with :class:`~cftpcluster.auth.credentials.MoreNeeded`, at once, when what is proven is right and the user
+      has to prove more, if the login says that its client can (``before`` is not ``None``). That is no event;
     - makes one ``LoggedIn`` of each success, one ``LoggedOut`` when its ``logout`` is first called, and one
       ``LoginFailed`` of each refusal. Questions, and sessions that go on (``ISessionLogin``), make no events.
 
@@ -61,25 +72,29 @@ class AccountPortal(Portal):
         return Deferred.fromCoroutine(self._login(credentials, mind, interfaces))
 
     async def _login(self, credentials: Any, mind: Any, interfaces: tuple[type[Interface], ...]) -> Any:
-        method = next((name for each, name in _METHODS.items() if each.providedBy(credentials)), "other")
-        question = method == "publickey" and not credentials.signed
-        silent = question or method == "session"
+        method = _methodOf(credentials)
+        question = method == PUBLIC_KEY and not credentials.signed
+        silent = question or method == _SESSION
         if not silent:
             self.rules.guard.turnAway(mind.address)
-        if method == "password":
+        if method in {PASSWORD, INTERACTIVE}:
             await self.rules.guard.hold(USERS, credentials.name, mind.address)
         started = self._delay.started()
         name = ""
         try:
+            # What would not do is not looked at: it might be somebody who guesses passwords without having the key.
+            self._proven(credentials.name, credentials, method)
             name = await self._chain.requestAvatarId(credentials)
+            proof = self._proven(name, credentials, method)
             if question:
                 self.realm.admit(name, mind)
                 raise ValidPublicKey
-            interface, avatar, logout = self.realm.requestAvatar(name, mind, *interfaces)
+            self._askForMore(proof, credentials, mind)
+            interface, avatar, logout = self.realm.requestAvatar(proof, mind, *interfaces)
         except TurnedAway as refusal:
             self._notify(LoginTurnedAway(user=name, origin=mind, method=method, reason=str(refusal)))
             raise
-        except (ValidPublicKey, LoginBusy):
+        except (ValidPublicKey, LoginBusy, MoreNeeded):
             raise
         except UnauthorizedLogin as refusal:
             if not silent:
@@ -90,8 +105,22 @@ class AccountPortal(Portal):
             raise UnauthorizedLogin from None
         if silent:
             return interface, avatar, logout
-        self._notify(LoggedIn(user=name, origin=mind, method=method))
+        self._notify(LoggedIn(user=name, origin=mind, method=",".join(proof.methods)))
         return interface, avatar, self._farewell(LoggedOut(user=name, origin=mind), logout)
+
+    def _proven(self, name: str, credentials: Any, method: str) -> Proof:
+        # A web session began with a password.
+        before = getattr(credentials, "before", None)
+        return self.realm.proven(name, before, PASSWORD if method == _SESSION else method)
+
+    def _askForMore(self, proof: Proof, credentials: Any, origin: Any) -> None:
+        """:raises MoreNeeded: where ``proof`` is not enough; ``UnauthorizedLogin`` where the client has no more."""
+        following = self.realm.following(proof)
+        if following:
+            self.realm.admit(proof.name, origin)
+            if getattr(credentials, "before", None) is None:
+                raise UnauthorizedLogin("more than this has to be proven")
+            raise MoreNeeded(proof, following)
 
     def _farewell(self, event: LoggedOut, logout: Callable[[], Any]) -> Callable[[], Any]:
         told = False

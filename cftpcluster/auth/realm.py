@@ -6,11 +6,11 @@ still has to exist, be enabled, and be allowed to come this way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import IRealm
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -22,6 +22,7 @@ from ..vocabulary import Origin
 from .account import Account
 from .rights import Rights, isLess, rightsOf, rulesOf
 from .sessions import LiveSessions
+from .steps import Proof, mayFollow, suffice, wanted
 
 LONGEST_NAP_SECONDS = 60.0
 """Between looks whether a user has expired: the time of day may be set meanwhile."""
@@ -31,10 +32,12 @@ LONGEST_NAP_SECONDS = 60.0
 class _Granted:
     """:ivar document: the document that the session agreed with when it was last looked at.
     :ivar rights: what it was given.
+    :ivar methods: what it proved.
     """
 
     document: Document
     rights: Rights
+    methods: tuple[str, ...]
 
 
 @implementer(IRealm)
@@ -79,22 +82,44 @@ class Realm:
                 return f"client network is not allowed by the {whose}"
         return ""
 
+    def proven(self, name: str, before: Proof | None, method: str) -> Proof:
+        """What is proven of ``name`` with one method more. What was proven of somebody else, or before password or keys
+        were changed, is void; ``UnauthorizedLogin`` where something else has to come first, or instead."""
+        document = self._document()
+        user: User | None = document.users.get(name)
+        if before is None or before.name != name or (user and user.credentialsRevision > before.revision):
+            before = Proof(name, (), document.revision)
+        lists = wanted(document, user) if user else ()
+        if lists and method not in mayFollow(lists, before.methods):
+            raise UnauthorizedLogin(f"{method} is not what has to be proven next")
+        return evolve(before, methods=(*before.methods, method))
+
+    def following(self, proof: Proof) -> Sequence[str]:
+        """What has to be proven next; nothing where it is enough."""
+        document = self._document()
+        user: User | None = document.users.get(proof.name)
+        lists = wanted(document, user) if user else ()
+        return () if suffice(lists, proof.methods) else mayFollow(lists, proof.methods)
+
     def requestAvatar(
         self, avatarId: Any, mind: Any, *interfaces: type[Interface]
     ) -> tuple[type[Interface], Any, Callable[[], Any]]:
-        user = self.admit(avatarId, mind)
+        """:param avatarId: a :class:`~.steps.Proof` that is enough; else ``UnauthorizedLogin``."""
+        user = self.admit(avatarId.name, mind)
+        if not suffice(wanted(self._document(), user), avatarId.methods):
+            raise UnauthorizedLogin("more has to be proven")
         for interface in interfaces:
             if interface is IAccount or interface in self._avatars:
                 self._sessions.admit(user, mind)
-                account = self._begin(user, mind)
+                account = self._begin(user, mind, avatarId.methods)
                 avatar = account if interface is IAccount else self._avatars[interface](account)
                 return interface, avatar, account.logout
         raise NotImplementedError("no such avatar: " + ", ".join(each.__name__ for each in interfaces))
 
-    def _begin(self, user: User, origin: Origin) -> Account:
+    def _begin(self, user: User, origin: Origin, methods: tuple[str, ...]) -> Account:
         document = self._document()
         account = Account(user.name, origin, self._fileSystems(user, origin), document.revision)
-        self._granted[account] = _Granted(document, rightsOf(document, user))
+        self._granted[account] = _Granted(document, rightsOf(document, user), methods)
         self._sessions.begin(account)
         self._expect(user)
         return account
@@ -124,6 +149,8 @@ class Realm:
             return objection
         if account.revision < user.credentialsRevision:
             return "password or keys were changed"
+        if not suffice(wanted(document, user), granted.methods):
+            return "more has to be proven now"
         return "rights were withdrawn" if isLess(rightsOf(document, user), granted.rights) else ""
 
     def _expect(self, user: User) -> None:

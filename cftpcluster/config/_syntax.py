@@ -5,8 +5,6 @@ Each function answers with what is wrong, or ``None``. What else there is in the
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 
 from cryptography import x509
@@ -14,6 +12,7 @@ from cryptography import x509
 from ..networks import parseNetwork
 from ._messages import shown
 from .document import NAME_PATTERN
+from .publickeys import PublicKey
 
 RESERVED_PREFIX = ".cftpcluster-"
 """Names of files that the server keeps for itself start so."""
@@ -117,18 +116,19 @@ def passwordHashFault(text: str) -> str | None:
 
 
 def publicKeyFault(line: str) -> str | None:
-    """One line as in ``authorized_keys``, without options."""
+    """One line as in ``authorized_keys``."""
     if len(line) > _KEY_LINE_CHARACTERS or not line.isprintable():
         return "is not one line of text"
-    words = line.split(None, 2)
-    if len(words) < 2 or words[0] not in _KEY_FIELDS:
-        return f"{shown(line)} is not a public key: expected a type ({', '.join(_KEY_FIELDS)}), then the key in base64"
     try:
-        fields = _wireFields(base64.b64decode(words[1], validate=True))
-    except (binascii.Error, ValueError):
-        return f"the {words[0]} key is damaged"
-    if fields[:1] != [words[0].encode()] or len(fields) != _KEY_FIELDS[words[0]] or not _plausible(words[0], fields):
-        return f"the {words[0]} key is damaged, or too short to be safe"
+        key = PublicKey.parse(line)
+    except ValueError as error:
+        return str(error)
+    try:
+        fields = _wireFields(key.blob)
+    except ValueError:
+        return f"the {key.kind} key is damaged"
+    if len(fields) != _KEY_FIELDS[key.kind] or not _plausible(key.kind, fields):
+        return f"the {key.kind} key is damaged, or too short to be safe"
     return None
 
 

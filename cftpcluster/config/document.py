@@ -52,6 +52,15 @@ class Protocol(enum.Enum):
     https = "https"
 
 
+class Method(enum.Enum):
+    """How a user proves who it is: by an SSH key, by a password, or by a password that SSH's method
+    ``keyboard-interactive`` asks for."""
+
+    publickey = "publickey"
+    password = "password"
+    keyboardInteractive = "keyboard-interactive"
+
+
 @frozen(kw_only=True)
 class Settings:
     """Settings of the whole cluster.
@@ -179,11 +188,13 @@ class Group(Named):
     :ivar mounts: folders of backends that its users see; a user's own mount at the same path comes before.
     :ivar allow: client networks (CIDR) that log-ins of its users may come from; empty means any.
     :ivar deny: client networks that they may not come from; stronger than ``allow``.
+    :ivar authentication: as a user's, for its users that have none; of several groups the first one that has some.
     """
 
     mounts: tuple[Mount, ...] = ()
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    authentication: tuple[tuple[Method, ...], ...] = ()
 
 
 @frozen(kw_only=True)
@@ -221,12 +232,16 @@ class User(Named):
     """A user of the file services.
 
     :ivar passwordHash: argon2id, bcrypt or ``$6$`` in their usual text forms; "" when there is no password.
-    :ivar publicKeys: lines as in ``authorized_keys``, without options.
+    :ivar publicKeys: lines as in ``authorized_keys``. Of the options ``from`` (addresses and networks, no names) and
+        ``expiry-time`` (UTC) are kept, ``restrict`` and ``no-...`` always are; a line with others is refused.
     :ivar enabled: whether it may log in.
     :ivar expires: log-ins are refused from then on.
     :ivar protocols: what it may log in over; ``ftp`` with TLS and without.
     :ivar allow: client networks (CIDR) that log-ins may come from; empty means any.
     :ivar deny: client networks that they may not come from; stronger than ``allow``.
+    :ivar authentication: what has to be proven, in order, to log in, such as ``[[publickey, password]]``; of several
+        lists any one will do. Empty: what the groups say, else any one of ``publickey``, ``password`` and
+        ``keyboard-interactive``. FTP and HTTPS take a password and nothing else, so they need the list ``[password]``.
     :ivar groups: names of groups, the first one's mounts first.
     :ivar mounts: the folders that make up its tree.
     :ivar quota: how much its own mounts may hold.
@@ -241,6 +256,7 @@ class User(Named):
     protocols: frozenset[Protocol] = frozenset(Protocol)
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    authentication: tuple[tuple[Method, ...], ...] = ()
     groups: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
     quota: Quota = Quota()

@@ -29,6 +29,7 @@ from .document import (
     JoinToken,
     Limits,
     Listener,
+    Method,
     Mount,
     Named,
     Node,
@@ -136,6 +137,7 @@ def _putProblems(document: Document, section: str, value: Named, kinds: Kinds) -
             yield from _mountsProblems(document, value.mounts)
             yield from _faults("allow", _syntax.networkFault, value.allow)
             yield from _faults("deny", _syntax.networkFault, value.deny)
+            yield from _authenticationProblems(value.authentication)
         case Admin():
             yield from _fault("passwordHash", _syntax.passwordHashFault, value.passwordHash)
         case Listener():
@@ -154,6 +156,7 @@ def _userProblems(document: Document, user: User) -> Iterator[Problem]:
     yield from _faults("publicKeys", _syntax.publicKeyFault, user.publicKeys)
     yield from _faults("allow", _syntax.networkFault, user.allow)
     yield from _faults("deny", _syntax.networkFault, user.deny)
+    yield from _authenticationProblems(user.authentication)
     for index, group in enumerate(user.groups):
         if group not in document.groups:
             yield Problem(f"groups[{index}]", _missing("group", group, document.groups))
@@ -162,6 +165,15 @@ def _userProblems(document: Document, user: User) -> Iterator[Problem]:
     yield from _mountsProblems(document, user.mounts)
     yield from _numbersProblems("quota", user.quota)
     yield from _numbersProblems("limits", user.limits)
+
+
+def _authenticationProblems(lists: Sequence[Sequence[Method]]) -> Iterator[Problem]:
+    for index, methods in enumerate(lists):
+        if not methods:
+            yield Problem(f"authentication[{index}]", "is empty: whoever has proven nothing is not let in")
+        for place, method in enumerate(methods):
+            if method in methods[:place]:
+                yield Problem(f"authentication[{index}][{place}]", f"{shown(method.value)} is named twice")
 
 
 def _numbersProblems(path: str, limits: Quota | Limits) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from twisted.plugin import IPlugin
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from cftpcluster.auth.checkers import UsersChecker, UsersCheckerFactory, keyBlobs, usersChecker
+from cftpcluster.auth.checkers import UsersChecker, UsersCheckerFactory, keysOf, usersChecker
 from cftpcluster.auth.credentials import LoginBusy, PasswordLogin, PublicKeyLogin, SessionLogin
 from cftpcluster.auth.passwords import Argon2Cost, Passwords, _hash
 from cftpcluster.config.document import Document, User
@@ -44,8 +44,9 @@ class Harness:
         self.pool = pool or CountingPool()
         self.passwords = Passwords(InlineReactor(), self.pool, numberedBytes(), 9, CHEAP)
         self.checker = UsersChecker(
-            lambda: self.document, self.passwords, lambda *upgrade: self.upgrades.append(upgrade)
+            lambda: self.document, self.passwords, lambda *upgrade: self.upgrades.append(upgrade), lambda: self.now
         )
+        self.now = 1_800_000_000.0
 
     def password(self, name: str, password: bytes) -> Any:
         return self.checker.requestAvatarId(PasswordLogin(name, password, ORIGIN))
@@ -198,11 +199,31 @@ class KeyTests(SynchronousTestCase):
             "# comment",
             "ssh-ed25519 ",
             lineOf(self.blob, kind="ssh-rsa"),
-            f'from="10.0.0.1" {lineOf(self.blob)}',
+            f'command="id" {lineOf(self.blob)}',
             "é " + lineOf(self.blob),
         )
-        self.assertEqual(keyBlobs(lines), frozenset())
-        self.assertEqual(keyBlobs([*lines, lineOf(self.blob)]), frozenset([self.blob]))
+        self.assertEqual(list(keysOf(lines)), [])
+        self.assertEqual([key.blob for key in keysOf([*lines, lineOf(self.blob)])], [self.blob])
+
+    def test_keysAreGoodFromWhereTheyMayComeFrom(self) -> None:
+        for sources, isGood in {"192.0.2.0/24": True, "198.51.100.0/24": False, "192.0.2.*,!192.0.2.7": False}.items():
+            line = f'from="{sources}" {lineOf(self.blob)}'
+            answer = self.ask(Harness(User(name="alice", publicKeys=(line,))), "alice", self.blob)
+            if isGood:
+                self.assertEqual(self.successResultOf(answer), "alice")
+            else:
+                self.assertIn("not good from there", str(self.failureResultOf(answer, UnauthorizedLogin).value))
+
+    def test_keysAreGoodUntilTheyExpire(self) -> None:
+        harness = Harness(User(name="alice", publicKeys=(f'expiry-time="20270115080001" {lineOf(self.blob)}',)))
+        self.successResultOf(self.ask(harness, "alice", self.blob))
+        harness.now += 1
+        refusal = self.failureResultOf(self.ask(harness, "alice", self.blob), UnauthorizedLogin)
+        self.assertEqual(str(refusal.value), "the key has expired")
+
+    def test_ofTwoLinesWithOneKeyOneIsEnough(self) -> None:
+        lines = (f'from="198.51.100.1" {lineOf(self.blob)}', f'restrict,from="192.0.2.7" {lineOf(self.blob)}')
+        self.successResultOf(self.ask(Harness(User(name="alice", publicKeys=lines)), "alice", self.blob))
 
     def test_keysCostNoHashing(self) -> None:
         harness = Harness(User(name="alice", publicKeys=(lineOf(self.blob),)))

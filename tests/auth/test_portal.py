@@ -17,10 +17,11 @@ from zope.interface.verify import verifyObject
 
 from cftpcluster.auth.account import Account
 from cftpcluster.auth.chain import ChainingChecker
-from cftpcluster.auth.credentials import LoginBusy, PasswordLogin, PublicKeyLogin, SessionLogin
+from cftpcluster.auth.credentials import LoginBusy, MoreNeeded, PasswordLogin, PublicKeyLogin, SessionLogin
 from cftpcluster.auth.delay import FailureDelay
 from cftpcluster.auth.portal import AccountPortal
-from cftpcluster.config.document import Protocol, User
+from cftpcluster.auth.steps import Proof
+from cftpcluster.config.document import Method, Protocol, User
 from cftpcluster.events import LoggedIn, LoggedOut, LoginFailed
 from cftpcluster.interfaces import (
     IAccount,
@@ -322,3 +323,108 @@ class ChainTests(SynchronousTestCase):
         verifyObject(ICredentialsChecker, chain)
         chain.checkers = [Answering("x")]  # type: ignore[list-item]
         self.assertEqual(chain.credentialInterfaces, [IPasswordLogin])
+
+
+class StepsTests(SynchronousTestCase):
+    """Users who have to prove more than one thing."""
+
+    def setUp(self) -> None:
+        self.logins = loginsOf(failureSeconds=1.0)
+        self.ask((Method.publickey, Method.password))
+
+    def ask(self, *lists: tuple[Method, ...], **more: Any) -> None:
+        document = documentWith(User(name="alice", authentication=lists, **more), User(name="bob"))
+        self.logins.document = evolve(document, revision=7)
+
+    def login(self, credentials: Any, origin: Any = ORIGIN) -> Deferred[Any]:
+        answer: Deferred[Any] = self.logins.portal().login(credentials, origin, IAccount)
+        return answer
+
+    def key(self, before: Proof | None, name: str = "alice", signed: bool = True) -> Deferred[Any]:
+        return self.login(PublicKeyLogin(name, b"key", signed, ORIGIN, before))
+
+    def password(self, before: Proof | None, name: str = "alice", password: bytes = b"right") -> Deferred[Any]:
+        return self.login(PasswordLogin(name, password, ORIGIN, before=before))
+
+    def more(self, answer: Deferred[Any]) -> MoreNeeded:
+        error = self.failureResultOf(answer, MoreNeeded).value
+        assert isinstance(error, MoreNeeded)
+        return error
+
+    def assertRefused(self, answer: Deferred[Any], reason: str) -> None:
+        self.assertNoResult(answer)
+        self.logins.clock.advance(1)
+        self.failureResultOf(answer, UnauthorizedLogin)
+        event = self.logins.events.pop()
+        assert isinstance(event, LoginFailed)
+        self.assertEqual(event.reason, reason)
+        self.assertEqual(self.logins.events, [])
+
+    def test_oneAfterTheOtherLogsIn(self) -> None:
+        more = self.more(self.key(Proof()))
+        self.assertEqual((more.methods, self.logins.events), (["password"], []))
+        self.successResultOf(self.password(more.proof))
+        (event,) = self.logins.events
+        assert isinstance(event, LoggedIn)
+        self.assertEqual(event.method, "publickey,password")
+
+    def test_noPasswordIsLookedAtBeforeTheKey(self) -> None:
+        for password in (b"right", b"wrong"):
+            self.assertRefused(self.password(Proof(), password=password), "password is not what has to be proven next")
+        self.assertEqual(self.logins.checker.asked, [])
+
+    def test_theSameTwiceIsNotTwoThings(self) -> None:
+        more = self.more(self.key(Proof()))
+        self.assertRefused(self.key(more.proof), "publickey is not what has to be proven next")
+
+    def test_aWrongSecondStepIsAFailure(self) -> None:
+        more = self.more(self.key(Proof()))
+        self.assertRefused(self.password(more.proof, password=b"wrong"), "no such user, or the wrong secret")
+        self.successResultOf(self.password(more.proof))
+
+    def test_whatIsProvenOfOneIsNothingToAnother(self) -> None:
+        more = self.more(self.key(Proof()))
+        self.logins.checker.passwords = {"alice": b"right", "bob": b"right"}
+        self.ask((Method.publickey, Method.password))
+        document = self.logins.document
+        bob = User(name="bob", authentication=((Method.publickey, Method.password),))
+        self.logins.document = evolve(documentWith(document.users["alice"], bob), revision=7)
+        self.assertRefused(self.password(more.proof, name="bob"), "password is not what has to be proven next")
+
+    def test_whatWasProvenBeforeCredentialsWereChangedIsVoid(self) -> None:
+        more = self.more(self.key(Proof()))
+        self.ask((Method.publickey, Method.password), credentialsRevision=8)
+        self.assertRefused(self.password(more.proof), "password is not what has to be proven next")
+
+    def test_protocolsThatTakeAPasswordAloneLetNobodyIn(self) -> None:
+        for lists in ([Method.publickey, Method.password], [Method.publickey], [Method.keyboardInteractive]):
+            self.ask(tuple(lists))
+            self.assertRefused(self.password(None), "password is not what has to be proven next")
+        self.ask((Method.password, Method.publickey))
+        self.assertRefused(self.password(None), "more than this has to be proven")
+        self.ask((Method.publickey,), (Method.password,))
+        self.successResultOf(self.password(None))
+
+    def test_webSessionsNeedWhatTheyBeganWith(self) -> None:
+        session = SessionLogin("alice", 1, ORIGIN)
+        self.failureResultOf(self.login(session), UnauthorizedLogin)
+        self.ask((Method.password,), (Method.publickey, Method.password))
+        self.successResultOf(self.login(session))
+
+    def test_interactiveIsAMethodOfItsOwn(self) -> None:
+        self.ask((Method.publickey, Method.keyboardInteractive))
+        more = self.more(self.key(Proof()))
+        self.assertEqual(more.methods, ["keyboard-interactive"])
+        self.assertRefused(self.password(more.proof), "password is not what has to be proven next")
+        self.successResultOf(self.login(PasswordLogin("alice", b"right", ORIGIN, True, more.proof)))
+
+    def test_aQuestionProvesNothing(self) -> None:
+        self.failureResultOf(self.key(Proof(), signed=False), ValidPublicKey)
+        self.assertRefused(self.password(Proof()), "password is not what has to be proven next")
+
+    def test_whoIsNotLetInAnywayIsToldNothingOfMore(self) -> None:
+        for more in ({"enabled": False}, {"protocols": frozenset({Protocol.ftp})}, {"allow": ("198.51.100.0/24",)}):
+            self.ask((Method.publickey, Method.password), **more)
+            answer = self.key(Proof())
+            self.logins.clock.advance(1)
+            self.failureResultOf(answer, UnauthorizedLogin)

@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from cftpcluster.auth.credentials import TurnedAway
 from cftpcluster.auth.realm import Realm
 from cftpcluster.auth.rights import Rights, isLess, rightsOf
-from cftpcluster.config.document import Backend, Document, Group, Limits, Mount, Settings, User
+from cftpcluster.auth.steps import Proof
+from cftpcluster.config.document import Backend, Document, Group, Limits, Method, Mount, Settings, User
 from cftpcluster.errors import Closed
 from cftpcluster.files.memory import MemoryBackend
 from cftpcluster.files.mounts import Mounts
@@ -23,7 +24,7 @@ from cftpcluster.testing.rows import MemoryRows
 from cftpcluster.vocabulary import OpenMode, Origin, Permission
 
 ALICE = User(name="alice")
-
+PASSWORD = Proof("alice", ("password",))
 
 SHARE, OTHER = Backend(name="share", kind="local"), Backend(name="other", kind="local")
 LISTED, READ = frozenset({Permission.list}), frozenset({Permission.list, Permission.download})
@@ -97,8 +98,28 @@ class EndStaleTests(SynchronousTestCase):
         return Mounts({(): self.backend.fileSystem("", user.name, True)})
 
     def enter(self, protocol: str = "sftp") -> Any:
-        _, account, _ = self.realm.requestAvatar("alice", Origin(protocol, "192.0.2.7", protocol, "1"), IAccount)
+        _, account, _ = self.realm.requestAvatar(PASSWORD, Origin(protocol, "192.0.2.7", protocol, "1"), IAccount)
         return account
+
+    def test_whoProvedLessThanIsAskedForNowIsOut(self) -> None:
+        account = self.enter()
+        self.change(evolve(ALICE, authentication=((Method.publickey,), (Method.password,))))
+        self.assertIs(account._endedFor, None)
+        self.change(evolve(ALICE, authentication=((Method.publickey, Method.password),)))
+        self.assertEndedFor(account, "more has to be proven now")
+
+    def test_nobodyGetsInWithoutHavingProvenEverything(self) -> None:
+        origin = Origin("sftp", "192.0.2.7", "sftp", "1")
+        self.document = documentWith(evolve(ALICE, authentication=((Method.publickey, Method.password),)))
+        for methods in ((), ("password",), ("publickey",), ("publickey", "keyboard-interactive")):
+            proof = Proof("alice", methods)
+            self.assertRaises(UnauthorizedLogin, self.realm.requestAvatar, proof, origin, IAccount)
+        self.realm.requestAvatar(Proof("alice", ("publickey", "password")), origin, IAccount)
+        self.document = documentWith(ALICE)
+        self.assertRaises(UnauthorizedLogin, self.realm.requestAvatar, Proof("alice"), origin, IAccount)
+
+    def assertEndedFor(self, account: Any, reason: str) -> None:
+        self.assertEqual(self.successResultOf(account.whenEnded()), reason)
 
     def change(self, *users: User) -> None:
         revision = self.document.revision + 1
@@ -172,11 +193,11 @@ class EndStaleTests(SynchronousTestCase):
 
     def test_limitOfSessionsIsAsked(self) -> None:
         self.document = documentWith(evolve(ALICE, limits=Limits(sessions=1)))
-        _, _, logout = self.realm.requestAvatar("alice", Origin("sftp", "192.0.2.7", "sftp", "1"), IAccount)
+        _, _, logout = self.realm.requestAvatar(PASSWORD, Origin("sftp", "192.0.2.7", "sftp", "1"), IAccount)
         other = Origin("ftp", "192.0.2.7", "ftp", "2")
-        self.assertRaises(TurnedAway, self.realm.requestAvatar, "alice", other, IAccount)
+        self.assertRaises(TurnedAway, self.realm.requestAvatar, PASSWORD, other, IAccount)
         self.successResultOf(logout())
-        self.realm.requestAvatar("alice", other, IAccount)
+        self.realm.requestAvatar(PASSWORD, other, IAccount)
 
     def test_otherChangesEndNothing(self) -> None:
         account = self.enter()

@@ -107,6 +107,17 @@ class SyntaxTests(SynchronousTestCase):
             ],
         )
 
+    def test_publicKeysWithOptionsThatAreKept(self) -> None:
+        key = PUBLIC_KEYS[0]
+        self.good(
+            syntax.publicKeyFault,
+            [
+                f'from="192.0.2.0/24,!192.0.2.7,2001:db8::*" {key}',
+                f'restrict,expiry-time="20270131" {key}',
+                f'no-pty,No-X11-Forwarding,expiry-time="202701312359Z",from="::1"  {key} alice@home',
+            ],
+        )
+
     def test_damagedPublicKeys(self) -> None:
         kind, blob = PUBLIC_KEYS[0].split()
         self.bad(
@@ -120,7 +131,19 @@ class SyntaxTests(SynchronousTestCase):
                 f"{kind} {blob}AAAA",
                 f"ssh-rsa {blob}",
                 f"{kind}\n{blob}",
-                f'from="192.0.2.1" {kind} {blob}',
+                f'command="id" {kind} {blob}',
+                f'from="192.0.2.1"{kind} {blob}',
+                f'from="192.0.2.1 {kind} {blob}',
+                f'from="partner.example" {kind} {blob}',
+                f'from="" {kind} {blob}',
+                f'from="192.0.2.1",from="::1" {kind} {blob}',
+                f"from {kind} {blob}",
+                f"restrict, {kind} {blob}",
+                f'restrict="x" {kind} {blob}',
+                f"cert-authority {kind} {blob}",
+                f'expiry-time="tomorrow" {kind} {blob}',
+                f'expiry-time="20270230" {kind} {blob}',
+                f'expiry-time="2027013112" {kind} {blob}',
                 f"{kind} {blob}\nssh-rsa x",
                 f"ssh-dss {blob}",
                 "x" * 20000,

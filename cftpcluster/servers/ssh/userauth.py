@@ -6,6 +6,9 @@
     USERAUTH_REQUEST password              SUCCESS or FAILURE
     USERAUTH_REQUEST keyboard-interactive  INFO_REQUEST, INFO_RESPONSE, SUCCESS or FAILURE
 
+Where a user has to prove more than one thing, the FAILURE after each but the last says "partial success", and what
+comes next; with another name everything starts anew.
+
 Signatures are verified here; whether a key or password is the user's is for the portal to say. One request is looked at
 at a time, and what is known about a client lives and dies with its connection.
 """
@@ -13,7 +16,7 @@ at a time, and what is known about a client lives and dies with its connection.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.conch.error import ValidPublicKey
@@ -29,7 +32,8 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 
-from ...auth.credentials import LoginBusy, PasswordLogin, PublicKeyLogin, TurnedAway
+from ...auth.credentials import LoginBusy, MoreNeeded, PasswordLogin, PublicKeyLogin, TurnedAway
+from ...auth.steps import Proof
 from ...events import LoginFailed, Notify
 from ...interfaces import IPasswordLogin, IPublicKeyLogin
 from ._quiet import quietLogger
@@ -123,7 +127,9 @@ class UserAuthentication(SSHService):
         self._attemptLimit = attemptLimit
         self._refusals = 0
         self._requests = 0
-        self._asked: str | None = None  # whose password was asked for, keyboard-interactive
+        self._user = b""
+        self._proof = Proof()
+        self._asked: bytes | None = None  # whose password was asked for, keyboard-interactive
         self._stopped = False
         offered = portal.listCredentialsInterfaces()
         self._methods: Mapping[bytes, Callable[[bytes, Reader], None]] = {}
@@ -132,6 +138,7 @@ class UserAuthentication(SSHService):
         if IPasswordLogin in offered and passwords:
             self._methods[b"password"] = self._password
             self._methods[b"keyboard-interactive"] = self._interactive
+        self._next: Sequence[bytes] = tuple(self._methods)  # what may be tried
 
     def serviceStopped(self) -> None:
         self._stopped = True
@@ -150,9 +157,13 @@ class UserAuthentication(SSHService):
         user, service, method = request.string(), request.string(), request.string()
         if self._requests > REQUEST_LIMIT:
             self._tooMany()
-        elif service != b"ssh-connection":
+            return
+        if service != b"ssh-connection":
             self.transport.sendDisconnect(DISCONNECT_SERVICE_NOT_AVAILABLE, b"no such service")
-        elif method not in self._methods:
+            return
+        if user != self._user:
+            self._user, self._proof, self._next = user, Proof(), tuple(self._methods)
+        if method not in self._next:
             self._sendFailure()
         else:
             try:
@@ -194,26 +205,29 @@ class UserAuthentication(SSHService):
             )
             if not isSignedBy(key, algorithm, request.string(), message):
                 raise _Refused("signature is wrong")
-        login = PublicKeyLogin(_decode(user), blob, signed, self.transport.origin)
+        login = PublicKeyLogin(_decode(user), blob, signed, self.transport.origin, self._proof)
         self._ask(login, question=b"" if signed else string(algorithm) + string(blob))
 
     def _password(self, user: bytes, request: Reader) -> None:
         if request.boolean():  # a change of the password, which is not done here
             raise _Refused("passwords are not changed here")
-        self._ask(PasswordLogin(_decode(user), request.string(), self.transport.origin))
+        self._askForPassword(user, request.string(), interactive=False)
 
     def _interactive(self, user: bytes, request: Reader) -> None:
-        self._asked = _decode(user)
+        self._asked = user
         prompt = string(b"Password: ") + boolean(False)
         self.transport.sendPacket(
             MSG_USERAUTH_INFO_REQUEST, string(b"") + string(b"") + string(b"") + uint32(1) + prompt
         )
 
-    def _response(self, name: str, response: Reader) -> None:
+    def _response(self, user: bytes, response: Reader) -> None:
         if response.uint32() != 1:
             self._refuse()
         else:
-            self._ask(PasswordLogin(name, response.string(), self.transport.origin))
+            self._askForPassword(user, response.string(), interactive=True)
+
+    def _askForPassword(self, user: bytes, password: bytes, interactive: bool) -> None:
+        self._ask(PasswordLogin(_decode(user), password, self.transport.origin, interactive, self._proof))
 
     # --- outcomes
 
@@ -238,9 +252,14 @@ class UserAuthentication(SSHService):
 
     def _failed(self, failure: Any, question: bytes) -> None:
         if self._stopped:
-            failure.trap(ValidPublicKey, UnauthorizedLogin)
+            failure.trap(ValidPublicKey, MoreNeeded, UnauthorizedLogin)
         elif failure.check(ValidPublicKey):
             self.transport.sendPacket(MSG_USERAUTH_PK_OK, question)
+        elif failure.check(MoreNeeded):
+            self._proof = failure.value.proof
+            following = [method.encode("ascii") for method in failure.value.methods]
+            self._next = tuple(method for method in following if method in self._methods)
+            self._sendFailure(partial=True)
         elif failure.check(TurnedAway):
             self.transport.sendDisconnect(DISCONNECT_TOO_MANY_CONNECTIONS, failure.getErrorMessage())
         elif failure.check(LoginBusy):
@@ -271,8 +290,8 @@ class UserAuthentication(SSHService):
     def _tooMany(self) -> None:
         self.transport.sendDisconnect(DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, b"too many authentication failures")
 
-    def _sendFailure(self) -> None:
-        self.transport.sendPacket(MSG_USERAUTH_FAILURE, names(self._methods) + boolean(False))
+    def _sendFailure(self, partial: bool = False) -> None:
+        self.transport.sendPacket(MSG_USERAUTH_FAILURE, names(self._next) + boolean(partial))
 
 
 def _decode(name: bytes) -> str:

@@ -13,7 +13,7 @@ from twisted.conch.ssh.service import SSHService
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.auth.credentials import LoginBusy
-from cftpcluster.config.document import Limits, User
+from cftpcluster.config.document import Limits, Method, User
 from cftpcluster.events import LoggedIn, LoggedOut, LoginFailed, LoginTurnedAway
 from cftpcluster.servers.ssh.avatar import SSHAvatar
 from cftpcluster.servers.ssh.factory import SFTPOptions
@@ -324,6 +324,65 @@ class PublicKeyTests(LogInTestCase):
         self.assertFailed(login.signed(ED25519, algorithm, blob=blob, signature=signatureOf(login, 0)))
         self.assertFailed(login.signed(ED25519, algorithm, blob=blob, signature=signatureOf(login, 1)[:-5]))
         self.assertIn_(login, login.signed(ED25519, algorithm, blob=blob, signature=signatureOf(login, 1)))
+
+
+class StepsTests(LogInTestCase):
+    """Users who have to prove more than one thing."""
+
+    def ask(self, *lists: tuple[Method, ...]) -> None:
+        alice = User(name="alice", authentication=lists)
+        self.site.logins.document = documentWith(alice, User(name="bob", authentication=lists))
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ask((Method.publickey, Method.password), (Method.publickey, Method.keyboardInteractive))
+
+    def assertNext(self, came: list[tuple[int, bytes]], *methods: bytes, partial: bool) -> None:
+        ((number, body),) = came
+        reader = Reader(body)
+        self.assertEqual((number, reader.names(), reader.boolean()), (FAILURE, list(methods), partial))
+
+    def test_aKeyAndThenAPassword(self) -> None:
+        login = self.logIn()
+        self.assertFailed(login.request(b"none"))
+        self.assertNext(login.signed(ED25519), b"password", b"keyboard-interactive", partial=True)
+        self.assertIs(login.link.server.avatar, None)
+        self.assertNext(login.password(b"wrong"), b"password", b"keyboard-interactive", partial=False)
+        self.assertIn_(login, login.password(b"secret"))
+        self.assertEqual(self.failures, ["no such user, or the wrong secret"])
+
+    def test_aKeyAndThenAPasswordThatIsAskedFor(self) -> None:
+        login = self.logIn()
+        login.signed(ED25519)
+        ((number, _),) = login.request(b"keyboard-interactive", string(b""), string(b""))
+        self.assertEqual(number, INFO_REQUEST)
+        self.assertIn_(login, login.send(INFO_RESPONSE, uint32(1), string(b"secret")))
+
+    def test_theOtherWayRoundIsNoWay(self) -> None:
+        login = self.logIn()
+        self.assertFailed(login.password(b"secret"))
+        self.assertNext(login.signed(ED25519), b"password", b"keyboard-interactive", partial=True)
+        # a second key is no second factor
+        self.assertNext(login.signed(ED25519), b"password", b"keyboard-interactive", partial=False)
+        self.assertNext(login.question(ED25519), b"password", b"keyboard-interactive", partial=False)
+        self.assertIs(login.link.server.avatar, None)
+
+    def test_anotherNameStartsAnew(self) -> None:
+        login = self.logIn()
+        login.signed(ED25519)
+        self.assertFailed(login.request(b"none", user=b"bob"))
+        self.assertFailed(login.password(b"secret"))
+        self.assertIs(login.link.server.avatar, None)
+
+    def test_anotherConnectionKnowsNothing(self) -> None:
+        self.logIn().signed(ED25519)
+        self.assertFailed(self.logIn().password(b"secret"))
+
+    def test_partsAreNoFailures(self) -> None:
+        self.ask((Method.publickey, Method.password))
+        for _ in range(3):
+            self.logIn().signed(ED25519)
+        self.assertEqual(self.site.logins.events, [])
 
 
 class RequestTests(LogInTestCase):
