@@ -22,6 +22,17 @@ from .sayings import failed, shown
 from .standard import EndOfInput, Gone, LineTooLong, Streams
 from .wire import Buffer
 
+LARGEST_PIECE_BYTES = 1024 * 1024
+"""What came while something was written is written in one go, up to this."""
+
+
+def _pieceBytes(paced: IPaced | None, left: int) -> tuple[int, int]:
+    """How much to write at once, at least and at most."""
+    if paced is None:
+        return min(CHUNK_BYTES, left), min(LARGEST_PIECE_BYTES, left)
+    piece = min(CHUNK_BYTES, paced.pieceBytes(False), left)
+    return piece, piece
+
 
 class _Stopped(Exception):
     """There is nothing more to be said to this client."""
@@ -243,8 +254,7 @@ class Sink:
         streams.hurry = None if paced is None else paced.hurry
         try:
             while position < size:
-                most = CHUNK_BYTES if paced is None else min(CHUNK_BYTES, paced.pieceBytes(False))
-                data = await streams.take(min(size - position, most))
+                data = await streams.take(*_pieceBytes(paced, size - position))
                 if failure is None:
                     failure = await self._write(file, position, data)
                 streams.done(len(data))

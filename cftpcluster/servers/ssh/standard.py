@@ -172,16 +172,11 @@ class Streams:
         self.done(1)
         return part[0]
 
-    async def take(self, size: int) -> Buffer:
-        """The next ``size`` bytes, which are to be reported as :meth:`done`; ``EndOfInput``."""
-        await self._more(size - 1)
-        parts = self._cut(size)
+    async def take(self, least: int, most: int) -> Buffer:
+        """The next bytes, at least and at most so many, to be reported as :meth:`done`; ``EndOfInput``."""
+        await self._more(least - 1)
+        parts = self._cut(min(self._size, most))
         return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    async def some(self, limit: int) -> Buffer:
-        """What there is, at most ``limit`` bytes and at least one, to be reported as :meth:`done`; ``EndOfInput``."""
-        await self._more(0)
-        return await self.take(min(self._size, limit))
 
     def rest(self, limit: int) -> bytes:
         """At most ``limit`` of the bytes that came and were not taken."""

@@ -66,7 +66,7 @@ async def _ofInput(algorithm: str, streams: Streams) -> bytes:
     digest = ALGORITHMS[algorithm]()
     while True:
         try:
-            data = await streams.some(_PIECE_BYTES)
+            data = await streams.take(1, _PIECE_BYTES)
         except EndOfInput:
             return digest.digest()
         digest.update(data)

@@ -48,16 +48,26 @@ class InputTests(StandardTestCase):
         for pieceBytes in (1, 2, 3, 7, 600, 5000, 1 << 18):
             running, read = self.reading(
                 lambda streams: streams.line(100),
-                lambda streams: streams.take(5000),
+                lambda streams: streams.take(5000, 5000),
                 lambda streams: streams.byte(),
                 lambda streams: streams.line(100),
-                lambda streams: streams.take(5),
+                lambda streams: streams.take(5, 5),
             )
             running.feed(data, pieceBytes)
             running.end()
             self.assertEqual(read[0], b"first line")
             self.assertEqual(bytes(read[1]), b"x" * 5000)
             self.assertEqual(read[2:], [0, b"second", EndOfInput])
+
+    def test_asMuchAsThereIs(self) -> None:
+        running, read = self.reading(*[lambda streams: streams.take(2, 5)] * 3)
+        running.feed(b"a")
+        self.assertEqual(read, [])
+        running.feed(b"bcdefghi")
+        self.assertEqual(list(map(bytes, read)), [b"abcde", b"fghi"])
+        running.feed(b"j")
+        running.end()
+        self.assertEqual(read[2:], [EndOfInput])
 
     def test_linesAreBounded(self) -> None:
         running, read = self.reading(lambda streams: streams.line(100))
@@ -72,7 +82,7 @@ class InputTests(StandardTestCase):
     def test_creditComesBackAsItIsDoneWith(self) -> None:
         async def main(streams: Streams) -> int:
             await streams.line(100)
-            data = await streams.take(50)
+            data = await streams.take(50, 50)
             await held
             streams.done(len(data))
             return 0
@@ -88,7 +98,7 @@ class InputTests(StandardTestCase):
         taken: list[Any] = []
 
         async def main(streams: Streams) -> int:
-            taken.append(await streams.take(20_000))
+            taken.append(await streams.take(20_000, 20_000))
             taken.append(len(streams._chunks))
             return 0
 
@@ -116,7 +126,7 @@ class InputTests(StandardTestCase):
         self.assertEqual(lines, 10_000)
 
     def test_whatCameBeforeTheEndIsRead(self) -> None:
-        running, read = self.reading(lambda streams: streams.take(3), lambda streams: streams.take(3))
+        running, read = self.reading(lambda streams: streams.take(3, 3), lambda streams: streams.take(3, 3))
         running.program.dataReceived(memoryview(b"ab"))
         running.program.dataReceived(memoryview(b"cde"))
         running.program.channelClosed()
@@ -205,7 +215,7 @@ class EndTests(StandardTestCase):
 
     def test_inputThatEndsTooEarlyIsAFailure(self) -> None:
         async def main(streams: Streams) -> int:
-            await streams.take(3)
+            await streams.take(3, 3)
             return 0
 
         self.assertEqual(self.run_(main).end(), 1)
