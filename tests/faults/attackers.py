@@ -78,6 +78,7 @@ class Attacker:
 
     def __attrs_post_init__(self) -> None:
         self.socket = socket.create_connection((self.node.address, self.port), SECONDS, (self.source, 0))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.client = ScriptedClient(self.write, exchanges=self.exchanges)
         if not self.strict:
             self.client.kexInit = scripted.kexInit((b"curve25519-sha256",))
