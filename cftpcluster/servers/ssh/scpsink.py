@@ -28,10 +28,10 @@ LARGEST_PIECE_BYTES = 1024 * 1024
 
 def _pieceBytes(paced: IPaced | None, left: int) -> tuple[int, int]:
     """How much to write at once, at least and at most."""
-    if paced is None:
-        return min(CHUNK_BYTES, left), min(LARGEST_PIECE_BYTES, left)
-    piece = min(CHUNK_BYTES, paced.pieceBytes(False), left)
-    return piece, piece
+    piece = CHUNK_BYTES if paced is None else paced.pieceBytes(False)
+    if piece < CHUNK_BYTES:
+        return min(piece, left), min(piece, left)
+    return min(CHUNK_BYTES, left), min(LARGEST_PIECE_BYTES, left)
 
 
 class _Stopped(Exception):
