@@ -27,7 +27,7 @@ from .hostkeys import HostKeyring
 from .transport import SSHTransport
 from .turns import Turns
 from .userauth import UserAuthentication
-from .waiting import Waiting
+from .waiting import Visits, Waiting
 
 LEAVING = b"this server is being taken out of service, try again"
 IDLE_SECONDS = 2
@@ -117,6 +117,7 @@ class SSHServer(Factory[SSHTransport]):
         self._keyring = HostKeyring(hostKeys)
         self._notify = notify
         self._waiting: Waiting[SSHTransport] = Waiting()  # not logged in
+        self._visits = Visits(reactor)
         self._sessions: dict[SSHTransport, float | None] = {}  # logged in, and idle since when
         self._drained: Deferred[None] | None = None
         self._drainingSince = 0.0
@@ -136,10 +137,12 @@ class SSHServer(Factory[SSHTransport]):
             transport.refusal = LEAVING
         return transport
 
-    def connected(self, transport: SSHTransport) -> None:
-        self._waiting.add(transport, countedAs(transport.origin.address))
+    def connected(self, transport: SSHTransport) -> float:
+        source = countedAs(transport.origin.address)
+        self._waiting.add(transport, source)
         if len(self._waiting) > self.options.waitingConnections:
             self._waiting.popOldest().abort()
+        return 0.0 if self._isProbe(transport.origin.address) else self._visits.waitSeconds(source)
 
     def makeUserAuthentication(self, transport: SSHTransport) -> UserAuthentication:
         return UserAuthentication(
@@ -167,6 +170,8 @@ class SSHServer(Factory[SSHTransport]):
         return float(self._reactor.seconds() - self._drainingSince)
 
     def ended(self, transport: SSHTransport) -> None:
+        if transport.avatar is None:
+            self._visits.add(countedAs(transport.origin.address))
         self._waiting.discard(transport)
         self._sessions.pop(transport, None)
         self._checkDrained()

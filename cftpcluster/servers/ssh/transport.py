@@ -78,7 +78,8 @@ class Owner(Protocol):
 
     def makeUserAuthentication(self, transport: SSHTransport) -> SSHService: ...
 
-    def connected(self, transport: SSHTransport) -> None: ...
+    def connected(self, transport: SSHTransport) -> float:
+        """How many seconds to wait before the client is greeted."""
 
     def loggedIn(self, transport: SSHTransport) -> None: ...
 
@@ -110,6 +111,7 @@ class SSHTransport(KeyExchanging):
         self._unreadBytes = 0
         self._held = self._reading = False
         self._grace: IDelayedCall | None = None
+        self._greeting: IDelayedCall | None = None
         self._farewell: IDelayedCall | None = None
 
     # --- the connection
@@ -121,13 +123,25 @@ class SSHTransport(KeyExchanging):
             self._socket = self.transport.getHandle()
         self.transport.registerProducer(self, True)
         self._grace = self.reactor.callLater(self.options.graceSeconds, self._graceOver)
+        seconds = self.owner.connected(self)
+        if seconds:
+            self.hold()
+            self._greeting = self.reactor.callLater(seconds, self._greetLate)
+        else:
+            self._greet()
+
+    def _greet(self) -> None:
         self.transport.write(self.ourVersionString + b"\r\n")
         self.sendKexInit()
-        self.owner.connected(self)
+
+    def _greetLate(self) -> None:
+        if not self._ended:
+            self._greet()
+            self.release()
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self._ended = True
-        for call in (self._grace, self._exchange, self._farewell):
+        for call in (self._grace, self._greeting, self._exchange, self._farewell):
             if call is not None and call.active():
                 call.cancel()
         service, self.service = self.service, None
@@ -180,7 +194,8 @@ class SSHTransport(KeyExchanging):
         text = desc.encode() if isinstance(desc, str) else desc
         if not self.options.isQuiet:
             log.info("disconnecting {address}: {text!r}", address=self.origin.address, text=text)
-        self.sendPacket(MSG_DISCONNECT, uint32(reason) + string(text) + string(b""))
+        if self._greeting is None or not self._greeting.active():
+            self.sendPacket(MSG_DISCONNECT, uint32(reason) + string(text) + string(b""))
         self._close()
 
     def _close(self) -> None:

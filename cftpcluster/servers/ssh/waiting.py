@@ -1,13 +1,28 @@
-"""Who is connected and not logged in, by address, so that there is always room for the next one."""
+"""Who is connected and not logged in, by address, so that there is always room for the next one; and how long those are
+let wait whose like came before and went without logging in."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
 
 T = TypeVar("T")
+
+FREE_VISITS = 10
+"""So many connections of one source may end without a log-in, before the next ones have to wait."""
+
+VISITS_PER_SECOND = 2
+"""So many are forgotten in each second."""
+
+SHORTEST_WAIT_SECONDS = 0.3
+LONGEST_WAIT_SECONDS = 0.6
+
+MOST_REMEMBERED = 10_000
+"""Sources whose visits are counted."""
 
 
 @define(eq=False)
@@ -42,3 +57,30 @@ class Waiting(Generic[T]):
         oldest = next(iter(self._bySource[most]))
         self.discard(oldest)
         return oldest
+
+
+@define(eq=False)
+class Visits:
+    """Connections that ended without a log-in, by source. Each costs more here than there: whoever makes them one after
+    the other gets fewer; one who logs in meanwhile waits a moment longer."""
+
+    _clock: IReactorTime
+    _counts: OrderedDict[str, tuple[float, float]] = field(factory=OrderedDict, init=False)
+
+    def _count(self, source: str) -> float:
+        count, since = self._counts.get(source, (0.0, 0.0))
+        return max(count - (self._clock.seconds() - since) * VISITS_PER_SECOND, 0.0)
+
+    def add(self, source: str) -> None:
+        count = self._count(source) + 1
+        self._counts.pop(source, None)
+        self._counts[source] = (count, self._clock.seconds())
+        if len(self._counts) > MOST_REMEMBERED:
+            self._counts.popitem(last=False)
+
+    def waitSeconds(self, source: str) -> float:
+        """How long the next one is let wait before it is greeted."""
+        beyond = self._count(source) - FREE_VISITS
+        if beyond <= 0:
+            return 0.0
+        return min(SHORTEST_WAIT_SECONDS + beyond / 100, LONGEST_WAIT_SECONDS)

@@ -8,7 +8,6 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.servers.ssh.turns import PIECES, Turns
-from cftpcluster.servers.ssh.waiting import Waiting
 
 
 class Reactor:
@@ -97,21 +96,3 @@ class TurnsTests(SynchronousTestCase):
         self.take("a", "next")
         self.assertEqual(self.turn(), ["next"])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
-
-
-class WaitingTests(SynchronousTestCase):
-    def test_theOldestOfThoseWhoAreMostGoes(self) -> None:
-        waiting: Waiting[str] = Waiting()
-        waiting.add("guest", "guest")
-        for number in range(5):
-            waiting.add(f"crowd {number}", "crowd")
-        self.assertEqual([waiting.popOldest() for _ in range(4)], [f"crowd {number}" for number in range(4)])
-        self.assertEqual(waiting.popOldest(), "guest")
-        self.assertEqual(list(waiting), ["crowd 4"])
-
-    def test_leavingTwiceDoesNoHarm(self) -> None:
-        waiting: Waiting[str] = Waiting()
-        waiting.add("a", "a")
-        waiting.discard("a")
-        waiting.discard("a")
-        self.assertEqual((len(waiting), list(waiting)), (0, []))
