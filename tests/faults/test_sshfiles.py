@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -13,7 +14,6 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from tests.servers.ssh import scripted
@@ -250,7 +250,7 @@ class StrangeFileTests(FilesCase):
             listening.bind(str(short))
             shutil.move(short, self.place / "socket")
         names = [b"/pipe", b"/socket"]
-        with suppress(PermissionError):
+        with contextlib.suppress(PermissionError):
             os.mknod(self.place / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
             os.mknod(self.place / "zero", stat.S_IFCHR | 0o666, os.makedev(1, 5))
             names += [b"/null", b"/zero"]
