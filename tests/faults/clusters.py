@@ -19,6 +19,7 @@ from cftpcluster.testing.processes import waitFor as waitForSoon
 
 from ..sharedclusters import Shared, whole
 from .network import Host, Network
+from .scale import within
 
 NAMES = ("node-a", "node-b", "node-c")
 SHIFTED = Path(__file__).with_name("shifted")
@@ -148,9 +149,9 @@ class FaultCase(SynchronousTestCase):
             self.shared.end()
 
     def equalWithin(self, seconds: float) -> float:
-        """All nodes have the same epoch, revision and hash that soon; answers with how soon, in seconds."""
+        """All nodes have the same epoch, revision and hash, :func:`within` so many seconds; answers with how many."""
         begun = time.monotonic()
-        waitFor("equal heads", lambda: len({headOf(node) for node in self.nodes}) == 1, seconds)
+        waitFor("equal heads", lambda: len({headOf(node) for node in self.nodes}) == 1, within(seconds))
         return time.monotonic() - begun
 
 

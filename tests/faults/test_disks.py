@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from cftpcluster.testing.processes import NodeProcess
+from cftpcluster.testing.processes import PATIENCE_SECONDS, NodeProcess
 
 from ..sharedclusters import whole
 from .clusters import FaultCase, addUser, headOf, namesOf, shared, stateOf, waitFor
 from .disks import DiskCluster, empty, failing, fill, needsDisks, remount
 from .load import Changes, LogIns, Refusal, overFTP, overHTTPS, percentile, request
-from .scale import choose, figure
+from .scale import choose, figure, within
 
 SHARED = shared(partial(DiskCluster, ("node-a", "node-b")))
 
@@ -88,7 +88,7 @@ class FullDiskTests(DiskCase):
         figure(f"a change, median: {fast * 1000:.1f} ms; while a secondary's disk is full: {slow * 1000:.1f} ms")
         empty(self.b)
         begun = time.monotonic()
-        whole(self.cluster, 5)
+        whole(self.cluster, within(5))
         figure(f"equal after a secondary's disk has room again: {time.monotonic() - begun:.1f} s")
         self.assertNotIn("no room", self.problemsOf(self.b))
         self.assertLessEqual(changes.acknowledged, namesOf(self.b, "full"))
@@ -137,7 +137,7 @@ class ReadOnlyTests(DiskCase):
             said = len(self.b.log)
             self.b.spawn("secondary")
             assert self.b.process is not None
-            self.assertNotEqual(self.b.process.wait(30), 0)
+            self.assertNotEqual(self.b.process.wait(PATIENCE_SECONDS), 0)
             lines = [line for line in self.b.log[said:].splitlines() if line.startswith("cftpcluster: ")]
             self.assertEqual(len(lines), 1, self.b.log[said:])
             self.assertIn("Read-only", lines[0])

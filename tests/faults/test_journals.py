@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from cftpcluster.testing.processes import NodeProcess
+from cftpcluster.testing.processes import PATIENCE_SECONDS, NodeProcess
 
 from ..sharedclusters import whole
 from .clusters import FaultCase, addUser, headOf, namesOf, waitFor
@@ -95,7 +95,7 @@ class PrimaryTests(JournalCase):
                 said = len(self.a.log)
                 self.a.spawn("primary")
                 assert self.a.process is not None
-                self.assertEqual(self.a.process.wait(30), 1)
+                self.assertEqual(self.a.process.wait(PATIENCE_SECONDS), 1)
                 lines = [line for line in self.a.log[said:].splitlines() if line.startswith("cftpcluster: ")]
                 self.assertEqual(len(lines), 1, self.a.log[said:])
                 self.assertIn("journal.db", lines[0])

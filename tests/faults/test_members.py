@@ -6,12 +6,12 @@ import shutil
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, loopbackAddresses
+from cftpcluster.testing.processes import PATIENCE_SECONDS, ClusterProcesses, NodeProcess, loopbackAddresses
 
 from ..sharedclusters import whole
 from .clusters import FaultCase, addUser, headOf, namesOf, stateOf, waitFor
 from .load import Changes, LogIns
-from .scale import choose, figure
+from .scale import choose, figure, within
 
 
 class MembershipTests(FaultCase):
@@ -19,7 +19,7 @@ class MembershipTests(FaultCase):
 
     def test_nodesComeAndGoUnderLoadAndLoseNothing(self) -> None:
         a, b, _ = self.nodes
-        with Changes(a, "moving", 0.02) as changes, LogIns(b) as logIns:
+        with Changes(a, "moving", choose(0.05, 0.02)) as changes, LogIns(b) as logIns:
             for number in range(self.COMING):
                 name = f"guest-{number}"
                 guest = NodeProcess(name, loopbackAddresses(1)[0], self.cluster.folder / name)
@@ -34,7 +34,7 @@ class MembershipTests(FaultCase):
                     waitFor(
                         "it is out",
                         lambda guest=guest, name=name: stateOf(guest, name) in ("refused", "disconnected"),
-                        5,
+                        within(5),
                     )
                     waitFor("changes go on", lambda removed=removed: changes.done > removed + 20)
                     self.assertLess(headOf(guest)[1], headOf(a)[1])
@@ -89,7 +89,7 @@ class PrimaryComesBackTests(SynchronousTestCase):
         # With --existing, as a unit has it, it does not even start; without, it founds a cluster of its own.
         self.a.spawn("primary", "--existing")
         assert self.a.process is not None
-        self.assertEqual(self.a.process.wait(30), 1)
+        self.assertEqual(self.a.process.wait(PATIENCE_SECONDS), 1)
         self.a.start("primary")
         waitFor("the other refuses it", lambda: stateOf(self.b, "node-b") in ("refused", "disconnected"))
         self.assertEqual(headOf(self.b), head)

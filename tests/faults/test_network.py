@@ -23,7 +23,7 @@ from .clusters import (
 )
 from .load import Changes, LogIns, percentile
 from .network import needsNetwork
-from .scale import choose, figure
+from .scale import choose, figure, within
 
 NOTICED_SECONDS = 15.0
 HEALED_SECONDS = 5.0
@@ -46,7 +46,7 @@ class NetworkCase(FaultCase):
             waitFor(
                 f"{asked.name} knows that {other} is gone",
                 lambda asked=asked: stateOf(asked, node.name) == "disconnected",
-                NOTICED_SECONDS,
+                within(NOTICED_SECONDS),
             )
 
 
@@ -69,7 +69,7 @@ class PartitionTests(NetworkCase):
             waitFor("changes go on", lambda: changes.done > before)
             self.network.heal()
             healed = time.monotonic()
-            waitFor("it follows", lambda: stateOf(self.b, self.b.name) == "following", HEALED_SECONDS)
+            waitFor("it follows", lambda: stateOf(self.b, self.b.name) == "following", within(HEALED_SECONDS))
         self.equalWithin(HEALED_SECONDS)
         figure(f"equal after a partition: {time.monotonic() - healed:.1f} s")
         for load in (*logIns, changes):
@@ -96,7 +96,7 @@ class DeafLineTests(NetworkCase):
             waitFor("both follow", self._bothFollow)
         addUser(self.primary, "heard")
         self.equalWithin(HEALED_SECONDS)
-        waitFor("no descriptor is left over", lambda: self._leftOver(before) <= 0, 20)
+        waitFor("no descriptor is left over", lambda: self._leftOver(before) <= 0)
 
     def _bothFollow(self) -> bool:
         return all(stateOf(self.primary, node.name) == "following" for node in (self.b, self.c))
@@ -124,14 +124,15 @@ class FlappingTests(NetworkCase):
         self.equalWithin(10)
         self.assertEqual(changes.reasons(), [])
         figure(f"busiest node while a line flaps: {max(shares):.0%} of a core")
-        self.assertLess(max(shares), 0.2, shares)
+        # Whoever dials without a pause takes all of a core, however slow it is.
+        self.assertLess(max(shares), choose(0.6, 0.2), shares)
 
     def test_losingEveryFifthPacketLosesNothing(self) -> None:
         self.network.lose(self.hosts[1], 0.2)
         with Changes(self.primary, "lossy", 0.1) as changes:
             time.sleep(choose(3, 30))
         self.assertEqual(changes.reasons(), [])
-        waitFor("node-b is equal all the same", lambda: headOf(self.b) == headOf(self.primary), 30)
+        waitFor("node-b is equal all the same", lambda: headOf(self.b) == headOf(self.primary))
 
 
 @needsNetwork

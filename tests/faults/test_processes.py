@@ -12,9 +12,11 @@ from cftpcluster.testing.processes import NodeProcess
 from ..sharedclusters import whole
 from .clusters import FaultCase, headOf, namesOf, stateOf, waitFor
 from .load import Changes, LogIns, Transfers
-from .scale import choose, figure
+from .scale import choose, figure, within
 
 EQUAL_SECONDS = 5.0
+PAUSE_SECONDS = choose(0.05, 0.01)
+"""Between changes: what they cost is taken from the tests beside."""
 
 
 class RandomTests(FaultCase):
@@ -25,7 +27,7 @@ class RandomTests(FaultCase):
         chance = random.Random(seed)
         said = {node.name: len(node.log) for node in self.nodes}
         with ExitStack() as stack:
-            writers = [stack.enter_context(Changes(node, f"w-{node.name}-", 0.02)) for node in self.nodes[:2]]
+            writers = [stack.enter_context(Changes(node, f"w-{node.name}-", PAUSE_SECONDS)) for node in self.nodes[:2]]
             transfers = [stack.enter_context(Transfers(node)) for node in self.nodes]
             for number in range(self.ROUNDS):
                 waitFor("changes go on", lambda before=writers[0].done: writers[0].done > before + 3)
@@ -78,20 +80,22 @@ class PrimaryKilledTests(FaultCase):
 
 
 class PausedPrimaryTests(FaultCase):
-    SECONDS = choose(8, 30)
+    SECONDS = choose(3, 30)
 
     def test_othersServeAndNobodyIsPromoted(self) -> None:
         epoch = headOf(self.primary)[0]
         with ExitStack() as stack:
             logIns = [stack.enter_context(LogIns(node)) for node in self.secondaries]
             self.primary.signal(signal.SIGSTOP)
+            for node in self.secondaries:
+                waitFor("it is noticed", lambda node=node: stateOf(node, node.name) == "disconnected")
             time.sleep(self.SECONDS)
             for node in self.secondaries:
                 self.assertEqual(stateOf(node, node.name), "disconnected")
                 self.assertEqual(headOf(node)[0], epoch)
             self.primary.signal(signal.SIGCONT)
             begun = time.monotonic()
-            whole(self.cluster, EQUAL_SECONDS)
+            whole(self.cluster, within(EQUAL_SECONDS))
             figure(
                 f"all follow again after the primary was paused for {self.SECONDS} s: {time.monotonic() - begun:.1f} s"
             )
@@ -106,7 +110,7 @@ class BackFromTheLogTests(FaultCase):
         """No snapshot is pulled while the primary's journal still has what is missing."""
         victim = self.secondaries[1]
         before = victim.log.count("snapshot")
-        with Changes(self.primary, "applied", 0.01) as changes:
+        with Changes(self.primary, "applied", PAUSE_SECONDS) as changes:
             for _ in range(self.KILLS):
                 waitFor("changes go on", lambda before=changes.done: changes.done > before + 10)
                 held = headOf(victim)[1]

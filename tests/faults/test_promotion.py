@@ -12,7 +12,7 @@ from ..sharedclusters import isWhole, whole
 from .clusters import HOSTS, FaultCase, HostCluster, addUser, headOf, namesOf, stateOf, waitFor
 from .load import Changes, LogIns
 from .network import needsNetwork
-from .scale import figure
+from .scale import figure, within
 
 
 @needsNetwork
@@ -33,7 +33,7 @@ class PromotionCase(FaultCase):
         """The network is whole again; and soon all nodes are."""
         self.cluster.network.heal()
         begun = time.monotonic()
-        waitFor("all are equal", lambda: isWhole(self.cluster), 15)
+        waitFor("all are equal", lambda: isWhole(self.cluster), within(15))
         figure(f"equal after a primary that was replaced by force was reached again: {time.monotonic() - begun:.1f} s")
 
     def force(self, node: NodeProcess) -> None:
@@ -77,7 +77,7 @@ class ForcedTests(PromotionCase):
             waitFor("it is noticed", lambda: stateOf(self.new, self.new.name) == "disconnected")
             addUser(self.old, "left")
             self.force(self.new)
-            waitFor("the other follows", lambda: stateOf(self.other, self.other.name) == "following", 15)
+            waitFor("the other follows", lambda: stateOf(self.other, self.other.name) == "following")
             addUser(self.new, "right")
             epoch = headOf(self.new)[0]
             self.healed()
@@ -106,7 +106,7 @@ class ForcedTests(PromotionCase):
             logIns = [stack.enter_context(LogIns(node)) for node in self.nodes]
             self.cluster.network.heal()
             for node in rivals:
-                waitFor("it knows", lambda node=node: node.status()["warnings"], 20)
+                waitFor("it knows", lambda node=node: node.status()["warnings"])
             heads = [headOf(node) for node in rivals]
             for node in rivals:
                 self.assertEqual(node.run("user", "add", "nobody").returncode, 1)

@@ -98,7 +98,7 @@ class PromotionTests(SynchronousTestCase):
             wanted = ["primary", *["following"] * len(others)]
             return states == wanted and {place[:2] for place in places} == {(primary.name, epoch)} and len(places) == 1
 
-        waitFor(f"{primary.name} is primary of epoch {epoch}", agree, 30)
+        waitFor(f"{primary.name} is primary of epoch {epoch}", agree)
 
     def users(self, node: NodeProcess) -> set[str]:
         return {user["name"] for user in node.export()["users"]}
@@ -163,7 +163,7 @@ class PromotionTests(SynchronousTestCase):
     def oldPrimaryWakesUp(self) -> None:
         """It slept while another one was promoted, and changes that it is asked for go to that one."""
         self.a.signal(signal.SIGSTOP)
-        waitFor("node-a is missed", lambda: self.warns(self.c, "disconnected"), 20)
+        waitFor("node-a is missed", lambda: self.warns(self.c, "disconnected"))
         self.c.ctl("node", "promote", "node-c", "--force")
         self.add(self.c, "asleep")
         self.a.signal(signal.SIGCONT)
@@ -175,7 +175,7 @@ class PromotionTests(SynchronousTestCase):
         for node in (self.a, self.b, self.c):
             node.kill()
         self.c.start("secondary")
-        waitFor("it knows that nobody answers", lambda: self.warns(self.c, "unconfirmed"), 20)
+        waitFor("it knows that nobody answers", lambda: self.warns(self.c, "unconfirmed"))
         status, body = self.c.health("/readyz")
         self.assertEqual(status, 200)
         self.assertIn(b"unconfirmed", body)
@@ -184,7 +184,7 @@ class PromotionTests(SynchronousTestCase):
         self.assertIn(b"unconfirmed", refused.stderr)
         logIn(self.c)(0)
         self.a.start("secondary")
-        waitFor("it is confirmed", lambda: not self.warns(self.c, "unconfirmed"), 20)
+        waitFor("it is confirmed", lambda: not self.warns(self.c, "unconfirmed"))
         self.add(self.a, "confirmed")
         self.b.start("secondary")
         self.assertPrimary(self.c, 4, self.a, self.b)
@@ -200,7 +200,7 @@ class PromotionTests(SynchronousTestCase):
         for node in (self.a, self.b):
             node.start("secondary")
         for node in (self.a, self.b):
-            waitFor("both know", lambda node=node: self.warns(node, "two histories"), 20)
+            waitFor("both know", lambda node=node: self.warns(node, "two histories"))
             self.assertEqual(node.request("PUT", "users/nobody", {"enabled": True})[0], 503)
             self.assertIn(b"two histories", node.health("/readyz")[1])
         answer = self.b.ctl("node", "promote", "node-b", "--force")
@@ -220,7 +220,7 @@ class PromotionTests(SynchronousTestCase):
         self.b.kill()
         shutil.rmtree(self.b.state)
         self.b.start("primary")
-        problem = waitFor("it is refused", lambda: self.problems(self.c), 30)
+        problem = waitFor("it is refused", lambda: self.problems(self.c))
         self.assertTrue(problem)
         self.assertEqual(self.users(self.c), kept)
         self.assertEqual(self.c.health("/readyz")[0], 200)

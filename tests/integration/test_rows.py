@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.testing.processes import ClusterProcesses, NodeProcess, waitFor
 
-PATIENT_SECONDS = 20.0
+PATIENT_SECONDS = 60.0
 FAST_SECONDS = 1.0
 
 
