@@ -18,7 +18,7 @@ from ...vocabulary import Attributes, Kind, Space, VirtualPath
 from . import packets
 from .handles import HANDLE_LIMIT, Handles, OpenFile
 from .hashing import Hashing
-from .operation import Answer, Operation, change, later, ok, tell, tellPath
+from .operation import Answer, Operation, change, later, move, ok, tell, tellPath
 from .wire import Reader
 
 
@@ -80,7 +80,7 @@ class Extensions:
 
     def _posixRename(self, requestId: int, request: Reader) -> Operation:
         old, new = parse(request.string()), parse(request.string())
-        return change(requestId, lambda old, new: self._files.rename(old, new, True), old, new)
+        return move(requestId, self._files, self._handles, old, new, overwrite=True)
 
     def _hardlink(self, requestId: int, request: Reader) -> Operation:
         if self._links is None:
@@ -148,7 +148,7 @@ class Extensions:
                 return (packets.status(requestId, packets.EOF),)
             return ok(requestId)
 
-        return Operation(later(copy), paths=(source.path, target.path), handle=target, other=source)
+        return Operation(later(copy), paths=source.names + target.names, handle=target, other=source)
 
     def _copyFile(self, requestId: int, request: Reader) -> Operation:
         copies = self._copies

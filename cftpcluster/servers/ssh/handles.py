@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ...errors import FileSystemError, OutOfSpace, PermissionDenied
+from ...files.paths import isWithin, moved
 from ...interfaces import IFile, IListing, IPaced
 from ...vocabulary import Attributes, Entry, OpenMode, VirtualPath
 
@@ -73,7 +74,8 @@ class Extent:
 @define(eq=False)
 class OpenFile:
     """
-    :ivar path: its name when it was opened.
+    :ivar path: where it is; the session may rename it.
+    :ivar names: where it is, and where it will be when what was asked for is done.
     :ivar extent: of an upload, what was written; ``None`` for other files.
     :ivar appends: whether everything is written at the end, wherever that is by then: other handles may write too.
     :ivar failure: the first write that failed.
@@ -86,9 +88,11 @@ class OpenFile:
     extent: Extent | None = None
     appends: bool = False
     failure: BaseException | None = None
+    names: tuple[VirtualPath, ...] = field(init=False)
     _paced: IPaced | None = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.names = (self.path,)
         self._paced = IPaced(self.file, None)
 
     @classmethod
@@ -177,11 +181,19 @@ class OpenFile:
 
 @define(eq=False)
 class OpenFolder:
-    """:ivar waiting: entries that were read and did not fit into the last answer."""
+    """
+    :ivar path: as for files.
+    :ivar names: as for files.
+    :ivar waiting: entries that were read and did not fit into the last answer.
+    """
 
     listing: IListing
     path: VirtualPath
+    names: tuple[VirtualPath, ...] = field(init=False)
     waiting: list[Entry] = field(factory=list, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.names = (self.path,)
 
     async def entries(self) -> list[Entry]:
         """Some entries, which the caller takes from the list; none at the end."""
@@ -208,6 +220,7 @@ class Handles:
     _closing: set[OpenFile | OpenFolder] = field(factory=set, init=False)
     _promised: int = field(default=0, init=False)
     isAwaited: bool = field(default=True, init=False)
+    _moves: int = field(default=0, init=False)
 
     def __len__(self) -> int:
         return len(self._opened) + len(self._closing) + self._promised
@@ -257,16 +270,38 @@ class Handles:
         finally:
             self._closing.discard(opened)
 
+    def startMove(self, old: VirtualPath, new: VirtualPath) -> None:
+        """A rename was asked for: what comes after it means by ``new`` what is open in ``old``."""
+        self._moves += 1
+        for opened in self._all():
+            within = next((name for name in opened.names if isWithin(name, old)), None)
+            if within is not None:
+                opened.names += (moved(within, old, new),)
+
+    def endMove(self, old: VirtualPath, new: VirtualPath, isDone: bool) -> None:
+        """It was done, or was refused."""
+        self._moves -= 1
+        for opened in self._all():
+            if isDone and isWithin(opened.path, old):
+                opened.path = moved(opened.path, old, new)
+            if not self._moves:
+                opened.names = (opened.path,)
+            elif opened.path not in opened.names:
+                opened.names += (opened.path,)
+
+    def _all(self) -> list[OpenFile | OpenFolder]:
+        return [*self._opened.values(), *self._closing]
+
     def hurry(self) -> None:
         """The client is gone: what keeps to a speed keeps nobody waiting."""
         self.isAwaited = False
-        for opened in [*self._opened.values(), *self._closing]:
+        for opened in self._all():
             if isinstance(opened, OpenFile):
                 opened.hurry()
 
     def takeAll(self) -> list[OpenFile | OpenFolder]:
         """Everything that is not closed, to be aborted."""
-        opened = [*self._opened.values(), *self._closing]
+        opened = self._all()
         self._opened.clear()
         self._closing.clear()
         return opened

@@ -68,7 +68,7 @@ class Hashing:
         async def run() -> Answer:
             return await check(opened.file)
 
-        return Operation(later(run), looks=True, paths=(opened.path,), handle=opened)
+        return Operation(later(run), looks=True, paths=opened.names, handle=opened)
 
     def _ofPath(self, path: VirtualPath, check: Callable[[IFile], Awaitable[Answer]]) -> Operation:
         async def run() -> Answer:

@@ -9,8 +9,10 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 
 from ...files.paths import render
+from ...interfaces import IFileSystem
 from ...vocabulary import VirtualPath
 from . import packets
+from .handles import Handles
 from .wire import Buffer
 
 Answer: TypeAlias = tuple[Buffer, ...]
@@ -22,6 +24,7 @@ class Operation:
     """
     :ivar run: do it; fires with the answer, or fails with a ``FileSystemError``.
     :ivar looks: whether it changes nothing.
+    :ivar lists: whether it looks at the names in a folder.
     :ivar paths: what it concerns.
     :ivar handle: the open file or folder that it concerns.
     :ivar other: another open file that it concerns, whole.
@@ -36,6 +39,7 @@ class Operation:
     other: object | None = None
     span: tuple[int, int] | None = None
     answerBytes: int = 0
+    lists: bool = False
 
 
 def later(verb: Callable[..., Coroutine[Any, Any, Answer]], *arguments: Any) -> Callable[[], Deferred[Answer]]:
@@ -55,6 +59,24 @@ def change(requestId: int, verb: Callable[..., Deferred[Any]], *paths: VirtualPa
         return ok(requestId)
 
     return Operation(later(run), paths=paths)
+
+
+def move(
+    requestId: int, files: IFileSystem, handles: Handles, old: VirtualPath, new: VirtualPath, overwrite: bool
+) -> Operation:
+    """Rename something, with all that is open in it."""
+    handles.startMove(old, new)
+
+    async def run() -> Answer:
+        isDone = False
+        try:
+            await files.rename(old, new, overwrite)
+            isDone = True
+        finally:
+            handles.endMove(old, new, isDone)
+        return ok(requestId)
+
+    return Operation(later(run), paths=(old, new))
 
 
 def tell(answer: bytes) -> Operation:

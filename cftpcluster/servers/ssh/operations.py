@@ -7,6 +7,8 @@ run, and after which others, is not decided here. Knows no channel.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
@@ -19,7 +21,7 @@ from . import packets
 from .extensions import Extensions
 from .gathering import Gathering
 from .handles import Handles, OpenFile, OpenFolder
-from .operation import Answer, Operation, change, later, ok, tellPath
+from .operation import Answer, Operation, change, later, move, ok, tellPath
 from .wire import Reader
 
 
@@ -59,20 +61,31 @@ class Operations:
 
     def _open(self, requestId: int, request: Reader) -> Operation:
         path, flags = parse(request.string()), request.uint32()
-        # The mode that a client sends along is not used: what new files get is the administrator's choice.
-        packets.readAttributes(request)
-        writes = bool(flags & packets.FLAG_WRITE)
-        return Operation(later(self._doOpen, requestId, path, flags), looks=not writes, paths=(path,))
+        # What new files get is the administrator's choice; but a program stays one.
+        runnable = (packets.readAttributes(request).attributes.mode or 0) & 0o111
+        looks = not flags & (packets.FLAG_WRITE | packets.FLAG_CREATE)
+        return Operation(later(self._doOpen, requestId, path, flags, runnable), looks=looks, paths=(path,))
 
-    async def _doOpen(self, requestId: int, path: VirtualPath, flags: int) -> Answer:
-        return (packets.handleReply(requestId, await self._handles.open(lambda: self._openedFile(path, flags))),)
+    async def _doOpen(self, requestId: int, path: VirtualPath, flags: int, runnable: int) -> Answer:
+        opening = partial(self._openedFile, path, flags, runnable)
+        return (packets.handleReply(requestId, await self._handles.open(opening)),)
 
-    async def _openedFile(self, path: VirtualPath, flags: int) -> OpenFile:
+    async def _openedFile(self, path: VirtualPath, flags: int, runnable: int) -> OpenFile:
+        isNew = bool(runnable and flags & packets.FLAG_CREATE) and not await self._isThere(path)
         file, mode = await self._openFor(path, flags)
+        if isNew and mode in {OpenMode.create, OpenMode.replace}:
+            await _makeRunnable(file, runnable)
         writes = bool(flags & packets.FLAG_WRITE)
         reads = bool(flags & packets.FLAG_READ) or not writes
         appends = writes and bool(flags & packets.FLAG_APPEND)
         return await OpenFile.opened(file, path, mode, reads, writes, appends)
+
+    async def _isThere(self, path: VirtualPath) -> bool:
+        try:
+            await self._files.stat(path)
+        except FileSystemError:
+            return False
+        return True
 
     async def _openFor(self, path: VirtualPath, flags: int) -> tuple[IFile, OpenMode]:
         creates, exclusive = bool(flags & packets.FLAG_CREATE), bool(flags & packets.FLAG_EXCLUSIVE)
@@ -122,7 +135,7 @@ class Operations:
     def _close(self, requestId: int, request: Reader) -> Operation:
         opened = self._handles.retire(request.string())
         looks = isinstance(opened, OpenFolder) or not opened.writable
-        return Operation(later(self._doClose, requestId, opened), paths=() if looks else (opened.path,), handle=opened)
+        return Operation(later(self._doClose, requestId, opened), paths=() if looks else opened.names, handle=opened)
 
     async def _doClose(self, requestId: int, opened: OpenFile | OpenFolder) -> Answer:
         await self._handles.close(opened)
@@ -144,7 +157,7 @@ class Operations:
             return opened.file.read(offset, length).addCallback(answer)
 
         span = (offset, offset + length)
-        return Operation(run, looks=True, paths=(opened.path,), handle=opened, span=span, answerBytes=length)
+        return Operation(run, looks=True, paths=opened.names, handle=opened, span=span, answerBytes=length)
 
     def _write(self, requestId: int, request: Reader) -> Operation:
         opened = self._handles.file(request.string())
@@ -158,7 +171,7 @@ class Operations:
             return written.addCallback(lambda _: ok(requestId))
 
         span = None if opened.appends else (offset, offset + len(data))
-        return Operation(run, paths=(opened.path,), handle=opened, span=span)
+        return Operation(run, paths=opened.names, handle=opened, span=span)
 
     # --- attributes
 
@@ -181,7 +194,7 @@ class Operations:
                 return await self._doStat(requestId, opened.path, True)
             return (packets.attributesReply(requestId, await opened.file.stat()),)
 
-        return Operation(later(stat), looks=True, paths=(opened.path,), handle=opened)
+        return Operation(later(stat), looks=True, paths=opened.names, handle=opened)
 
     def _setstat(self, requestId: int, request: Reader) -> Operation:
         path, changes = parse(request.string()), packets.readChanges(request)
@@ -208,13 +221,13 @@ class Operations:
                 await opened.setAttributes(changes)
             return ok(requestId)
 
-        return Operation(later(apply), paths=(opened.path,), handle=opened)
+        return Operation(later(apply), paths=opened.names, handle=opened)
 
     # --- folders
 
     def _opendir(self, requestId: int, request: Reader) -> Operation:
         path = parse(request.string())
-        return Operation(later(self._doOpendir, requestId, path), looks=True, paths=(path,))
+        return Operation(later(self._doOpendir, requestId, path), looks=True, lists=True, paths=(path,))
 
     async def _doOpendir(self, requestId: int, path: VirtualPath) -> Answer:
         async def opened() -> OpenFolder:
@@ -247,7 +260,7 @@ class Operations:
 
     def _rename(self, requestId: int, request: Reader) -> Operation:
         old, new = parse(request.string()), parse(request.string())
-        return change(requestId, lambda old, new: self._files.rename(old, new, False), old, new)
+        return move(requestId, self._files, self._handles, old, new, overwrite=False)
 
     def _realpath(self, requestId: int, request: Reader) -> Operation:
         return tellPath(requestId, parse(request.string()))
@@ -278,6 +291,13 @@ class Operations:
 
     def _extended(self, requestId: int, request: Reader) -> Operation:
         return self._extensions.read(requestId, request)
+
+
+async def _makeRunnable(file: IFile, runnable: int) -> None:
+    """Let those run a new file who may read it, as far as its creator wants them to."""
+    with suppress(FileSystemError):
+        mode = (await file.stat()).mode
+        await file.setAttributes(Attributes(mode=mode | runnable & mode >> 2))
 
 
 def _encodeSome(entries: list[Entry], now: float) -> list[bytes]:

@@ -21,6 +21,7 @@ class Task:
     :ivar start: called once, when nothing that came earlier stands in its way.
     :ivar looks: whether it changes nothing.
     :ivar paths: what it concerns; a change of a folder concerns everything in it.
+    :ivar lists: whether it looks at the names in a folder: what was changed in there before counts.
     :ivar handle: the handle that it concerns, if any.
     :ivar other: another handle that it concerns, its whole file.
     :ivar span: the part of the handle's file that it reads or writes, first byte and the one after the last.
@@ -32,6 +33,7 @@ class Task:
     handle: object | None = None
     span: tuple[int, int] | None = None
     other: object | None = None
+    lists: bool = False
     _waitsFor: int = field(default=0, init=False)
     _followers: list[Task] = field(factory=list, init=False)
 
@@ -49,6 +51,8 @@ class Task:
                 return earlier.span[0] < self.span[1]
             return self.span[0] < earlier.span[1] and earlier.span[0] < self.span[1]
         if (self.other is not None or earlier.other is not None) and self._shares(earlier):
+            return True
+        if self.lists and any(path[:-1] in self.paths for path in earlier.paths):
             return True
         return (not self.looks and _concerns(self.paths, earlier.paths)) or (
             not earlier.looks and _concerns(earlier.paths, self.paths)

@@ -181,6 +181,7 @@ class SFTPServer:
                 operation.handle,
                 operation.span,
                 operation.other,
+                operation.lists,
             )
             self._order.add(task)
 

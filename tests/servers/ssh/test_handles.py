@@ -75,6 +75,45 @@ class UntellingFile(RecordingFile):
         return fail(StorageFailed())
 
 
+class MoveTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.handles = Handles(countingBytes())
+        self.file = self.opened(("d", "f"))
+        self.other = self.opened(("e",))
+
+    def opened(self, path: tuple[str, ...]) -> OpenFile:
+        async def opening() -> OpenFile:
+            return OpenFile(RecordingFile(), path, True, True)
+
+        return self.handles.file(self.successResultOf(Deferred.fromCoroutine(self.handles.open(opening))))
+
+    def test_isKnownByBothNamesUntilItIsDone(self) -> None:
+        self.handles.startMove(("d",), ("x", "y"))
+        self.assertEqual(set(self.file.names), {("d", "f"), ("x", "y", "f")})
+        self.handles.endMove(("d",), ("x", "y"), True)
+        self.assertEqual((self.file.path, self.file.names), (("x", "y", "f"), (("x", "y", "f"),)))
+        self.assertEqual((self.other.path, self.other.names), (("e",), (("e",),)))
+
+    def test_refusedOneLeavesTheName(self) -> None:
+        self.handles.startMove(("d", "f"), ("x",))
+        self.handles.endMove(("d", "f"), ("x",), False)
+        self.assertEqual((self.file.path, self.file.names), (("d", "f"), (("d", "f"),)))
+
+    def test_oneAfterTheOther(self) -> None:
+        self.handles.startMove(("d", "f"), ("x",))
+        self.handles.startMove(("x",), ("y",))
+        self.assertEqual(set(self.file.names), {("d", "f"), ("x",), ("y",)})
+        self.handles.endMove(("d", "f"), ("x",), True)
+        self.handles.endMove(("x",), ("y",), True)
+        self.assertEqual((self.file.path, self.file.names), (("y",), (("y",),)))
+
+    def test_openedWhileItWasAskedFor(self) -> None:
+        self.handles.startMove(("g",), ("h",))
+        file = self.opened(("g",))
+        self.handles.endMove(("g",), ("h",), True)
+        self.assertEqual((file.path, file.names), (("h",), (("h",),)))
+
+
 class ExtentTests(SynchronousTestCase):
     @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 10)), max_size=30))
     def test_endsWhereTheFirstByteIsMissing(self, writes: list[tuple[int, int]]) -> None:

@@ -217,6 +217,18 @@ class OpenTests(OperationsTestCase):
             self.assertEqual((self.peer.close(first), self.peer.close(second)), (OK, OK))
         self.assertEqual(self.peer.get(b"/log"), b"1223412234")
 
+    def modeOf(self, path: bytes, mode: int, flags: int = NEW) -> int:
+        """Of a file opened with this mode."""
+        reply = self.peer.ask(OPEN, string(path), uint32(flags), uint32(HAS_MODE), uint32(mode))
+        self.assertEqual(self.peer.close(reply.body.string()), OK)
+        return self.statOf(self.peer.ask(STAT, string(path)))[1] & 0o777
+
+    def test_aNewProgramStaysOne(self) -> None:
+        self.assertEqual(self.modeOf(b"/plain", 0o100600), 0o640)
+        self.assertEqual(self.modeOf(b"/program", 0o100755), 0o750)
+        self.assertEqual(self.modeOf(b"/own", 0o100700, FLAG_WRITE | FLAG_CREATE | FLAG_EXCLUSIVE), 0o740)
+        self.assertEqual(self.modeOf(b"/plain", 0o100755), 0o640)
+
 
 class ReadTests(OperationsTestCase):
     def setUp(self) -> None:

@@ -64,6 +64,13 @@ class MustFollowTests(SynchronousTestCase):
         self.assertFree(read, task(handle=handle, paths=(A,), span=(0, 10)))
         self.assertFree(task(handle=handle, paths=(A,), span=(0, 10)), read)
 
+    def test_aListingWaitsForWhatIsChangedInItsFolder(self) -> None:
+        listing = task(looks=True, lists=True, paths=(A,))
+        self.assertFollows(listing, task(paths=(("a", "x"),)))
+        self.assertFree(listing, task(paths=(("a", "x"),), looks=True))
+        self.assertFree(listing, task(paths=(("a", "x", "y"),)))
+        self.assertFree(task(paths=(("a", "x"),)), listing)
+
     def test_bothHandlesOfACopyCount(self) -> None:
         source, target = object(), object()
         copy = task(handle=target, other=source, paths=(A, B))
