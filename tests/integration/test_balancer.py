@@ -178,7 +178,8 @@ class BalancerTests(SynchronousTestCase):
             self.assertGreaterEqual(attempt.ended, before, attempt)
         for protocol in SESSIONS:
             self.assertGreater(load.done(protocol, killed), 0, protocol)
-            self.assertLessEqual(load.gap(protocol, killed), CHECKED_SECONDS, protocol)
+            # One log-in after the other, each of which takes its time on a busy machine.
+            self.assertLessEqual(load.gap(protocol, killed), 3 * CHECKED_SECONDS, protocol)
 
 
 class DocumentedTests(SynchronousTestCase):

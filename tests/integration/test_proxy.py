@@ -80,7 +80,7 @@ class ProxyTests(SynchronousTestCase):
 
     def answered(self, connection: socket.socket) -> bytes:
         """What the server says until it ends the connection, which it does soon."""
-        connection.settimeout(4)
+        connection.settimeout(15)
         try:
             return b"".join(iter(lambda: connection.recv(65536), b""))
         except ConnectionError:
