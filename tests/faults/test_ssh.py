@@ -12,7 +12,7 @@ from tests.servers.ssh.scripted import asking, kexInit, opening, sending, string
 
 from .attackers import HURRIED_PORT, HURRIED_SECONDS, PORT, SFTP, Attacker, Gone, SSHCase, elsewhere, manyDescriptors
 from .clusters import PASSWORD, descriptors, residentBytes, waitFor
-from .scale import figure
+from .scale import choose, figure, within
 
 OPENED = {scripted.OPEN_CONFIRMATION, scripted.CHANNEL_SUCCESS, scripted.CHANNEL_DATA, scripted.USERAUTH_SUCCESS}
 """What nobody gets who has not logged in."""
@@ -185,8 +185,8 @@ class PasswordTests(SSHCase):
                 return True
             return False
 
-        waitFor("the ban", isBanned, 5)
-        self.assertLess(self.logInSeconds(), 5)
+        waitFor("the ban", isBanned, within(5))
+        self.assertLess(self.logInSeconds(), choose(10, 2))
 
 
 class CrowdTests(SSHCase):
@@ -207,10 +207,10 @@ class CrowdTests(SSHCase):
             figure(f"{count} silent sockets: connected in {time.monotonic() - begun:.1f} s")
             seconds = [self.logInSeconds(port) for _ in range(5)]
             figure(f"a log-in beside {count} silent sockets: {max(seconds):.2f} s at most")
-            self.assertLess(sorted(seconds)[2], 2)
+            self.assertLess(sorted(seconds)[2], choose(10, 2))
             figure(f"{count} silent sockets: {(residentBytes(self.node) - before) / 1e6:.0f} MB")
             self.assertLess(descriptors(self.node) - openBefore, 600)
-            waitFor("they are closed", lambda: descriptors(self.node) <= openBefore + 5, HURRIED_SECONDS + 15)
+            waitFor("they are closed", lambda: descriptors(self.node) <= openBefore + 5, HURRIED_SECONDS + within(5))
             figure(f"{count} silent sockets, all closed {time.monotonic() - begun:.1f} s after the first")
         finally:
             for each in sockets:
@@ -227,7 +227,7 @@ class CrowdTests(SSHCase):
                     attacker.client.start()
             seconds = [self.logInSeconds(HURRIED_PORT) for _ in range(3)]
             figure(f"a log-in beside 210 that do not go on: {max(seconds):.2f} s at most")
-            self.assertLess(sorted(seconds)[1], 2)
+            self.assertLess(sorted(seconds)[1], choose(10, 2))
         finally:
             for attacker in attackers:
                 attacker.socket.close()

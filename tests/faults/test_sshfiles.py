@@ -64,9 +64,9 @@ class FilesCase(SSHCase):
             shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
 
     def assertUndisturbed(self, seconds: Sequence[float], resting: float, limit: float) -> None:
-        """``limit`` is for a machine that does nothing else: what the bystander took at rest is added, and the slowest
-        tenth is looked at only if it is far beyond."""
-        ordered = sorted(seconds)
+        """``limit`` is for a machine that does nothing else: what the bystander took at rest is added, and beside other
+        tests much more is let pass."""
+        ordered, limit = sorted(seconds), choose(5 * limit, limit)
         self.assertLess(statistics.median(ordered), limit + resting)
         self.assertLess(ordered[len(ordered) * 9 // 10], 4 * (limit + resting))
 
@@ -190,7 +190,7 @@ class TraversalTests(FilesCase):
         done, read = 0, 0
         try:
             with SFTP(self.node) as sftp:
-                while done < choose(800, 20_000):
+                while done < choose(800, 10_000):
                     path = string(b"/swapped/secret")
                     requests = [
                         (OPEN, path + uint32(1) + NOTHING),
@@ -440,7 +440,7 @@ class PatienceTests(FilesCase):
         )
         self.tell(f"while {count} names are listed", taken, resting)
         self.assertEqual(len(set(names) - {b".", b".."}), count)
-        self.assertLess(first[0], 0.5 + 10 * resting)
+        self.assertLess(first[0], choose(5, 0.5) + 10 * resting)
         self.assertLess(grown, 50 << 20)
         self.assertUndisturbed(taken, resting, 0.05)
 
@@ -457,7 +457,7 @@ class PatienceTests(FilesCase):
                 begun = time.monotonic()
                 self.logInSeconds()
                 figure(f"a log-in beside 20 checksums: {time.monotonic() - begun:.2f} s")
-                self.assertLess(time.monotonic() - begun, 1 + 10 * resting)
+                self.assertLess(time.monotonic() - begun, choose(10, 1) + 10 * resting)
                 time.sleep(1)
 
             taken = bystander.during(work)
