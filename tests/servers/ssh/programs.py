@@ -102,9 +102,11 @@ class Running:
 class Shelf:
     """Files in memory, of which programs are run.
 
+    :ivar limits: of that user.
     :ivar files: of user ``alice``; a program may be given others.
     """
 
+    limits: Limits = Factory(Limits)
     clock: Clock = Factory(Clock)
     backend: MemoryBackend = field(init=False)
     _rates: AllRates = field(init=False)
@@ -113,7 +115,7 @@ class Shelf:
     def __attrs_post_init__(self) -> None:
         self.clock.advance(1_000_000_000)
         self.backend = MemoryBackend(self.clock, 1 << 26)
-        self._rates = AllRates(self.clock, lambda user: Limits())
+        self._rates = AllRates(self.clock, lambda user: self.limits)
         self.files = self.session(*Permission)
 
     def session(self, *permissions: Permission) -> Any:

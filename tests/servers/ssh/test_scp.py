@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations, product
 from typing import Any
 
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
+from cftpcluster.config.document import Limits
 from cftpcluster.errors import FileSystemError, OutOfSpace, QuotaExceeded, StorageFailed
 from cftpcluster.files.wrappers import FileSystemWrapper, FileWrapper
 from cftpcluster.interfaces import ILinks
@@ -187,6 +189,33 @@ class UploadTargetTests(SCPTestCase):
         self.assertEqual(running.end(), 0)
 
 
+class PermissionTests(SCPTestCase):
+    """What is served needs the same rights as by every other protocol."""
+
+    OPERATIONS = (
+        ({Permission.upload}, b"scp -t /", b"C0644 1 new\nx\0"),
+        ({Permission.upload, Permission.overwrite}, b"scp -t /", b"C0644 1 old\nx\0"),
+        ({Permission.mkdir}, b"scp -r -t /", b"D0755 0 folder\nE\n"),
+        ({Permission.download}, b"scp -f /old", OK * 3),
+        ({Permission.download, Permission.list}, b"scp -r -f /some", OK * 10),
+        ({Permission.download}, b"md5sum /old", b""),
+        ({Permission.list}, b"cd /some", b""),
+    )
+
+    def test_whatEachOperationNeeds(self) -> None:
+        some = [set(each) for size in range(3) for each in combinations(Permission, size)]
+        rights = [*some, *({*Permission} - {each} for each in Permission), {*Permission}]
+        for (needed, command, stream), granted in product(self.OPERATIONS, rights):
+            self.shelf = Shelf()
+            self.shelf.put("/old", b"old")
+            self.shelf.put("/some/file", b"file")
+            running = self.shelf.run(command, self.shelf.session(*granted))
+            running.feed(stream)
+            self.assertEqual(running.end(), 0 if needed <= granted else 1, (command, granted))
+            if not needed <= granted:
+                self.assertEqual((self.shelf.names(), self.shelf.get("/old")), (["old", "some"], b"old"))
+
+
 class HostileUploadTests(SCPTestCase):
     def test_namesThatLeadElsewhere(self) -> None:
         for name in (b"..", b".", b"", b"../x", b"/etc/x", b"a/b", b"a\0b"):
@@ -346,6 +375,38 @@ class BrokenUploadTests(SCPTestCase):
             self.assertEqual(running.end(), 1)
             self.assertEqual((self.shelf.names(), self.shelf.stat("/large")), (["small"], None))
             self.assertEqual(running.channel.consumedBytes, running.fedBytes)
+
+
+class SpeedTests(SCPTestCase):
+    """Who keeps to a speed keeps nobody waiting who is not there any more."""
+
+    def test_uploads(self) -> None:
+        self.shelf = Shelf(Limits(uploadBytesPerSecond=10_000))
+        running = self.sink(b"scp -t /file")
+        running.feed(b"C0644 200000 x\n")
+        running.feed(bytes(100_000))
+        self.assertLess(running.channel.consumedBytes, 90_000)
+        self.successResultOf(running.program.channelClosed())
+        self.assertEqual(self.shelf.stat("/file").size, 100_000)
+
+    def test_whoWaitsLongEnoughStoresEverything(self) -> None:
+        self.shelf = Shelf(Limits(uploadBytesPerSecond=10_000))
+        running = self.sink(b"scp -t /file")
+        running.feed(b"C0644 200000 x\n" + bytes(200_000) + OK)
+        began = self.shelf.clock.seconds()
+        while self.shelf.get("/file") is None and self.shelf.clock.seconds() < began + 100:
+            self.shelf.clock.advance(0.1)
+        self.assertEqual(len(self.shelf.get("/file") or b""), 200_000)
+        self.assertTrue(15 < self.shelf.clock.seconds() - began < 30, self.shelf.clock.seconds() - began)
+
+    def test_downloads(self) -> None:
+        self.shelf = Shelf(Limits(downloadBytesPerSecond=10_000))
+        self.shelf.put("/file", bytes(200_000))
+        running = self.shelf.run(b"scp -f /file")
+        running.feed(OK)
+        self.assertLess(len(running.feed(OK)), 100_000)
+        self.successResultOf(running.program.channelClosed())
+        self.assertEqual(running.channel.exitStatus, 1)
 
 
 class DownloadTests(SCPTestCase):
