@@ -189,6 +189,7 @@ def setUser(
       cftpctl user set alice --expires 2027-01-31T00:00:00Z
       cftpctl user set alice quota.files=1000 limits.downloadBytesPerSecond=5000000
       cftpctl user set alice 'protocols=["sftp"]' 'allow=["192.0.2.0/24"]'
+      cftpctl user set alice 'authentication=[["publickey", "password"]]'
     """
     patch = assigned(assignments)
     given: dict[str, Any] = {}
@@ -348,11 +349,19 @@ def hostKeyGroup() -> click.Group:
 def _hostKeyCommand(verb: str) -> click.Command:
     adding = verb == "add"
     section = _BY_NOUN["hostkey"]
+    meaning = (
+        "Of several keys of a type the oldest is in use; clients that log in learn the others, so that it can be removed"
+        " some weeks later and nobody is warned."
+        if adding
+        else "Clients that know the old one are warned, or refuse; add another one instead, if it is not urgent."
+    )
     text = f"""{"Add" if adding else "Replace"} an SSH host key, the same on every node.
+
+    {meaning}
 
     \b
     Example:
-      cftpctl hostkey {verb} ed25519 --key ssh_host_ed25519_key
+      cftpctl hostkey {verb} {"ed25519-2027" if adding else "ed25519"} --key ssh_host_ed25519_key
     """
 
     @click.command(verb, help=text)
