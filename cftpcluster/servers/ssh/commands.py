@@ -51,9 +51,7 @@ async def run(files: IFileSystem, streams: Streams, command: bytes) -> int:
     try:
         words = split(command)
     except NotSimple as error:
-        streams.error(
-            b"cftpcluster: only file transfer is served here: the command has " + str(error).encode()
-        )
+        streams.error(b"cftpcluster: only file transfer is served here: the command has " + str(error).encode())
         return NOT_RUN
     name = words[0].text if words else b""
     program = _COMMANDS.get(name.removeprefix(b"/usr/bin/").removeprefix(b"/bin/"))
