@@ -10,6 +10,7 @@ What is hashed in which order and by how many threads is not decided here.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 from attrs import define
 
@@ -28,6 +29,8 @@ QUICK_BYTES = 2048
 
 LONGEST_ANSWER = packets.LONGEST_DATA - 1024
 
+Check: TypeAlias = Callable[[IFile], Awaitable[Answer]]
+
 
 class BadCheck(FileSystemError):
     message = "no such check"
@@ -42,15 +45,15 @@ class Hashing:
 
     def checkName(self, requestId: int, request: Reader) -> Operation:
         path = parse(request.string())
-        return self._ofPath(path, self._check(requestId, request, b""))
+        return self._ofPath(path, *self._check(requestId, request, b""))
 
     def checkHandle(self, requestId: int, request: Reader) -> Operation:
         opened = self._handles.file(request.string())
-        return self._ofHandle(opened, self._check(requestId, request, b""))
+        return self._ofHandle(opened, *self._check(requestId, request, b""))
 
     def checkAsParamiko(self, requestId: int, request: Reader) -> Operation:
         opened = self._handles.file(request.string())
-        return self._ofHandle(opened, self._check(requestId, request, string(b"check-file")))
+        return self._ofHandle(opened, *self._check(requestId, request, string(b"check-file")))
 
     def md5Name(self, requestId: int, request: Reader) -> Operation:
         path = parse(request.string())
@@ -62,15 +65,15 @@ class Hashing:
 
     # --- which file
 
-    def _ofHandle(self, opened: OpenFile, check: Callable[[IFile], Awaitable[Answer]]) -> Operation:
+    def _ofHandle(self, opened: OpenFile, check: Check, answerBytes: int = 0) -> Operation:
         opened.mayRead()
 
         async def run() -> Answer:
             return await check(opened.file)
 
-        return Operation(later(run), looks=True, paths=opened.names, handle=opened)
+        return Operation(later(run), looks=True, paths=opened.names, handle=opened, answerBytes=answerBytes)
 
-    def _ofPath(self, path: VirtualPath, check: Callable[[IFile], Awaitable[Answer]]) -> Operation:
+    def _ofPath(self, path: VirtualPath, check: Check, answerBytes: int = 0) -> Operation:
         async def run() -> Answer:
             file = await self._files.open(path, OpenMode.read)
             try:
@@ -78,14 +81,15 @@ class Hashing:
             finally:
                 await file.abort(False)
 
-        return Operation(later(run), looks=True, paths=(path,))
+        return Operation(later(run), looks=True, paths=(path,), answerBytes=answerBytes)
 
     def _isAwaited(self) -> bool:
         return self._handles.isAwaited
 
     # --- which check
 
-    def _check(self, requestId: int, request: Reader, prefix: bytes) -> Callable[[IFile], Awaitable[Answer]]:
+    def _check(self, requestId: int, request: Reader, prefix: bytes) -> tuple[Check, int]:
+        """And how large its answer may become, where that is much."""
         wanted = request.names()
         offset, length, blockBytes = request.uint64(), request.uint64(), request.uint32()
         known = [name for name in wanted if _plain(name) in ALGORITHMS]
@@ -104,9 +108,9 @@ class Hashing:
             found = await checksums(file, _plain(name), offset, length or None, blockBytes, self._isAwaited)
             return (packets.extendedReply(requestId, prefix + string(name) + b"".join(found)),)
 
-        return check
+        return check, LONGEST_ANSWER if blockBytes else 0
 
-    def _md5(self, requestId: int, request: Reader) -> Callable[[IFile], Awaitable[Answer]]:
+    def _md5(self, requestId: int, request: Reader) -> Check:
         offset, length, quick = request.uint64(), request.uint64(), request.string()
 
         async def check(file: IFile) -> Answer:

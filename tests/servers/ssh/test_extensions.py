@@ -13,6 +13,7 @@ from cftpcluster.config.document import Limits
 from cftpcluster.files.memory import MemoryBackend
 from cftpcluster.files.policy import Permitted
 from cftpcluster.files.throttled import AllRates, SessionFlows, Throttled
+from cftpcluster.servers.ssh.hashing import LONGEST_ANSWER
 from cftpcluster.servers.ssh.packets import (
     BAD_MESSAGE,
     CLOSE,
@@ -40,6 +41,7 @@ from cftpcluster.servers.ssh.packets import (
     SYMLINK,
     WRITE,
 )
+from cftpcluster.servers.ssh.sftp import REQUEST_LIMIT, UNSENT_LIMIT_BYTES
 from cftpcluster.servers.ssh.wire import boolean, string, uint32, uint64
 from cftpcluster.vocabulary import Permission
 
@@ -202,6 +204,17 @@ class CheckFileTests(ExtensionsTestCase):
         self.peer.close(handle)
         self.assertEqual(self.check(b"check-file-name", b"/large", b"md5", 0, 0, 256).code, FAILURE)
         self.assertEqual(self.check(b"check-file-name", b"/large", b"md5", 0, 0, 512).type, EXTENDED_REPLY)
+
+    def test_largeAnswersAreBoundedBeforeTheyAreThere(self) -> None:
+        peer = SFTPPeer.of(self.peer.backend, self.peer.clock, "alice", hold=True)
+        files: Any = peer.files
+        for blockBytes, count in ((256, UNSENT_LIMIT_BYTES // LONGEST_ANSWER + 1), (0, REQUEST_LIMIT)):
+            body = string(b"/f") + string(b"md5") + uint64(0) * 2 + uint32(blockBytes)
+            for _ in range(REQUEST_LIMIT):
+                peer.start(EXTENDED, string(b"check-file-name"), body)
+            self.assertEqual(files.names, ["open"] * count)
+            files.goOnWithAll()
+            self.assertEqual(len(peer.replies()), REQUEST_LIMIT)
 
     def test_anUploadIsSeenByItsSession(self) -> None:
         handle = self.peer.opened(b"/new", NEW)
