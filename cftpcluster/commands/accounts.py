@@ -350,8 +350,8 @@ def _hostKeyCommand(verb: str) -> click.Command:
     adding = verb == "add"
     section = _BY_NOUN["hostkey"]
     meaning = (
-        "Of several keys of a type the oldest is in use; clients that log in learn the others, so that it can be removed"
-        " some weeks later and nobody is warned."
+        "Of several keys of a type the oldest is in use; clients that log in learn the others, so that it can be"
+        " removed some weeks later and nobody is warned."
         if adding
         else "Clients that know the old one are warned, or refuse; add another one instead, if it is not urgent."
     )
