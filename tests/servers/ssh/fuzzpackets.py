@@ -322,9 +322,11 @@ class Conversation:
                 break
             try:
                 self.client.feed(data)
-            except (InvalidTag, struct.error):
+            except (InvalidTag, struct.error, IndexError):
                 # Its own KEXINIT was another one than it thinks.
                 self.isDeaf = True
+            # Or it agreed on keys that it does not know.
+            self.isDeaf = self.isDeaf or (not self.client.exchanges and scripted.NEWKEYS in self.client.whatCame)
 
     def step(self) -> None:
         choices = self.choices
