@@ -18,9 +18,11 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from cftpcluster.config.document import Method, User
 from cftpcluster.events import LoggedIn, LoggedOut
 from cftpcluster.servers.ssh import packets, transport
 from cftpcluster.servers.ssh.stream import LONGEST_BEFORE_LOGIN, LONGEST_PACKET
+from cftpcluster.testing.auth import documentWith
 
 from . import scripted
 from .choices import Choices, Exhausted, nothingBreaks
@@ -55,7 +57,7 @@ ALGORITHMS = [
 PUBLIC_VALUES = [bytes(32), b"\x09" + bytes(31), b"\xff" * 32, b"", bytes(31), bytes(1216), bytes(256), bytes(20_000)]
 USERS = [b"alice", b"alice\0", b"bob", b"", b"../alice", b"\xff\xfe", b"x" * 5000, b"${jndi:ldap://x}", b"alice\n"]
 METHODS = [b"none", b"password", b"hostbased", b"gssapi-with-mic", b"", b"keyboard-interactive", b"publickey"]
-SECRETS = [b"wrong", b"", b"secret\0", b"x" * 10_000, b"Secret", b"secret\n"]
+SECRETS = [b"secret", b"wrong", b"", b"secret\0", b"x" * 10_000, b"Secret", b"secret\n"]
 BLOBS = [
     string(b"ssh-ed25519") + string(bytes(32)),
     string(b"ssh-rsa") + string(b"\1\0\1") + string(b"\1" + bytes(256)),
@@ -263,6 +265,10 @@ class Conversation:
         clock = Clock()
         clock.advance(1_000_000_000)
         self.site = Site(clock=clock)
+        if self.stage == "keyed":
+            # The right password alone lets nobody in.
+            both = (Method.publickey, Method.password)
+            self.site.logins.document = documentWith(User(name="alice", authentication=(both, both[::-1])))
         self.server = self.site.server.buildProtocol(IPv4Address("TCP", "192.0.2.7", 40000))
         self.server.makeConnection(self.wire)
         self.client = ScriptedClient(self.deliver)
