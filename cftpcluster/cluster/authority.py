@@ -187,11 +187,24 @@ def makeServiceCertificate(names: Iterable[str], now: float) -> tuple[bytes, byt
 
 def makeHostKeys() -> dict[str, bytes]:
     """SSH host keys for a new cluster, by name, in OpenSSH's private key format."""
-    keys: dict[str, PrivateKeyTypes] = {
-        "ed25519": ed25519.Ed25519PrivateKey.generate(),
-        "rsa": rsa.generate_private_key(public_exponent=65537, key_size=3072),
-    }
-    return {name: key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()) for name, key in keys.items()}
+    return {"ed25519": makeHostKey("ed25519"), "rsa": makeHostKey("rsa")}
+
+
+def makeHostKey(kind: str) -> bytes:
+    """One of type ``ed25519`` or ``rsa``, or on the NIST curve of that name, such as ``secp256r1``."""
+    key: PrivateKeyTypes
+    if kind == "rsa":
+        key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
+    elif kind in _HOST_CURVES:
+        key = ec.generate_private_key(_HOST_CURVES[kind])
+    else:
+        key = ed25519.Ed25519PrivateKey.generate()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+
+
+_HOST_CURVES: dict[str, ec.EllipticCurve] = {
+    curve.name: curve for curve in (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1())
+}
 
 
 def _privatePem(key: ec.EllipticCurvePrivateKey) -> bytes:

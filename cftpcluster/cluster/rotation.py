@@ -36,7 +36,7 @@ from ..config.changes import Batch, Change, Put, Remove
 from ..config.codec import canonical, parse
 from ..config.document import ClusterKey, Document, HostKey, Named, Node, Secret
 from ..errors import ClusterError, Invalid
-from .authority import AUTHORITY, Authority, makeHostKeys
+from .authority import AUTHORITY, Authority, makeHostKey
 from .membership import removal
 from .sealing import KEY_BYTES, CannotOpen, Sealer, keyId, newClusterKey
 
@@ -260,14 +260,16 @@ def _rotated(
 
 
 def _newHostKeys(document: Document, opening: Sealer, sealing: Sealer) -> Iterator[tuple[str, HostKey]]:
-    made = makeHostKeys()
     for name, hostKey in sorted(document.hostKeys.items()):
         try:
-            old = load_ssh_private_key(opening.open(hostKey.key), None)
+            pem = opening.open(hostKey.key)
+            load = load_ssh_private_key if b"BEGIN OPENSSH PRIVATE KEY" in pem else load_pem_private_key
+            old: Any = load(pem, None)
         except (ClusterError, ValueError, TypeError, UnsupportedAlgorithm):
             old = None
-        kind = "rsa" if isinstance(old, rsa.RSAPrivateKey) else "ed25519"
-        yield name, HostKey(name=name, key=sealing.seal(made[kind]))
+        isElliptic = isinstance(old, ec.EllipticCurvePrivateKey)
+        kind = "rsa" if isinstance(old, rsa.RSAPrivateKey) else old.curve.name if isElliptic else "ed25519"
+        yield name, HostKey(name=name, key=sealing.seal(makeHostKey(kind)))
 
 
 def _byHand(document: Document, hostKeys: dict[str, HostKey]) -> Iterator[str]:

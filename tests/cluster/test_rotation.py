@@ -6,10 +6,12 @@ from typing import Any
 
 from attrs import evolve
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_ssh_private_key
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.cluster.authority import AUTHORITY, makeHostKeys, makeServiceCertificate, openAuthority
+from cftpcluster.cluster.authority import AUTHORITY, makeHostKey, makeHostKeys, makeServiceCertificate, openAuthority
 from cftpcluster.cluster.membership import NodeIdentity, publicKeyText
 from cftpcluster.cluster.rotation import (
     CLUSTER_KEY,
@@ -206,6 +208,24 @@ class CompromisedTests(RotationCase):
         text = "\n".join(rotation.byHand)
         for said in ('certificate "default"', "host keys ed25519, rsa", "1 users", 'backend "share"'):
             self.assertIn(said, text)
+
+    def test_hostKeysStayOfTheirTypesAndAreAllNew(self) -> None:
+        plain = ec.generate_private_key(ec.SECP384R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        own = self.cluster.sealer.seal
+        self.cluster.change(
+            Batch(
+                (
+                    Put("hostKeys", HostKey(name="elliptic", key=own(plain))),
+                    Put("hostKeys", HostKey(name="second", key=own(makeHostKey("ed25519")))),
+                )
+            )
+        )
+        self.rotate(compromised=True)
+        sealer, keys = Sealer(*self.keysOf("node-b")), self.cluster.document.hostKeys
+        new: dict[str, Any] = {name: load_ssh_private_key(sealer.open(key.key), None) for name, key in keys.items()}
+        self.assertEqual(new["elliptic"].curve.name, "secp384r1")
+        self.assertEqual(new["rsa"].key_size, 3072)
+        self.assertNotEqual(new["ed25519"].private_bytes_raw(), new["second"].private_bytes_raw())
 
     def test_bothAuthoritiesAreTrustedUntilAllHaveCertificatesOfTheNew(self) -> None:
         old = self.cluster.document.keys[AUTHORITY].public

@@ -22,6 +22,7 @@ from cftpcluster.config.document import (
     JoinToken,
     Limits,
     Listener,
+    Method,
     Mount,
     Node,
     Observer,
@@ -71,6 +72,8 @@ def tuples(items: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[str, ...]]:
     return st.lists(items, max_size=2).map(tuple)
 
 
+authentications = st.lists(st.lists(st.sampled_from(Method), max_size=2).map(tuple), max_size=2).map(tuple)
+
 users = st.builds(
     User,
     name=names,
@@ -81,6 +84,7 @@ users = st.builds(
     expires=st.none() | times,
     protocols=st.frozensets(st.sampled_from(Protocol)),
     allow=tuples(texts),
+    authentication=authentications,
     groups=tuples(names),
     mounts=mountTuples,
     quota=st.builds(Quota, bytes=amounts, files=amounts, extra=extras),
@@ -91,7 +95,7 @@ users = st.builds(
 admins = st.builds(Admin, name=names, passwordHash=texts, role=st.sampled_from(Role), enabled=st.booleans())
 objects: dict[str, st.SearchStrategy[Any]] = {
     "backends": st.builds(Backend, name=names, kind=names, options=options, shared=st.booleans()),
-    "groups": st.builds(Group, name=names, mounts=mountTuples, extra=extras),
+    "groups": st.builds(Group, name=names, mounts=mountTuples, authentication=authentications, extra=extras),
     "users": users,
     "admins": admins,
     "certificates": st.builds(Certificate, name=names, chain=texts, key=secrets),

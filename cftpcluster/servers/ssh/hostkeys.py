@@ -127,8 +127,10 @@ class HostKeyring:
             self._read = pems
         keys: dict[bytes, list[Identity]] = {}
         for name, identity in self._identities:
-            if legacy or not name.startswith(b"ecdsa-"):
-                keys.setdefault(name, []).append(identity)
+            several = keys.setdefault(name, []) if legacy or not name.startswith(b"ecdsa-") else None
+            # Clients that are told of a key twice believe nothing of what they are told.
+            if several is not None and all(one.blob != identity.blob for one in several):
+                several.append(identity)
         return HostKeys(keys)
 
     def _loaded(self, pems: Sequence[bytes]) -> Iterator[tuple[bytes, Identity]]:

@@ -54,6 +54,10 @@ class KeyringTests(SynchronousTestCase):
         self.assertEqual(keys.signer(b"ssh-ed25519").key, loadHostKey(pemOf(ED25519)))
         self.assertEqual(keys.blobs, [loadHostKey(pem).public().blob() for pem in (pemOf(ED25519), *others)])
 
+    def test_aKeyThatIsThereTwiceIsToldOfOnce(self) -> None:
+        keys = HostKeyring(lambda: [pemOf(ED25519), pemOf(RSA), pemOf(ED25519)]).current(legacy=False)
+        self.assertEqual(len(keys.blobs), 2)
+
     def test_everyKeyProvesItselfAndNoOtherIsProven(self) -> None:
         other = Ed25519PrivateKey.generate()
         keys = HostKeyring(lambda: [pemOf(key) for key in (ED25519, other, RSA)]).current(legacy=False)
