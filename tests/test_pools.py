@@ -7,14 +7,14 @@ import threading
 import weakref
 from typing import Any
 
-from twisted.internet import reactor as installedReactor
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThreadPool
 from twisted.trial.unittest import TestCase
 
 from cftpcluster.pools import Threads, log
 
-reactor: Any = installedReactor
+REACTOR: Any = reactor
 
 
 class ThreadsTests(TestCase):
@@ -24,7 +24,7 @@ class ThreadsTests(TestCase):
         self.addCleanup(self.pool.stop)
 
     def run_(self, function: Any, *arguments: Any) -> Deferred[Any]:
-        return deferToThreadPool(reactor, self.pool, function, *arguments)
+        return deferToThreadPool(REACTOR, self.pool, function, *arguments)
 
     async def test_resultsAndErrorsComeBack(self) -> None:
         self.assertEqual(await self.run_(divmod, 7, 2), (3, 1))
@@ -53,7 +53,7 @@ class ThreadsTests(TestCase):
     async def test_oneThreadKeepsTheOrder(self) -> None:
         pool = Threads(1, "single")
         done: list[int] = []
-        calls = [deferToThreadPool(reactor, pool, done.append, number) for number in range(50)]
+        calls = [deferToThreadPool(REACTOR, pool, done.append, number) for number in range(50)]
         self.assertEqual(done, [])
         pool.start()
         self.addCleanup(pool.stop)
