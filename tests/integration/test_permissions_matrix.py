@@ -166,8 +166,8 @@ def sftpAsk(verb: str, *names: str, more: bytes = b"") -> Verb:
     return lambda sftp, folder: sftp.ask(number, b"".join(string(f"{folder}/{name}") for name in names) + more)
 
 
-def sftpExtended(name: str, *names: str) -> Verb:
-    return lambda sftp, folder: sftp.extended(name, b"".join(string(f"{folder}/{each}") for each in names))
+def sftpExtended(name: str, *names: str, more: bytes = b"") -> Verb:
+    return lambda sftp, folder: sftp.extended(name, b"".join(string(f"{folder}/{each}") for each in names) + more)
 
 
 def sftpSend(name: str, flags: int, offset: int = 0) -> Verb:
@@ -262,6 +262,17 @@ OPERATIONS: Sequence[Operation] = (
             "ftp": {"RETR": ftpFetch("RETR {}/old"), "REST and RETR": ftpFetch("RETR {}/old", 5)},
             "sftp": {"READ": sftpFetch},
             "https": {"GET": httpAsk("GET", "/old"), "GET of a part": httpAsk("GET", "/old", Range="bytes=5-")},
+        },
+    ),
+    Operation(
+        "tell a checksum",
+        [{P.download}],
+        toldSomething,
+        {
+            "sftp": {
+                "md5-hash": sftpExtended("md5-hash", "old", more=bytes(16) + string("")),
+                "check-file-name": sftpExtended("check-file-name", "old", more=string("sha256") + bytes(20)),
+            }
         },
     ),
     Operation(
@@ -383,12 +394,23 @@ OPERATIONS: Sequence[Operation] = (
             "https": {"move": httpTo("move", "other", overwrite=True)},
         },
     ),
-    Operation("copy", [{P.download, P.upload}], copied("new"), {"https": {"copy": httpTo("copy", "new")}}),
+    Operation(
+        "copy",
+        [{P.download, P.upload}],
+        copied("new"),
+        {
+            "sftp": {"copy-file": sftpExtended("copy-file", "old", "new", more=b"\0")},
+            "https": {"copy": httpTo("copy", "new")},
+        },
+    ),
     Operation(
         "copy onto a file",
         [{P.download, P.upload, P.overwrite}],
         copied("other"),
-        {"https": {"copy": httpTo("copy", "other", overwrite=True)}},
+        {
+            "sftp": {"copy-file": sftpExtended("copy-file", "old", "other", more=b"\1")},
+            "https": {"copy": httpTo("copy", "other", overwrite=True)},
+        },
     ),
     Operation(
         "set times",
@@ -410,6 +432,13 @@ OPERATIONS: Sequence[Operation] = (
             "ftp": {"CHMOD": ftpSay("SITE CHMOD 604 {}/old")},
             "sftp": {"SETSTAT": sftpAsk("SETSTAT", "old", more=attributes(mode=0o604))},
         },
+    ),
+    Operation(
+        # Whether it is a link has to be looked at.
+        "set a mode, but of no link",
+        [{P.attributes, P.list}],
+        hasMode("old", 0o604),
+        {"sftp": {"lsetstat": sftpExtended("lsetstat@openssh.com", "old", more=attributes(mode=0o604))}},
     ),
     Operation(
         "set times of what was uploaded just now",
@@ -465,18 +494,10 @@ THMB JPG;OPTS HASH SHA-256;OPTS UTF8 OFF;TYPE E;MODE Z;STRU R;EXEC id;XSEN a;GET
 QUOTE DELE /place/old; DELE /place/old;DELE\t/place/old;""".replace("\n", ";").split(";")
 
 UNKNOWN_TO_SFTP = [
-    "copy-data",
-    "copy-file",
-    "check-file-name",
-    "check-file-handle",
-    "md5-hash",
-    "space-available",
-    "home-directory",
     "text-seek",
     "vendor-id",
     "filename-charset",
     "users-groups-by-id@openssh.com",
-    "lsetstat@openssh.com",
     "exec@x",
 ]
 
