@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThreadPool
 from twisted.trial.unittest import TestCase
 
-from cftpcluster.pools import Threads, log
+from cftpcluster.pools import Threads
 
 REACTOR: Any = reactor
 
@@ -78,11 +78,12 @@ class ThreadsTests(TestCase):
         self.assertNotIn(9, done)
 
     async def test_whatBreaksUnheardIsLogged(self) -> None:
-        self.pool.callInThread(divmod, 1, 0)
-        await self.run_(int)
-        await self.run_(int)
+        pool = Threads(1, "single")
+        pool.start()
+        self.addCleanup(pool.stop)
+        pool.callInThread(divmod, 1, 0)
+        await deferToThreadPool(REACTOR, pool, int)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual(log.namespace, "cftpcluster.pools")
 
     async def test_nothingOfACallIsKept(self) -> None:
         class Large:
