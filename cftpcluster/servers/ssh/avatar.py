@@ -12,6 +12,7 @@ from ...interfaces import IAccount
 from . import commands
 from ._quiet import quietLogger
 from .channel import Program, SessionChannel
+from .operations import namesLinksFirst
 from .sftp import SFTPServer
 from .standard import StandardProgram
 
@@ -42,8 +43,7 @@ class SSHAvatar(ConchUser):
             return StandardProgram(channel, transport.reactor, run)
         if argument != b"sftp":
             return None
-        # OpenSSH's order of a link's arguments is everybody's but AsyncSSH's, which keeps to the draft.
-        draftLinks = b"AsyncSSH" in transport.otherVersionString
+        draftLinks = namesLinksFirst(transport.otherVersionString)
         return SFTPServer(channel, self.account.files, transport.reactor, transport.owner.randomBytes, draftLinks)
 
 

@@ -25,6 +25,18 @@ from .operation import Answer, Operation, change, later, move, ok, tellPath
 from .wire import Reader
 
 
+_DRAFT_CLIENTS = (b"AsyncSSH", b"WinSCP", b"libssh_", b"libssh-")
+
+
+def namesLinksFirst(version: bytes) -> bool:
+    """Whether a client of this version string names a symbolic link before its target, as the draft does.
+
+    OpenSSH has it the other way round, and most clients follow it whatever the server; these do so only where the
+    server says that it is OpenSSH.
+    """
+    return any(name in version for name in _DRAFT_CLIENTS)
+
+
 @define(eq=False)
 class Operations:
     """The requests of one session.

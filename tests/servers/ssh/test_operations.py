@@ -6,6 +6,7 @@ import struct
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from cftpcluster.servers.ssh.operations import namesLinksFirst
 from cftpcluster.servers.ssh.packets import (
     ATTRS,
     BAD_MESSAGE,
@@ -410,6 +411,12 @@ class NameTests(OperationsTestCase):
         self.assertEqual((reply.body.uint32(), reply.body.string()), (1, b"f"))
         self.assertEqual(self.statOf(self.peer.ask(LSTAT, string(b"/link")))[1] & 0o170000, 0o120000)
         self.assertEqual(self.peer.get(b"/link"), b"data")
+
+    def test_clientsThatKeepToTheDraft(self) -> None:
+        for version in (b"AsyncSSH_2.24.1", b"WinSCP_release_6.3.3", b"libssh_0.10.6", b"libssh-0.6.3"):
+            self.assertTrue(namesLinksFirst(b"SSH-2.0-" + version), version)
+        for version in (b"OpenSSH_9.2p1 Debian-2", b"libssh2_1.11.0", b"paramiko_5.1.0", b"Go", b"PuTTY_Release_0.80"):
+            self.assertFalse(namesLinksFirst(b"SSH-2.0-" + version), version)
 
     def test_symbolicLinksInTheOrderOfTheDraft(self) -> None:
         peer = SFTPPeer.inMemory(draftLinks=True)
