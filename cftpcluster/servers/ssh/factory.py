@@ -139,10 +139,10 @@ class SSHServer(Factory[SSHTransport]):
 
     def connected(self, transport: SSHTransport) -> float:
         source = countedAs(transport.origin.address)
-        self._waiting.add(transport, source)
+        present = self._waiting.add(transport, source)
         if len(self._waiting) > self.options.waitingConnections:
             self._waiting.popOldest().abort()
-        return 0.0 if self._isProbe(transport.origin.address) else self._visits.waitSeconds(source)
+        return 0.0 if self._isProbe(transport.origin.address) else self._visits.waitSeconds(source, present)
 
     def makeUserAuthentication(self, transport: SSHTransport) -> UserAuthentication:
         return UserAuthentication(

@@ -18,8 +18,10 @@ FREE_VISITS = 10
 VISITS_PER_SECOND = 2
 """So many are forgotten in each second."""
 
-SHORTEST_WAIT_SECONDS = 0.3
-LONGEST_WAIT_SECONDS = 0.6
+FEW = 3
+"""So many of a source at a time wait for nothing: whoever tries one thing after the other is no crowd."""
+
+WAIT_SECONDS = 0.25
 
 MOST_REMEMBERED = 10_000
 """Sources whose visits are counted."""
@@ -38,9 +40,12 @@ class Waiting(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return iter(list(self._sources))
 
-    def add(self, client: T, source: str) -> None:
+    def add(self, client: T, source: str) -> int:
+        """How many of its source there are now."""
         self._sources[client] = source
-        self._bySource.setdefault(source, {})[client] = None
+        clients = self._bySource.setdefault(source, {})
+        clients[client] = None
+        return len(clients)
 
     def discard(self, client: T) -> None:
         source = self._sources.pop(client, None)
@@ -61,8 +66,8 @@ class Waiting(Generic[T]):
 
 @define(eq=False)
 class Visits:
-    """Connections that ended without a log-in, by source. Each costs more here than there: whoever makes them one after
-    the other gets fewer; one who logs in meanwhile waits a moment longer."""
+    """Connections that ended without a log-in, by source. Each costs more here than there, so whoever makes many of
+    them at a time gets fewer; one who logs in meanwhile waits a moment longer."""
 
     _clock: IReactorTime
     _counts: OrderedDict[str, tuple[float, float]] = field(factory=OrderedDict, init=False)
@@ -78,9 +83,9 @@ class Visits:
         if len(self._counts) > MOST_REMEMBERED:
             self._counts.popitem(last=False)
 
-    def waitSeconds(self, source: str) -> float:
-        """How long the next one is let wait before it is greeted."""
-        beyond = self._count(source) - FREE_VISITS
-        if beyond <= 0:
-            return 0.0
-        return min(SHORTEST_WAIT_SECONDS + beyond / 100, LONGEST_WAIT_SECONDS)
+    def waitSeconds(self, source: str, present: int) -> float:
+        """How long the next one is let wait before it is greeted.
+
+        :param present: how many of its source are there and not logged in, itself among them.
+        """
+        return WAIT_SECONDS if present >= FEW and self._count(source) > FREE_VISITS else 0.0

@@ -6,11 +6,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.servers.ssh.waiting import (
+    FEW,
     FREE_VISITS,
-    LONGEST_WAIT_SECONDS,
     MOST_REMEMBERED,
-    SHORTEST_WAIT_SECONDS,
     VISITS_PER_SECOND,
+    WAIT_SECONDS,
     Visits,
     Waiting,
 )
@@ -47,27 +47,32 @@ class VisitsTests(SynchronousTestCase):
         for _ in range(number):
             self.visits.add(source)
 
+    def waits(self, source: str = "a", present: int = FEW) -> bool:
+        return bool(self.visits.waitSeconds(source, present))
+
     def test_aFewAreFree(self) -> None:
         self.come(FREE_VISITS)
-        self.assertEqual(self.visits.waitSeconds("a"), 0)
+        self.assertFalse(self.waits())
 
     def test_moreOfOneSourceMakeItWaitAndNoOther(self) -> None:
         self.come(FREE_VISITS + 1)
-        self.assertGreater(self.visits.waitSeconds("a"), SHORTEST_WAIT_SECONDS)
-        self.assertEqual(self.visits.waitSeconds("b"), 0)
+        self.assertTrue(self.waits())
+        self.assertFalse(self.waits("b"))
+
+    def test_oneAfterTheOtherWaitsForNothing(self) -> None:
         self.come(1000)
-        self.assertEqual(self.visits.waitSeconds("a"), LONGEST_WAIT_SECONDS)
+        self.assertFalse(self.waits(present=FEW - 1))
 
     def test_theyAreForgotten(self) -> None:
         self.come(FREE_VISITS + VISITS_PER_SECOND)
         self.clock.advance(1)
-        self.assertEqual(self.visits.waitSeconds("a"), 0)
+        self.assertFalse(self.waits())
 
     def test_notEverybodyIsRemembered(self) -> None:
         self.come(FREE_VISITS + 5, "first")
         for number in range(MOST_REMEMBERED):
             self.come(1, str(number))
-        self.assertEqual(self.visits.waitSeconds("first"), 0)
+        self.assertFalse(self.waits("first"))
         self.assertEqual(len(self.visits._counts), MOST_REMEMBERED)
 
 
@@ -76,13 +81,15 @@ class GreetingTests(SynchronousTestCase):
         site = Site()
         for _ in range(times):
             site.connect(Client(Silent())).lose()
+        for _ in range(FEW - 1):
+            RawClient(site)
         return site
 
     def test_whoComesAfterManyVisitsWaitsForTheGreeting(self) -> None:
         site = self.visited(FREE_VISITS + 1)
         raw = RawClient(site)
         self.assertEqual((raw.wire.value(), raw.wire.producerState), (b"", "paused"))
-        site.clock.advance(LONGEST_WAIT_SECONDS)
+        site.clock.advance(WAIT_SECONDS)
         self.assertTrue(raw.wire.value().startswith(b"SSH-2.0-cftpcluster\r\n"))
         self.assertEqual(raw.wire.producerState, "producing")
 
@@ -92,13 +99,15 @@ class GreetingTests(SynchronousTestCase):
             login = LogIn(site)
             login.password(b"secret")
             login.link.lose()
-        self.assertTrue(RawClient(site).wire.value())
+        self.assertTrue(all(RawClient(site).wire.value() for _ in range(FEW)))
 
     def test_whoGoesWhileWaitingLeavesNothing(self) -> None:
         site = self.visited(FREE_VISITS + 1)
+        before = len(site.clock.getDelayedCalls())
         link = site.connect(Client(Silent()))
+        self.assertEqual(link.serverWire.value(), b"")
         link.lose()
-        self.assertEqual(site.clock.getDelayedCalls(), [])
+        self.assertEqual(len(site.clock.getDelayedCalls()), before)
 
     def test_whoIsSentAwayBeforeTheGreetingIsToldNothing(self) -> None:
         site = self.visited(FREE_VISITS + 1)
