@@ -24,7 +24,6 @@ from .handles import Handles, OpenFile, OpenFolder
 from .operation import Answer, Operation, change, later, move, ok, tellPath
 from .wire import Reader
 
-
 _DRAFT_CLIENTS = (b"AsyncSSH", b"WinSCP", b"libssh_", b"libssh-")
 
 
