@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 
 T = TypeVar("T")
 
-FREE_VISITS = 10
+FREE_VISITS = 6
 """So many connections of one source may end without a log-in, before the next ones have to wait."""
 
 VISITS_PER_SECOND = 2
@@ -21,7 +21,7 @@ VISITS_PER_SECOND = 2
 FEW = 3
 """So many of a source at a time wait for nothing: whoever tries one thing after the other is no crowd."""
 
-WAIT_SECONDS = 0.25
+WAIT_SECONDS = 0.4
 
 MOST_REMEMBERED = 10_000
 """Sources whose visits are counted."""
