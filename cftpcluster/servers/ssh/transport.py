@@ -53,6 +53,9 @@ log = Logger()
 VERSION = b"SSH-2.0-cftpcluster"
 
 RECEIVE_BYTES = 256 * 1024
+SEND_BYTES = 512 * 1024
+"""The most that the kernel is given at once: a turn of the reactor for each eighth of a MiB costs more than the sending."""
+
 UNREAD_LIMIT_BYTES = 1024 * 1024
 """A client that reads nothing gets so many bytes of answers to control messages, no more."""
 
@@ -166,6 +169,7 @@ class SSHTransport(KeyExchanging):
         self._incoming.longest = LONGEST_PACKET
         if hasattr(self.transport, "bufferSize"):
             self.transport.bufferSize = RECEIVE_BYTES
+            self.transport.SEND_LIMIT = SEND_BYTES
         self.owner.loggedIn(self)
 
     @property
