@@ -247,7 +247,7 @@ class SFTP(Attacker):
         assert answer[0] == HANDLE, answer
         handle, names = answer[1:], []
         while (read := self.ask(READDIR, handle))[0] == NAME:
-            names += namesOf(read)
+            names += [name for name in namesOf(read) if name not in {b".", b".."}]
         assert codeOf(self.ask(CLOSE, handle)) == OK
         return names
 

@@ -278,13 +278,13 @@ class SFTPTalker:
         return written if not written.isDone else closed
 
     def names(self, path: str) -> Verdict:
-        """What is listed; ``data`` holds the names, each on a line."""
+        """What is listed in it; ``data`` holds the names, each on a line."""
         opened = self.ask(OPENDIR, string(path))
         if not opened.isDone:
             return opened
         names: list[bytes] = []
         while (read := self.ask(READDIR, opened.data)).isDone:
-            names += self._namesOf(read.data)
+            names += [name for name in self._namesOf(read.data) if name not in {b".", b".."}]
         self.ask(CLOSE, opened.data)
         return Verdict("done", b"\n".join(names)) if read.answer == "end" else read
 

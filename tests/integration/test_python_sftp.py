@@ -319,7 +319,7 @@ class AsyncSSHTests(ClientTestCase):
                 await file.fsync()
                 self.assertEqual((await file.statvfs()).bsize, (await session.statvfs("folder")).bsize)
             await session.posix_rename("folder/other", "folder/hard")
-            self.assertEqual(sorted(await session.listdir("folder")), ["file", "hard", "soft"])
+            self.assertEqual(sorted(await session.listdir("folder")), [".", "..", "file", "hard", "soft"])
             self.assertTrue(session.limits.max_write_len > 200_000)
             self.assertEqual(await session.realpath("folder/../x"), f"{self.remote}/x")
             self.assertEqual(sorted(await session.glob("folder/[fh]*")), ["folder/file", "folder/hard"])
@@ -327,6 +327,12 @@ class AsyncSSHTests(ClientTestCase):
             self.assertFalse(await session.exists("folder"))
 
         self.connected(work)
+
+    def test_keysAreSafeFromQuantumComputers(self) -> None:
+        async def work(session: Any) -> None:
+            self.assertEqual(await session.realpath("."), self.remote)
+
+        self.connected(work, kex_algs=["mlkem768x25519-sha256"])
 
     def test_manyRequestsAtOnce(self) -> None:
         async def work(session: Any) -> None:
@@ -338,7 +344,7 @@ class AsyncSSHTests(ClientTestCase):
                 await session.rename(f"file{number}", f"done{number}")
 
             await asyncio.gather(*(one(number) for number in range(100)))
-            self.assertEqual(len(await session.listdir(".")), 100)
+            self.assertEqual(len(await session.glob("*")), 100)
 
         self.connected(work)
 

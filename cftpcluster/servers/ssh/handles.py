@@ -184,13 +184,13 @@ class OpenFolder:
     """
     :ivar path: as for files.
     :ivar names: as for files.
-    :ivar waiting: entries that were read and did not fit into the last answer.
+    :ivar waiting: entries for the next answers.
     """
 
     listing: IListing
     path: VirtualPath
     names: tuple[VirtualPath, ...] = field(init=False)
-    waiting: list[Entry] = field(factory=list, init=False)
+    waiting: list[Entry] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.names = (self.path,)

@@ -242,9 +242,21 @@ class Operations:
 
     async def _doOpendir(self, requestId: int, path: VirtualPath) -> Answer:
         async def opened() -> OpenFolder:
-            return OpenFolder(await self._files.list(path), path)
+            listing = await self._files.list(path)
+            return OpenFolder(listing, path, waiting=await self._ofItself(path))
 
         return (packets.handleReply(requestId, await self._handles.open(opened)),)
+
+    async def _ofItself(self, path: VirtualPath) -> list[Entry]:
+        """``.`` and ``..``, as folders have them; what is above the root is the root."""
+        entries: list[Entry] = []
+        for name, folder in ((".", path), ("..", path[:-1])):
+            try:
+                entries.append(Entry(name, await self._files.stat(folder)))
+            except FileSystemError:
+                # Who may list a folder need not know what is above it.
+                continue
+        return entries
 
     def _readdir(self, requestId: int, request: Reader) -> Operation:
         opened = self._handles.folder(request.string())

@@ -54,7 +54,7 @@ VERSION = b"SSH-2.0-cftpcluster"
 
 RECEIVE_BYTES = 256 * 1024
 SEND_BYTES = 512 * 1024
-"""The most that the kernel is given at once: a turn of the reactor for each eighth of a MiB costs more than the sending."""
+"""The most that the kernel is given at once: turns of the reactor cost more than the sending itself."""
 
 UNREAD_LIMIT_BYTES = 1024 * 1024
 """A client that reads nothing gets so many bytes of answers to control messages, no more."""
