@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable, Sequence
@@ -25,6 +26,9 @@ BATCH_ENTRIES = 256
 
 INLINE_BYTES = 1024 * 1024
 """The most that is read in the reactor's thread, even from the kernel's cache."""
+
+AHEAD_BYTES = 4 * 1024 * 1024
+"""So much is fetched from the disk before it is asked for, of a file that is read from its beginning on."""
 
 KERNEL_COPY_BYTES = 8 * 1024 * 1024
 """What is copied without another chance for others to use the thread."""
@@ -70,6 +74,7 @@ class LocalFile:
     _closed: bool = field(default=False, init=False)
     _inFlight: int = field(default=0, init=False)
     _drained: Deferred[None] | None = field(default=None, init=False)
+    _readEnd: int = field(default=0, init=False)  # of what was asked for last
     _inlineReads: bool = field(default=hasattr(os, "RWF_NOWAIT"), init=False)
 
     def _use(self, function: Callable[..., R], *args: Any) -> Deferred[R]:
@@ -109,10 +114,12 @@ class LocalFile:
             return succeed(b"")
         if not self._inlineReads or length > INLINE_BYTES:
             return self._use(readFully, self.file.number, offset, length)
+        goesOn, self._readEnd = offset == self._readEnd, offset + length
         cached, isAll = self._readCached(offset, length)
         if isAll:
             return succeed(cached)
-        rest = self._use(readFully, self.file.number, offset + len(cached), length - len(cached))
+        function = readOnward if goesOn else readFully
+        rest = self._use(function, self.file.number, offset + len(cached), length - len(cached))
         return rest.addCallback(cached.__add__)
 
     def _readCached(self, offset: int, length: int) -> tuple[bytes, bool]:
@@ -245,6 +252,13 @@ class LocalListing:
         if not self._reading:
             self._atEnd = True
             self._scan.close()
+
+
+def readOnward(number: int, offset: int, length: int) -> bytes:
+    """Read, and have the kernel fetch what follows: reads in several threads look to it as if in no order."""
+    with contextlib.suppress(OSError):
+        os.posix_fadvise(number, offset, length + AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
+    return readFully(number, offset, length)
 
 
 def readFully(number: int, offset: int, length: int) -> bytes:

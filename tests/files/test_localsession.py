@@ -28,6 +28,7 @@ from cftpcluster.files._descriptors import Descriptor, translated
 from cftpcluster.files._localfile import copyRange
 from cftpcluster.interfaces import IHasDescriptor, ISessionFiles
 from cftpcluster.testing.files import read, stats, write
+from cftpcluster.testing.processes import waitFor
 from cftpcluster.testing.threads import HeldPool
 from cftpcluster.vocabulary import Attributes, Kind, OpenMode
 
@@ -306,6 +307,25 @@ class OrderTests(LocalMixin, SynchronousTestCase):
         self.assertEqual(self.successResultOf(first), b"23")
         self.assertEqual(self.successResultOf(opened.read(3, 100)), b"45")
         self.assertEqual(self.successResultOf(opened.read(5, 100)), b"")
+
+    def test_whatFollowsIsFetchedBeforeItIsAskedFor(self):
+        self.ran(self.upload("a", bytes(3_000_000)).commit())
+        opened = self.ran(self.files.open(("a",), OpenMode.read))
+        number = opened.file.number
+
+        def isCached(offset: int) -> bool:
+            with contextlib.suppress(BlockingIOError):
+                return os.preadv(number, [bytearray(1000)], offset, os.RWF_NOWAIT) == 1000
+            return False
+
+        os.posix_fadvise(number, 0, 0, os.POSIX_FADV_DONTNEED)
+        try:
+            if isCached(2_900_000):
+                raise SkipTest("this storage forgets nothing")
+        except OSError:
+            raise SkipTest("this storage does not know reads that do not wait") from None
+        self.assertEqual(len(self.ran(opened.read(0, 1000))), 1000)
+        waitFor("the rest is there", lambda: isCached(2_900_000))
 
     def test_uploadOpenedAtTheEndOfTheSessionIsKept(self):
         opening = self.files.open(("a",), OpenMode.create)
