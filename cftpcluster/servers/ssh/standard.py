@@ -6,7 +6,6 @@ waits for room. When the channel is gone, every wait of the program ends with :c
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,7 +14,7 @@ from twisted.internet.interfaces import IConsumer, IDelayedCall, IPushProducer, 
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from .wire import Buffer
+from .wire import Buffer, Pieces
 
 if TYPE_CHECKING:
     from .channel import SessionChannel
@@ -25,10 +24,6 @@ UNSENT_LIMIT_BYTES = 1024 * 1024
 
 TURN_LIMIT = 256
 """So much is taken at most before others than this client are served."""
-
-SMALL_BYTES = 512
-GATHERED_BYTES = 4096
-"""Small pieces are gathered into ones of this size: each of them costs more than its bytes."""
 
 
 class Gone(Exception):
@@ -55,8 +50,7 @@ class Streams:
         self._channel = channel
         self._reactor = reactor
         self._turns = 0
-        self._chunks: deque[memoryview] = deque()
-        self._size = 0
+        self._input = Pieces()
         self.isGone = self._isEnded = False
         self._waitingForInput: Deferred[None] | None = None
         self._waitingForRoom: Deferred[None] | None = None
@@ -65,12 +59,7 @@ class Streams:
     # --- for the channel
 
     def feed(self, data: memoryview) -> None:
-        chunks = self._chunks
-        if len(data) < SMALL_BYTES and chunks and len(chunks[-1]) < GATHERED_BYTES:
-            chunks[-1] = memoryview(b"".join((chunks[-1], data)))
-        elif data:
-            chunks.append(data)
-        self._size += len(data)
+        self._input.append(data)
         self._wakeReader()
 
     def end(self) -> None:
@@ -115,7 +104,7 @@ class Streams:
 
     async def _more(self, than: int) -> None:
         """Wait until more than so many bytes are there; ``EndOfInput``, ``Gone``. What came before counts."""
-        while self._size <= than:
+        while len(self._input) <= than:
             self.check()
             if self._isEnded:
                 raise EndOfInput
@@ -129,36 +118,15 @@ class Streams:
             self._reactor.callLater(0, others.callback, None)
             await others
 
-    def _cut(self, size: int) -> list[memoryview]:
-        self._size -= size
-        parts: list[memoryview] = []
-        while size:
-            part = self._chunks.popleft()
-            if len(part) > size:
-                self._chunks.appendleft(part[size:])
-                part = part[:size]
-            parts.append(part)
-            size -= len(part)
-        return parts
-
-    def _head(self, limit: int) -> bytes:
-        """At most ``limit`` of the bytes that are there; they stay."""
-        head = bytearray()
-        for chunk in self._chunks:
-            head += chunk[: limit - len(head)]
-            if len(head) >= limit:
-                break
-        return bytes(head)
-
     async def line(self, limit: int) -> bytes:
         """The next line, without its end; ``LineTooLong``, ``EndOfInput``."""
         seen = 0
         while True:
             await self._more(seen)
-            head = self._head(limit + 1)
+            head = self._input.peek(limit + 1)
             end = head.find(b"\n", seen)
             if end >= 0:
-                self._cut(end + 1)
+                self._input.take(end + 1)
                 self.done(end + 1)
                 return head[:end]
             seen = len(head)
@@ -168,20 +136,17 @@ class Streams:
     async def byte(self) -> int:
         """The next byte; ``EndOfInput``."""
         await self._more(0)
-        (part,) = self._cut(1)
         self.done(1)
-        return part[0]
+        return self._input.take(1)[0]
 
     async def take(self, least: int, most: int) -> Buffer:
         """The next bytes, at least and at most so many, to be reported as :meth:`done`; ``EndOfInput``."""
         await self._more(least - 1)
-        parts = self._cut(min(self._size, most))
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return self._input.take(min(len(self._input), most))
 
-    def rest(self, limit: int) -> bytes:
+    def rest(self, limit: int) -> Buffer:
         """At most ``limit`` of the bytes that came and were not taken."""
-        parts = self._cut(min(self._size, limit))
-        return b"".join(parts)
+        return self._input.take(min(len(self._input), limit))
 
     def done(self, size: int) -> None:
         """So much of what was taken is of no use any more."""

@@ -16,6 +16,11 @@ _UINT32 = struct.Struct(">I")
 _UINT64 = struct.Struct(">Q")
 
 
+SMALL_BYTES = 512
+GATHERED_BYTES = 4096
+"""Small pieces are gathered into ones of this size: each of them costs more memory than its bytes."""
+
+
 class Truncated(Exception):
     """The bytes end before the value does."""
 
@@ -34,10 +39,12 @@ class Pieces:
         return self._size
 
     def append(self, piece: Buffer) -> None:
-        if self._size:
-            self._more.append(memoryview(piece))
-        else:
+        if not self._size:
             self._first, self._at = memoryview(piece), 0
+        elif len(piece) < SMALL_BYTES and self._more and len(self._more[-1]) < GATHERED_BYTES:
+            self._more[-1] = memoryview(b"".join((self._more[-1], piece)))
+        else:
+            self._more.append(memoryview(piece))
         self._size += len(piece)
 
     def take(self, length: int) -> memoryview:
@@ -52,6 +59,9 @@ class Pieces:
     def _joined(self, length: int) -> memoryview:
         if length > self._size:
             raise Truncated
+        if self._at == len(self._first):
+            self._first, self._at = self._more.popleft(), 0
+            return self.take(length)
         self._size -= length
         parts: list[memoryview] = []
         while True:

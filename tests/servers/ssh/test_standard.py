@@ -10,7 +10,6 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.servers.ssh.standard import (
-    GATHERED_BYTES,
     TURN_LIMIT,
     UNSENT_LIMIT_BYTES,
     EndOfInput,
@@ -93,22 +92,6 @@ class InputTests(StandardTestCase):
         self.assertEqual(running.channel.consumedBytes, 5)
         held.callback(None)
         self.assertEqual(running.channel.consumedBytes, 55)
-
-    def test_tinyPiecesAreGathered(self) -> None:
-        taken: list[Any] = []
-
-        async def main(streams: Streams) -> int:
-            taken.append(await streams.take(20_000, 20_000))
-            taken.append(len(streams._chunks))
-            return 0
-
-        running = self.run_(main)
-        streams = running.program._streams
-        for _ in range(19_999):
-            running.program.dataReceived(memoryview(b"x"))
-        self.assertLessEqual(len(streams._chunks), 19_999 // GATHERED_BYTES + 1)
-        running.feed(b"x")
-        self.assertEqual(bytes(taken[0]), b"x" * 20_000)
 
     def test_othersAreServedInBetween(self) -> None:
         lines = 0
