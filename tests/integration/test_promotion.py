@@ -185,6 +185,7 @@ class PromotionTests(SynchronousTestCase):
         logIn(self.c)(0)
         self.a.start("secondary")
         waitFor("it is confirmed", lambda: not self.warns(self.c, "unconfirmed"))
+        self.assertPrimary(self.c, 4, self.a)
         self.add(self.a, "confirmed")
         self.b.start("secondary")
         self.assertPrimary(self.c, 4, self.a, self.b)

@@ -69,14 +69,14 @@ class RotationTests(SynchronousTestCase):
         waitFor("refused", lambda: self.row(self.d, "node-d")["state"] in {"refused", "disconnected"})
         self.b.start("secondary")
         waitFor("node-b is equal", lambda: self.equal(self.a, self.b, self.c))
-        self.assertEqual(self.keys(self.b), self.keys(self.a))
+        waitFor("node-b has the keys", lambda: self.keys(self.b) == self.keys(self.a))
         self.assertServes(self.b)
 
         # A new node gets the newest key, and goes on to get those that follow.
         self.d.kill()
         self.replaceWithEmpty(self.d)
         self.cluster.join(self.d)
-        self.assertEqual(self.keys(self.d), self.keys(self.a))
+        waitFor("node-d has the keys", lambda: self.keys(self.d) == self.keys(self.a))
 
         self.compromised()
 
