@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
-from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.protocols.tls import TLSMemoryBIOFactory
-from twisted.trial.unittest import TestCase
 
 from cftpcluster.errors import NotFound
 from cftpcluster.files.memory import MemoryBackend
@@ -19,12 +15,14 @@ from cftpcluster.servers.ftp import FTPOptions, FTPServer
 from cftpcluster.vocabulary import OpenMode
 from tests.servers.ftp.support import CERTIFICATE, Users, makeServer
 
+from .inprocess import InProcessCase
+
 R = TypeVar("R")
 
 SECONDS = 10.0
 
 
-class ServerCase(TestCase):
+class ServerCase(InProcessCase):
     """Has an FTP server with user ``alice`` (password ``secret``), whose files are in memory.
 
     :cvar options: of the server.
@@ -34,9 +32,7 @@ class ServerCase(TestCase):
     options = FTPOptions(tls="optional", passivePorts="51000-51999")
 
     def setUp(self) -> None:
-        from twisted.internet import reactor
-
-        self.reactor: Any = reactor
+        super().setUp()
         self.users = Users(MemoryBackend(self.reactor, 2**28))
         self.server = self.serve(self.options)
 
@@ -48,25 +44,6 @@ class ServerCase(TestCase):
         self.port = port.getHost().port
         self.addCleanup(self.stop, port, server)
         return server
-
-    def stop(self, port: Any, server: FTPServer) -> Deferred[None]:
-        async def ended() -> None:
-            await port.stopListening()
-            gone = server.drain()
-            server.disconnect()
-            await gone
-            await self.pause(0.05)
-
-        return Deferred.fromCoroutine(ended())
-
-    def pause(self, seconds: float) -> Deferred[None]:
-        paused: Deferred[None] = Deferred()
-        self.reactor.callLater(seconds, paused.callback, None)
-        return paused
-
-    def inThread(self, function: Callable[..., R], *arguments: Any) -> Deferred[R]:
-        """Run what blocks."""
-        return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), function, *arguments)
 
     async def put(self, path: str, data: bytes) -> None:
         file = await self.users.files().open(parse(path), OpenMode.replace)

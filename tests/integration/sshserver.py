@@ -11,8 +11,6 @@ from typing import Any, TypeVar
 from twisted.conch.interfaces import IConchUser
 from twisted.conch.ssh.keys import Key
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
-from twisted.trial.unittest import TestCase
 
 from cftpcluster.config.document import User
 from cftpcluster.files.memory import MemoryBackend
@@ -23,12 +21,14 @@ from cftpcluster.testing.auth import Logins, SimpleChecker, documentWith
 from cftpcluster.vocabulary import OpenMode, Origin
 from tests.servers.ssh.peers import ED25519, pemOf
 
+from .inprocess import InProcessCase
+
 R = TypeVar("R")
 
 CLIENT_SECONDS = 60
 
 
-class SFTPCase(TestCase):
+class SFTPCase(InProcessCase):
     """Has a server with user ``alice``: password ``secret``, and either of the keys of the tests.
 
     :cvar options: of the server.
@@ -42,9 +42,7 @@ class SFTPCase(TestCase):
     userKey: Any = ED25519
 
     def setUp(self) -> None:
-        from twisted.internet import reactor
-
-        self.reactor: Any = reactor
+        super().setUp()
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
         self.key = self.folder / "key"
@@ -70,25 +68,10 @@ class SFTPCase(TestCase):
         )
         listening = self.reactor.listenTCP(0, self.server, interface="127.0.0.1")
         self.port: int = listening.getHost().port
-        self.addCleanup(self.stop, listening)
+        self.addCleanup(self.stop, listening, self.server)
 
     def filesOf(self, user: User, origin: Origin) -> Any:
         return self.backend.fileSystem("", user.name, True)
-
-    def stop(self, listening: Any) -> Deferred[None]:
-        async def ended() -> None:
-            await listening.stopListening()
-            gone = self.server.drain()
-            self.server.disconnect()
-            await gone
-            await self.pause(0.05)
-
-        return Deferred.fromCoroutine(ended())
-
-    def pause(self, seconds: float) -> Deferred[None]:
-        paused: Deferred[None] = Deferred()
-        self.reactor.callLater(seconds, paused.callback, None)
-        return paused
 
     async def until(self, condition: Callable[[], bool]) -> None:
         for _ in range(1000):
@@ -96,10 +79,6 @@ class SFTPCase(TestCase):
                 return
             await self.pause(0.01)
         self.fail("it did not come about")
-
-    def inThread(self, function: Callable[..., R], *arguments: Any) -> Deferred[R]:
-        """Run what blocks."""
-        return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), function, *arguments)
 
     async def stored(self, path: str) -> bytes:
         """What the storage holds."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.threadpool import ThreadPool
-from twisted.trial.unittest import TestCase
 
 from cftpcluster.config.document import Backend, Settings, User
 from cftpcluster.files.local import LocalConfig, localBackendFactory
@@ -21,19 +19,19 @@ from cftpcluster.testing.auth import Logins, SimpleChecker, documentWith
 from cftpcluster.vocabulary import Permission
 from tests.servers.test_tls import KEY, LEAF, ROOT, pem
 
+from .inprocess import InProcessCase
+
 PASSWORDS = {"alice": b"right horse", "bob": b"bobs", "reader": b"reads"}
 
 
-class WebCase(TestCase):
+class WebCase(InProcessCase):
     """Has a web server whose users share one folder; ``reader`` may only look and fetch."""
 
     timeout = 120
     options = WebOptions()
 
     def setUp(self) -> None:
-        from twisted.internet import reactor
-
-        self.reactor: Any = reactor
+        super().setUp()
         self.folder = os.path.abspath(self.mktemp())
         os.mkdir(self.folder)
         self.pool = ThreadPool(0, 4, "files")
@@ -80,23 +78,8 @@ class WebCase(TestCase):
         address: Any = port.getHost()
         self.url = f"https://127.0.0.1:{address.port}"
         self.files = f"{self.url}/api/v1/files"
-        self.addCleanup(self._stop, port, server)
+        self.addCleanup(self.stop, port, server)
         return server
-
-    def _stop(self, port: Any, server: WebServer) -> Deferred[None]:
-        async def stopped() -> None:
-            await port.stopListening()
-            gone = server.drain()
-            server.disconnect()
-            await gone
-            await self.pause(0.05)
-
-        return Deferred.fromCoroutine(stopped())
-
-    def pause(self, seconds: float) -> Deferred[None]:
-        paused: Deferred[None] = Deferred()
-        self.reactor.callLater(seconds, paused.callback, None)
-        return paused
 
     async def run_(self, program: str, *arguments: str) -> tuple[int, bytes, bytes]:
         """Exit status, standard output and standard error of a program."""
