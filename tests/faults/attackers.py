@@ -17,6 +17,7 @@ from attrs import define, field
 
 from cftpcluster.testing.processes import ClusterProcesses, NodeProcess
 from cftpcluster.vocabulary import Permission
+from tests.integration.talkers import namesOf
 from tests.servers.ssh import scripted
 from tests.servers.ssh.scripted import ScriptedClient, asking, opening, password, sending, string, uint32, uint64
 
@@ -247,7 +248,7 @@ class SFTP(Attacker):
         assert answer[0] == HANDLE, answer
         handle, names = answer[1:], []
         while (read := self.ask(READDIR, handle))[0] == NAME:
-            names += [name for name in namesOf(read) if name not in {b".", b".."}]
+            names += [name for name in namesOf(read[1:]) if name not in {b".", b".."}]
         assert codeOf(self.ask(CLOSE, handle)) == OK
         return names
 
@@ -255,20 +256,6 @@ class SFTP(Attacker):
 def codeOf(answer: bytes) -> int:
     """Of a STATUS; -1 where it is another answer."""
     return int.from_bytes(answer[1:5], "big") if answer[0] == STATUS else -1
-
-
-def namesOf(answer: bytes) -> list[bytes]:
-    """Of a NAME."""
-    names, at = [], 5
-    for _ in range(int.from_bytes(answer[1:5], "big")):
-        for isName in (True, False):
-            length = int.from_bytes(answer[at : at + 4], "big")
-            if isName:
-                names.append(answer[at + 4 : at + 4 + length])
-            at += 4 + length
-        flags = int.from_bytes(answer[at : at + 4], "big")
-        at += 4 + sum(size for flag, size in ((1, 8), (2, 8), (4, 4), (8, 8)) if flags & flag)
-    return names
 
 
 class Bystander(threading.Thread):

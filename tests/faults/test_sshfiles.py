@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.integration.talkers import namesOf
 from tests.servers.ssh import scripted
 from tests.servers.ssh.scripted import asking, opening, sending, string, uint32, uint64
 
@@ -40,7 +41,6 @@ from .attackers import (
     Bystander,
     SSHCase,
     codeOf,
-    namesOf,
 )
 from .clusters import USER, residentBytes
 from .scale import choose, figure
@@ -140,7 +140,7 @@ class TraversalTests(FilesCase):
                 for handle in handles:
                     for read in sftp.askAll([(READ, handle + uint64(0) + uint32(1000)), (READDIR, handle)]):
                         self.assertNotIn(b"nobody-may-see-this", read, name)
-                        self.assertFalse(read[0] == NAME and {b"alice-evil", b"hers"} & set(namesOf(read)), name)
+                        self.assertFalse(read[0] == NAME and {b"alice-evil", b"hers"} & set(namesOf(read[1:])), name)
                     sftp.ask(WRITE, handle, uint64(0), string(b"overwritten"))
                     sftp.ask(CLOSE, handle)
                 if not (self.place / "mine").is_file():
@@ -287,7 +287,7 @@ class StrangeFileTests(FilesCase):
             for name in kept:
                 path = string(b"/" + name)
                 self.assertEqual(sftp.ask(STAT, path)[0], 105, name)
-                self.assertEqual(namesOf(sftp.ask(REALPATH, path)), [b"/" + name])
+                self.assertEqual(namesOf(sftp.ask(REALPATH, path)[1:]), [b"/" + name])
                 self.assertEqual(codeOf(sftp.ask(13, path)), OK, name)
         self.assertIn("e\u0301".encode(), kept)
         lines = self.node.log[self.logged :].split("\n")
@@ -430,7 +430,7 @@ class PatienceTests(FilesCase):
                 handle = sftp.ask(OPENDIR, string(b"/huge"))[1:]
                 while (answer := sftp.ask(READDIR, handle))[0] == NAME:
                     first.append(time.monotonic() - begun)
-                    names.extend(namesOf(answer))
+                    names.extend(namesOf(answer[1:]))
                 sftp.ask(CLOSE, handle)
 
             taken = bystander.during(work)

@@ -159,6 +159,25 @@ def attributes(size: int | None = None, mode: int | None = None, modified: int |
     )
 
 
+def namesOf(data: bytes) -> list[bytes]:
+    """The names that an answer of SFTP holds.
+
+    :param data: of a NAME what follows the request's id.
+    """
+    count, at = int.from_bytes(data[:4], "big"), 4
+    found = []
+    for _ in range(count):
+        for isName in (True, False):
+            length = int.from_bytes(data[at : at + 4], "big")
+            if isName:
+                found.append(data[at + 4 : at + 4 + length])
+            at += 4 + length
+        flags = int.from_bytes(data[at : at + 4], "big")
+        lengths = {SIZE: 8, OWNERS: 8, MODE: 4, TIMES: 8}
+        at += 4 + sum(length for flag, length in lengths.items() if flags & flag)
+    return found
+
+
 class SFTPTalker:
     """One session of the subsystem, through ``ssh``."""
 
@@ -284,24 +303,9 @@ class SFTPTalker:
             return opened
         names: list[bytes] = []
         while (read := self.ask(READDIR, opened.data)).isDone:
-            names += [name for name in self._namesOf(read.data) if name not in {b".", b".."}]
+            names += [name for name in namesOf(read.data) if name not in {b".", b".."}]
         self.ask(CLOSE, opened.data)
         return Verdict("done", b"\n".join(names)) if read.answer == "end" else read
-
-    @staticmethod
-    def _namesOf(data: bytes) -> list[bytes]:
-        count, at = int.from_bytes(data[:4], "big"), 4
-        found = []
-        for _ in range(count):
-            for isName in (True, False):
-                length = int.from_bytes(data[at : at + 4], "big")
-                if isName:
-                    found.append(data[at + 4 : at + 4 + length])
-                at += 4 + length
-            flags = int.from_bytes(data[at : at + 4], "big")
-            lengths = {SIZE: 8, OWNERS: 8, MODE: 4, TIMES: 8}
-            at += 4 + sum(length for flag, length in lengths.items() if flags & flag)
-        return found
 
     def size(self, path: str) -> int | None:
         """A length, as STAT tells it."""
