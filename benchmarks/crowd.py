@@ -33,7 +33,7 @@ from typing import Any
 
 from replication import ask, burst, percentile
 
-from cftpcluster.testing.processes import ClusterProcesses, waitFor
+from cftpcluster.testing.processes import ClusterProcesses, processorSeconds, waitFor
 
 REST_SECONDS = 10.0
 
@@ -191,12 +191,6 @@ def followers(cluster: ClusterProcesses, count: int) -> Iterator[Callable[[], li
     finally:
         process.stdin.close()
         process.wait(30)
-
-
-def processorSeconds(pid: int) -> float:
-    """How long a process has been computing."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def residentMiB(pid: int) -> float:

@@ -67,6 +67,12 @@ def isListening(address: str, port: int) -> bool:
         return probe.connect_ex((address, port)) == 0
 
 
+def processorSeconds(pid: int) -> float:
+    """How long a process has been computing."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def program(name: str) -> str:
     """The path of a console script of this Python's environment."""
     beside = Path(sys.executable).parent / name

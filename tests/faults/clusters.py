@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.testing.processes import PATIENCE_SECONDS, ClusterProcesses, NodeProcess
+from cftpcluster.testing.processes import PATIENCE_SECONDS, ClusterProcesses, NodeProcess, processorSeconds
 from cftpcluster.testing.processes import waitFor as waitForSoon
 
 from ..sharedclusters import Shared, whole
@@ -192,8 +192,7 @@ def descriptors(node: NodeProcess) -> int:
 
 def cpuSeconds(node: NodeProcess) -> float:
     """The time that it has used of a processor."""
-    fields = Path(f"/proc/{_identifier(node)}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return processorSeconds(_identifier(node))
 
 
 def residentBytes(node: NodeProcess) -> int:

@@ -6,10 +6,9 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from cftpcluster.testing.processes import waitFor
+from cftpcluster.testing.processes import processorSeconds, waitFor
 
 from .clients import TRANSFER_SECONDS, Client, needs, needsPackage, randomFile, sha256
 from .sshclients import PERMISSIONS, ClientTestCase
@@ -102,11 +101,6 @@ class BoundTests(ClientTestCase):
 
     def workSeconds(self) -> float:
         """How long the node's processor works within half a second."""
-
-        def worked() -> float:
-            words = Path(f"/proc/{self.node.process.pid}/stat").read_text().rpartition(")")[2].split()
-            return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
-
-        before = worked()
+        before = processorSeconds(self.node.process.pid)
         time.sleep(0.5)
-        return worked() - before
+        return processorSeconds(self.node.process.pid) - before
