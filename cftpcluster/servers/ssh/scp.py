@@ -8,16 +8,13 @@ from attrs import frozen
 
 from ...interfaces import IFileSystem
 from .records import complaint
+from .sayings import Misused
 from .scpsink import Sink
 from .scpsource import Source
 from .standard import Streams
 
 _FLAGS = frozenset(b"dfpqrtv")
 USAGE = b"scp: only scp -t [-dpqrv] FOLDER-OR-FILE and scp -f [-dpqrv] NAME... are served here"
-
-
-class Misused(Exception):
-    """Options that mean nothing here."""
 
 
 @frozen
