@@ -252,7 +252,8 @@ class Operations:
         entries: list[Entry] = []
         for name, folder in ((".", path), ("..", path[:-1])):
             try:
-                entries.append(Entry(name, await self._files.stat(folder)))
+                isKnown = bool(entries) and folder == path
+                entries.append(Entry(name, entries[0].stat if isKnown else await self._files.stat(folder)))
             except FileSystemError:
                 # Who may list a folder need not know what is above it.
                 continue
