@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from unittest import SkipTest
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.servers.ftp import FTPOptions
-from cftpcluster.servers.ftp.control import COMMANDS
+from cftpcluster.servers.ftp.control import COMMANDS, NOT_OFFERED
 
+from ...test_packaging import checkout
 from .support import Conversation, codesOf
 
 
@@ -169,3 +173,13 @@ class InformationTests(Case):
     def test_withoutTLSItIsNotAFeature(self) -> None:
         client = Conversation(FTPOptions(tls="off"))
         self.assertNotIn("PROT", client.say("FEAT"))
+
+
+class DocumentationTests(SynchronousTestCase):
+    def test_everyCommandIsInTheManual(self) -> None:
+        page = checkout() / "docs" / "ftp.md"
+        if not page.exists():
+            raise SkipTest("the tests were taken out of their checkout")
+        named = set(re.findall(r"`([A-Z0-9]+)", page.read_text("utf-8")))
+        self.assertEqual(sorted(set(COMMANDS) - named), [])
+        self.assertEqual(sorted(NOT_OFFERED - named), [])
