@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from random import Random, SystemRandom
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from attrs import define, field, frozen
 from OpenSSL import SSL
@@ -66,6 +67,7 @@ class FTPServer:
     siteCommands: Mapping[str, ISiteCommand] = field(factory=dict)
     isDraining: bool = field(default=False, init=False)
     connections: set[ControlConnection] = field(factory=set, init=False)
+    _contexts: WeakKeyDictionary[SSL.Connection, SSL.Context] = field(factory=WeakKeyDictionary, init=False)
     _hurriesAt: float = field(default=0.0, init=False)
     _drained: list[Deferred[None]] = field(factory=list, init=False)
 
@@ -96,7 +98,7 @@ class FTPServer:
             context.set_options(SSL.OP_NO_TICKET)
         connection = SSL.Connection(context, None)
         # The name that a client asks for may choose another one; sessions stay this one's.
-        connection.set_app_data(context)
+        self._contexts[connection] = context
         return connection
 
     def newSession(self, control: ControlConnection, commands: Mapping[str, Command]) -> Session:
@@ -129,7 +131,7 @@ class FTPServer:
             options=session.options,
             reactor=self.reactor,
             random=self.random,
-            dataTLS=_Resuming(transport),
+            dataTLS=_Resuming(transport, self._contexts),
             private=lambda: session.private,
         )
         return session
@@ -186,12 +188,14 @@ class _Resuming:
     """Makes data connections that can resume the session of a control connection.
 
     :ivar _control: the control connection's transport.
+    :ivar _contexts: what its end of TLS was made with.
     """
 
     _control: Any
+    _contexts: Mapping[SSL.Connection, SSL.Context]
 
     def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
-        return SSL.Connection(self._control.getHandle().get_app_data(), None)
+        return SSL.Connection(self._contexts[self._control.getHandle()], None)
 
 
 @implementer(IServerFactory, IPlugin)
