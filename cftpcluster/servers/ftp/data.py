@@ -142,6 +142,13 @@ class DataConnection(Protocol):
         transport: Any = self.transport
         return transport.transport.tcp if self.secured else transport
 
+    @property
+    def isResumed(self) -> bool:
+        """Whether TLS resumed a session that this server had made before."""
+        transport: Any = self.transport
+        # pyOpenSSL has no name of its own for it.
+        return bool(SSL._lib.SSL_session_reused(transport.getHandle()._ssl))  # type: ignore[attr-defined]
+
     # --- the connection
 
     def connectionMade(self) -> None:
