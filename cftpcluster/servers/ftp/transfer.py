@@ -7,7 +7,6 @@ there: what a broken connection, a killed client or ABOR leaves is a partial, wh
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 from attrs import define
 from twisted.internet.interfaces import IConsumer, IProducer
@@ -22,6 +21,7 @@ from ...files.wrappers import ability
 from ...interfaces import IFile, ISizedUpload
 from ...vocabulary import OpenMode, VirtualPath
 from .data import DataConnection, DataLost
+from .direct import sendFile
 from .replies import Refusal, Reply
 from .session import Command, Session
 from .text import FromWire, ToWire
@@ -84,8 +84,11 @@ async def _send(session: Session, transfer: Transfer, path: VirtualPath, file: I
     transfer.check()
     session.control.reply(_opening(session, path, "" if session.ascii else f" ({length} bytes)"))
     connection = await transfer.connect()
-    consumer: Any = _TextConsumer(connection, ToWire()) if session.ascii else connection
-    if await FileSender(file, consumer).send(offset, length) < length:
+    if session.ascii:
+        sent = await FileSender(file, _TextConsumer(connection, ToWire())).send(offset, length)
+    else:
+        sent = await sendFile(file, connection, offset, length)
+    if sent < length:
         return Reply.of(451, "The file became shorter meanwhile")
     await connection.finish()
     return COMPLETE
