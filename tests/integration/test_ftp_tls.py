@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import ssl
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -79,7 +79,8 @@ class CertifiedUsers(support.Users):
 class TLSCase(ServerCase):
     def setUp(self) -> None:
         super().setUp()
-        self.users = self.server.portal = CertifiedUsers(self.users.backend)
+        self.users = CertifiedUsers(self.users.backend)
+        self.server.portal = cast("Any", self.users)
         self.users.passwords["wary"] = b"secret"
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
