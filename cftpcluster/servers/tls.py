@@ -4,7 +4,7 @@ Of several certificates a client gets the one that is for the name it asks for (
 It knows neither where certificates come from nor which protocol is spoken inside.
 
 DHE suites are left out: every client of the profile has ECDHE, and a server's part in DHE is dear enough to attack.
-Key exchange groups are OpenSSL's own, which prefer X25519MLKEM768 where it is new enough to have it.
+Key exchange groups are the profile's, X25519MLKEM768 before all others where OpenSSL is new enough to have it.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ CIPHERS = b":".join(
     )
 )
 """For TLS 1.2; those of TLS 1.3 are OpenSSL's own. Clients choose, as the profile has it."""
+
+GROUPS = (b"X25519MLKEM768:X25519:P-256:P-384", b"X25519:P-256:P-384")
+"""For key exchange: the first list that OpenSSL knows all of."""
 
 MOST_PROFILES = 64
 """Contexts that are kept for each certificate."""
@@ -146,6 +149,7 @@ def _context(pair: _Pair, profile: Profile) -> SSL.Context:
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
     context.set_cipher_list(CIPHERS)
+    _chooseGroups(context)
     # Sessions resume by tickets; remembering them here too would cost memory for each client.
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_session_id(b"cftpcluster")
@@ -164,6 +168,16 @@ def _context(pair: _Pair, profile: Profile) -> SSL.Context:
     if profile.authorities:
         _believe(context, profile)
     return context
+
+
+def _chooseGroups(context: SSL.Context) -> None:
+    # pyOpenSSL has no name of its own for it.
+    library: Any = SSL._lib  # type: ignore[attr-defined]
+    for groups in GROUPS:
+        if library.SSL_CTX_set1_curves_list(context._context, groups) == 1:
+            return
+        # What it left there would be taken for the error of some connection.
+        library.ERR_clear_error()
 
 
 def _believe(context: SSL.Context, profile: Profile) -> None:
