@@ -261,6 +261,14 @@ class IPasswordLogin(ILogin):
     before: Any = Attribute("a cftpcluster.auth.steps.Proof, or None")
 
 
+class ICertificateLogin(ILogin):
+    """A TLS client certificate. The server has verified in the handshake that it is signed by one of its authorities; a
+    checker says only whether whoever it is for may log in as this user."""
+
+    names: Sequence[str] = Attribute("whom it is for: common names, DNS names, mail addresses")
+    before: Any = Attribute("as of a password")
+
+
 class IPublicKeyLogin(ILogin):
     """An SSH public key. The transport verifies the signature itself; a checker says only whether this key, by its
     wire form (RFC 4253, section 6.6), may log in as this user. ``signed`` is false for a mere question."""
@@ -545,6 +553,21 @@ class IServerFactory(IComponentFactory):
         :param sessionKeys: keys now to sign sessions with, 32 bytes each, the newest first; made for this kind alone.
         :param bindAddress: where a data listener binds; "" for all addresses.
         :param pool: for blocking work that is neither files nor hashing.
+        """
+
+
+class ISiteCommand(IPlugin):
+    """What clients say over FTP after SITE. Every plug-in of this kind is offered by every listener."""
+
+    verb: str = Attribute("the word after SITE, in capitals; none of the built-in ones")
+    usage: str = Attribute("its argument for SITE HELP, such as ``<path>``")
+
+    def run(account: IAccount, folder: VirtualPath, argument: str) -> Deferred[str]:
+        """Do it; fires with a line that the client is told with code 200. What fails with a ``FileSystemError`` is
+        refused as the same of any command.
+
+        :param folder: the client's current folder, for :func:`cftpcluster.files.paths.parse`.
+        :param argument: what follows the verb, as it came.
         """
 
 

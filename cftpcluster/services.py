@@ -237,12 +237,18 @@ class Services:
     def _takeCertificate(self, certificate: Certificate, key: bytes, running: Running | None) -> None:
         try:
             if running is None:
-                self._tls[certificate.name] = Running(certificate, ServerTLS(certificate.chain.encode("ascii"), key))
+                built = ServerTLS(certificate.chain.encode("ascii"), key, self._certificateFor)
+                self._tls[certificate.name] = Running(certificate, built)
             else:
                 running.built.update(certificate.chain.encode("ascii"), key)
                 running.value = certificate
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one, the others are to be served
             self._failed("certificates", certificate.name, error)
+
+    def _certificateFor(self, host: str) -> ServerTLS | None:
+        """The first certificate that is for ``host``, whoever's listener asks."""
+        built = (running.built for _, running in sorted(self._tls.items()))
+        return next((each for each in built if each.isFor(host)), None)
 
     def _forgetCertificates(self, document: Document) -> None:
         """What was removed is kept only as long as a listener goes on with it."""

@@ -20,7 +20,14 @@ from zope.interface import implementer
 
 from ..config.document import Document, User
 from ..config.publickeys import PublicKey
-from ..interfaces import ICheckerFactory, IPasswordLogin, IPublicKeyLogin, IReconfigurable, ISessionLogin
+from ..interfaces import (
+    ICertificateLogin,
+    ICheckerFactory,
+    IPasswordLogin,
+    IPublicKeyLogin,
+    IReconfigurable,
+    ISessionLogin,
+)
 from ..networks import countedAs
 from .credentials import LoginBusy
 from .passwords import Argon2Cost, Passwords
@@ -38,7 +45,7 @@ def keysOf(lines: Iterable[str]) -> Iterator[PublicKey]:
 @implementer(ICredentialsChecker, IReconfigurable)
 @define(eq=False)
 class UsersChecker:
-    """The checker of the document's own users: passwords, public keys, and sessions that go on.
+    """The checker of the document's own users: passwords, public keys, certificates, and sessions that go on.
 
     :ivar now: the time of day, seconds since the epoch.
     :ivar upgrade: called with a name and a better hash of the password that this user has now.
@@ -51,7 +58,7 @@ class UsersChecker:
     _upgrading: set[str] = field(factory=set, init=False)
     _log = Logger()
 
-    credentialInterfaces = (IPasswordLogin, IPublicKeyLogin, ISessionLogin)
+    credentialInterfaces = (IPasswordLogin, ICertificateLogin, IPublicKeyLogin, ISessionLogin)
 
     def reconfigure(self, config: Argon2Cost) -> Deferred[None]:
         self._passwords.cost = config
@@ -62,6 +69,8 @@ class UsersChecker:
             return Deferred.fromCoroutine(self._checkPassword(credentials))
         if IPublicKeyLogin.providedBy(credentials):
             return Deferred.fromCoroutine(self._checkKey(credentials))
+        if ICertificateLogin.providedBy(credentials):
+            return Deferred.fromCoroutine(self._checkCertificate(credentials))
         return Deferred.fromCoroutine(self._checkSession(credentials))
 
     def _user(self, name: str) -> User | None:
@@ -115,6 +124,13 @@ class UsersChecker:
             raise UnauthorizedLogin(", ".join(objections) or "unknown key")
         return login.name
 
+    async def _checkCertificate(self, login: ICertificateLogin) -> str:
+        if self._user(login.name) is None:
+            raise UnauthorizedLogin("unknown user")
+        if login.name not in login.names:
+            raise UnauthorizedLogin("the certificate is for somebody else")
+        return login.name
+
     async def _checkSession(self, login: ISessionLogin) -> str:
         user = self._user(login.name)
         if user is None:
@@ -130,7 +146,7 @@ class UsersCheckerFactory:
     """The checker of kind ``users``; its options say what hashing costs."""
 
     kind: str = "users"
-    summary: str = "the users of the document: passwords, public keys, web sessions"
+    summary: str = "the users of the document: passwords, public keys, client certificates, web sessions"
     configClass: type = Argon2Cost
 
     def build(

@@ -12,7 +12,7 @@ from twisted.conch.error import NotEnoughAuthentication
 from twisted.cred.error import UnauthorizedLogin
 from zope.interface import implementer
 
-from ..interfaces import IPasswordLogin, IPublicKeyLogin, ISessionLogin
+from ..interfaces import ICertificateLogin, IPasswordLogin, IPublicKeyLogin, ISessionLogin
 from ..vocabulary import Origin
 from .steps import Proof
 
@@ -48,6 +48,15 @@ class PasswordLogin:
     password: bytes = field(repr=False)
     origin: Origin
     interactive: bool = False
+    before: Proof | None = None
+
+
+@implementer(ICertificateLogin)
+@frozen
+class CertificateLogin:
+    name: str
+    names: tuple[str, ...]
+    origin: Origin
     before: Proof | None = None
 
 

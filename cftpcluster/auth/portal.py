@@ -16,14 +16,14 @@ from twisted.logger import Logger
 from zope.interface import Interface
 
 from ..events import LoggedIn, LoggedOut, LoginFailed, LoginTurnedAway, Notify
-from ..interfaces import IPasswordLogin, IPublicKeyLogin, ISessionLogin
+from ..interfaces import ICertificateLogin, IPasswordLogin, IPublicKeyLogin, ISessionLogin
 from .chain import ChainingChecker
 from .credentials import LONGEST_NAME_TOLD, LoginBusy, MoreNeeded, TurnedAway
 from .delay import FailureDelay
 from .guard import USERS
 from .realm import Realm
 from .rules import Rules
-from .steps import INTERACTIVE, PASSWORD, PUBLIC_KEY, Proof
+from .steps import CERTIFICATE, INTERACTIVE, PASSWORD, PUBLIC_KEY, Proof
 
 _SESSION = "session"
 
@@ -33,6 +33,8 @@ def _methodOf(credentials: Any) -> str:
         return INTERACTIVE if credentials.interactive else PASSWORD
     if IPublicKeyLogin.providedBy(credentials):
         return PUBLIC_KEY
+    if ICertificateLogin.providedBy(credentials):
+        return CERTIFICATE
     return _SESSION if ISessionLogin.providedBy(credentials) else "other"
 
 

@@ -11,6 +11,7 @@ from ..config.document import Document, User
 PASSWORD = "password"
 INTERACTIVE = "keyboard-interactive"
 PUBLIC_KEY = "publickey"
+CERTIFICATE = "certificate"
 
 
 @frozen

@@ -53,10 +53,11 @@ class Protocol(enum.Enum):
 
 
 class Method(enum.Enum):
-    """How a user proves who it is: by an SSH key, by a password, or by a password that SSH's method
-    ``keyboard-interactive`` asks for."""
+    """How a user proves who it is: by an SSH key, by a TLS client certificate, by a password, or by a password that
+    SSH's method ``keyboard-interactive`` asks for."""
 
     publickey = "publickey"
+    certificate = "certificate"
     password = "password"
     keyboardInteractive = "keyboard-interactive"
 
@@ -240,8 +241,9 @@ class User(Named):
     :ivar allow: client networks (CIDR) that log-ins may come from; empty means any.
     :ivar deny: client networks that they may not come from; stronger than ``allow``.
     :ivar authentication: what has to be proven, in order, to log in, such as ``[[publickey, password]]``; of several
-        lists any one will do. Empty: what the groups say, else any one of ``publickey``, ``password`` and
-        ``keyboard-interactive``. FTP and HTTPS take a password and nothing else, so they need the list ``[password]``.
+        lists any one will do. Empty: what the groups say, else any one of ``publickey``, ``certificate``, ``password``
+        and ``keyboard-interactive``. HTTPS takes a password and nothing else, so it needs the list ``[password]``; so
+        does FTP, where it may be ``[certificate]`` or ``[certificate, password]``, too.
     :ivar groups: names of groups, the first one's mounts first.
     :ivar mounts: the folders that make up its tree.
     :ivar quota: how much its own mounts may hold.

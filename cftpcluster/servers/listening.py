@@ -234,8 +234,10 @@ class ListenerService:
     def _behindTheDoor(self) -> IProtocolFactory:
         if not self._server.implicitTLS:
             return self._server
-        assert self._tls is not None, "this server needs a certificate"
-        return TLSMemoryBIOFactory(self._tls, False, self._server, self._reactor)
+        # A server may make its TLS connections by itself.
+        tls = IOpenSSLServerConnectionCreator(self._server, self._tls)
+        assert tls is not None, "this server needs a certificate"
+        return TLSMemoryBIOFactory(tls, False, self._server, self._reactor)
 
     def _rules(self, listener: Listener) -> tuple[AddressRule, ProxyPolicy]:
         problems = []

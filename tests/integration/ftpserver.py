@@ -13,7 +13,7 @@ from cftpcluster.files.memory import MemoryBackend
 from cftpcluster.files.paths import parse
 from cftpcluster.servers.ftp import FTPOptions, FTPServer
 from cftpcluster.vocabulary import OpenMode
-from tests.servers.ftp.support import CERTIFICATE, Users, makeServer
+from tests.servers.ftp.support import Users, makeServer
 
 from .inprocess import InProcessCase
 
@@ -39,7 +39,7 @@ class ServerCase(InProcessCase):
     def serve(self, options: FTPOptions) -> FTPServer:
         """Another server with the same users; its port is :attr:`port`."""
         server = makeServer(self.reactor, self.users, options)
-        factory = TLSMemoryBIOFactory(CERTIFICATE, False, server, self.reactor) if options.implicit else server
+        factory = TLSMemoryBIOFactory(server, False, server, self.reactor) if options.implicit else server
         port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.port = port.getHost().port
         self.addCleanup(self.stop, port, server)

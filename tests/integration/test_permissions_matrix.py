@@ -269,10 +269,15 @@ OPERATIONS: Sequence[Operation] = (
         [{P.download}],
         toldSomething,
         {
+            "ftp": {
+                **{verb: ftpSay(f"{verb} {{}}/old") for verb in ("HASH", "XCRC", "XMD5", "XSHA", "XSHA1", "XSHA512")},
+                "XSHA256 of a part": ftpSay('XSHA256 "{}/old" 1 2'),
+                "XMD5 of a part": ftpSay("XMD5 {}/old 3"),
+            },
             "sftp": {
                 "md5-hash": sftpExtended("md5-hash", "old", more=bytes(16) + string("")),
                 "check-file-name": sftpExtended("check-file-name", "old", more=string("sha256") + bytes(20)),
-            }
+            },
         },
     ),
     Operation(
@@ -292,6 +297,12 @@ OPERATIONS: Sequence[Operation] = (
                 "PUT of what is new": httpAsk("PUT", "/new", FRESH, If_None_Match="*"),
             },
         },
+    ),
+    Operation(
+        "make a file of a name that is free",
+        [{P.upload}],
+        lambda verdict, place: FRESH in [entry[1] for name, entry in place.items() if name.startswith("new.")],
+        {"ftp": {"STOU": ftpSend("STOU {}/new")}},
     ),
     Operation(
         "replace a file",
@@ -419,6 +430,7 @@ OPERATIONS: Sequence[Operation] = (
         {
             "ftp": {
                 "MFMT": ftpSay(f"MFMT {WHEN_TEXT} {{}}/old"),
+                "MFF": ftpSay(f"MFF modify={WHEN_TEXT}; {{}}/old"),
                 "UTIME": ftpSay(f"SITE UTIME {WHEN_TEXT} {{}}/old"),
             },
             "sftp": {"SETSTAT": sftpAsk("SETSTAT", "old", more=attributes(modified=WHEN))},
@@ -429,7 +441,7 @@ OPERATIONS: Sequence[Operation] = (
         [{P.attributes}],
         hasMode("old", 0o604),
         {
-            "ftp": {"CHMOD": ftpSay("SITE CHMOD 604 {}/old")},
+            "ftp": {"CHMOD": ftpSay("SITE CHMOD 604 {}/old"), "MFF": ftpSay("MFF UNIX.mode=0604; {}/old")},
             "sftp": {"SETSTAT": sftpAsk("SETSTAT", "old", more=attributes(mode=0o604))},
         },
     ),
@@ -472,7 +484,12 @@ OPERATIONS: Sequence[Operation] = (
         [{P.links}],
         linked,
         # OpenSSH's order: what it leads to comes first
-        {"sftp": {"SYMLINK": lambda sftp, folder: sftp.ask(talkers.SYMLINK, string("old") + string(f"{folder}/new"))}},
+        {
+            "ftp": {"SYMLINK": ftpSay("SITE SYMLINK old {}/new")},
+            "sftp": {
+                "SYMLINK": lambda sftp, folder: sftp.ask(talkers.SYMLINK, string("old") + string(f"{folder}/new"))
+            },
+        },
     ),
     Operation(
         "make a hard link",
@@ -485,12 +502,12 @@ OPERATIONS: Sequence[Operation] = (
 
 UNKNOWN_TO_FTP = """\
 SITE EXEC id;SITE CPFR /place/old;SITE CPTO /place/new;SITE COPY /place/old /place/new
-SITE SYMLINK /place/old /place/new;SITE LINK /place/old /place/new
+SITE LINK /place/old /place/new
 SITE MKDIR /place/new;SITE RMDIR /place/folder;SITE CHOWN 0 /place/old;SITE UMASK 0
-SITE CHGRP 0 /place/old;SITE CHMOD 4755 /place/old;SITE PSWD a b;STOU;SMNT /place;REIN;LPRT 4,4,127,0,0,1,2,4,0;LPSV
-MIC x;CONF x;ENC x;LANG en;HOST x;XCRC /place/old;XMD5 /place/old;XSHA256 /place/old;HASH /place/old;ESTA;ESTP
-COMB /place/new /place/old;RMDA /place/folder;XRMDA /place/folder;AVBL /place;DSIZ /place;MFF mode=777
-THMB JPG;OPTS HASH SHA-256;OPTS UTF8 OFF;TYPE E;MODE Z;STRU R;EXEC id;XSEN a;GET /place/old HTTP/1.1;DELE;RNTO;MKD
+SITE CHGRP 0 /place/old;SITE CHMOD 4755 /place/old;SITE PSWD a b;SMNT /place;LPRT 4,4,127,0,0,1,2,4,0;LPSV
+MIC x;CONF x;ENC x;LANG de;ESTA;ESTP
+COMB /place/new /place/old;RMDA /place/folder;XRMDA /place/folder;DSIZ /place;MFF mode=777; /place/old
+THMB JPG;OPTS HASH SHA-3;OPTS UTF8 OFF;TYPE E;MODE Z;STRU R;EXEC id;XSEN a;GET /place/old HTTP/1.1;DELE;RNTO;MKD
 QUOTE DELE /place/old; DELE /place/old;DELE\t/place/old;""".replace("\n", ";").split(";")
 
 UNKNOWN_TO_SFTP = [

@@ -103,7 +103,7 @@ class DataChannel:
     _options: FTPOptions
     _reactor: Any
     _random: Random
-    _tls: Any
+    _dataTLS: Any
     _private: Callable[[], bool]
     _factory: _DataFactory | None = field(default=None, init=False)
     _port: IListeningPort | None = field(default=None, init=False)
@@ -186,7 +186,7 @@ class DataChannel:
             lost=self._lost,
         )
         self._stopListening()
-        return overTLS(connection, self._tls, self._reactor) if secured else connection
+        return overTLS(connection, self._dataTLS, self._reactor) if secured else connection
 
     def _isClient(self, host: str) -> bool:
         try:
@@ -196,9 +196,18 @@ class DataChannel:
 
     def _opened(self, connection: DataConnection) -> None:
         if connection is self._connection:
+            if self._options.tlsSessionReuse == "required" and connection.secured and not connection.isResumed:
+                self._refuse(Refusal(522, "The data connection must resume the TLS session of this one"))
+                return
             self._isOpen = True
             self._stopTimer()
             self._give()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        taker, self._taker = self._taker, None
+        self.close()
+        if taker is not None:
+            taker.errback(refusal)
 
     def _lost(self, connection: DataConnection) -> None:
         """One that was open is kept for its transfer: an empty upload may have ended before its command came."""

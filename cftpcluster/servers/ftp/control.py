@@ -23,7 +23,8 @@ from zope.interface import implementer
 
 from ...errors import FileSystemError
 from ...files import paths
-from . import access, files, information, listing, parameters, transfer
+from ..tls import clientNames
+from . import access, files, hashing, information, listing, parameters, sites, transfer, unique
 from .replies import ABORTED, DRAINING, FAILED_HERE, LOGIN_FIRST, TLS_FIRST, Refusal, Reply, refused
 from .session import Command, Session
 from .wire import Lines, LineTooLong
@@ -45,11 +46,11 @@ TURN_COMMANDS = 64
 
 COMMANDS: Mapping[str, Command] = {
     command.verb: command
-    for theme in (access, information, parameters, transfer, listing, files)
+    for theme in (access, information, parameters, transfer, unique, listing, files, hashing, sites)
     for command in theme.COMMANDS
 }
 
-NOT_OFFERED = frozenset({"SMNT", "REIN", "STOU", "MIC", "CONF", "ENC", "ADAT", "LANG", "HOST", "LPRT", "LPSV"})
+NOT_OFFERED = frozenset({"SMNT", "MIC", "CONF", "ENC", "ADAT", "LPRT", "LPSV"})
 """Commands of the RFCs that are known, and answered with 502."""
 
 
@@ -81,6 +82,10 @@ class ControlConnection(Protocol, TimeoutMixin):
         self._loginTimer: IDelayedCall | None = None
         self._closeTimer: IDelayedCall | None = None
 
+    @property
+    def isLost(self) -> bool:
+        return self._isLost
+
     def callLater(self, seconds: float, function: Any) -> IDelayedCall:
         return self._reactor.callLater(seconds, function)  # type: ignore[no-any-return]
 
@@ -96,7 +101,7 @@ class ControlConnection(Protocol, TimeoutMixin):
         if self._server.isDraining:
             self._sendAway()
             return
-        self._loginTimer = self._reactor.callLater(LOGIN_SECONDS, self._hangUp, "Log-in took too long")
+        self.loggedOut()
         self.setTimeout(IDLE_SECONDS)
         self.reply(Reply.of(220, "Service ready"))
 
@@ -198,6 +203,10 @@ class ControlConnection(Protocol, TimeoutMixin):
 
     # --- what commands ask for
 
+    def clientNames(self) -> Sequence[str]:
+        transport: Any = self.transport
+        return clientNames(transport.getHandle()) if self.secured else ()
+
     def reply(self, reply: Reply) -> None:
         if not self._isClosing:
             transport: Any = self.transport
@@ -208,6 +217,9 @@ class ControlConnection(Protocol, TimeoutMixin):
 
     def secureAfterReply(self) -> None:
         self._securesNext = True
+
+    def loggedOut(self) -> None:
+        self._loginTimer = self._reactor.callLater(LOGIN_SECONDS, self._hangUp, "Log-in took too long")
 
     def loggedIn(self) -> None:
         timer, self._loginTimer = self._loginTimer, None
@@ -357,7 +369,7 @@ class ControlConnection(Protocol, TimeoutMixin):
         self._lines.clear()
         self._waiting.clear()
         transport: Any = self.transport
-        transport.startTLS(self._server.tls)
+        transport.startTLS(self._server)
         self.secured = True
 
     # --- a client that does not read its answers

@@ -6,22 +6,25 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from random import Random, SystemRandom
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from attrs import define, field
+from attrs import define, field, frozen
+from OpenSSL import SSL
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IAddress
-from twisted.plugin import IPlugin
+from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator
+from twisted.plugin import IPlugin, getPlugins
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from ...config.document import Listener, Settings
 from ...errors import Invalid
 from ...events import Notify
-from ...interfaces import IServer, IServerFactory
+from ...interfaces import IServer, IServerFactory, ISiteCommand
 from ...networks import parseAddress
 from ...vocabulary import Problem
 from ..proxy import policyOf, socketHost
+from . import sites
 from .channel import DataChannel
 from .control import ControlConnection
 from .options import FTPOptions
@@ -42,13 +45,14 @@ def plainAddress(host: str) -> str:
     return str(parsed) if parsed.version == 4 else host
 
 
-@implementer(IServer)
+@implementer(IServer, IOpenSSLServerConnectionCreator)
 @define(eq=False)
 class FTPServer:
     """Serves the control connections of one listener.
 
     :ivar options: those of new sessions.
     :ivar now: the time of day, seconds since the epoch.
+    :ivar siteCommands: what plug-ins answer after SITE, by verb.
     :ivar isDraining: whether it takes no new work.
     """
 
@@ -60,8 +64,10 @@ class FTPServer:
     bindAddress: str
     random: Random
     now: Callable[[], float]
+    siteCommands: Mapping[str, ISiteCommand] = field(factory=dict)
     isDraining: bool = field(default=False, init=False)
     connections: set[ControlConnection] = field(factory=set, init=False)
+    _contexts: WeakKeyDictionary[SSL.Connection, SSL.Context] = field(factory=WeakKeyDictionary, init=False)
     _hurriesAt: float = field(default=0.0, init=False)
     _drained: list[Deferred[None]] = field(factory=list, init=False)
 
@@ -80,6 +86,21 @@ class FTPServer:
     def buildProtocol(self, address: IAddress) -> ControlConnection:
         return ControlConnection(self)
 
+    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        """A control connection's end of TLS."""
+        reuse, profile = self.options.tlsSessionReuse, self.options.profile
+        if reuse == "optional":
+            context = self.tls.context(profile)
+        else:
+            # Nobody but this client's own connections can resume what was made here.
+            context = self.tls.contextApart(profile)
+        if reuse == "off":
+            context.set_options(SSL.OP_NO_TICKET)
+        connection = SSL.Connection(context, None)
+        # The name that a client asks for may choose another one; sessions stay this one's.
+        self._contexts[connection] = context
+        return connection
+
     def newSession(self, control: ControlConnection, commands: Mapping[str, Command]) -> Session:
         """The session of a connection that was just made."""
         self.connections.add(control)
@@ -96,6 +117,8 @@ class FTPServer:
             now=self.now,
             portal=self.portal,
             commands=commands,
+            siteCommands=self.siteCommands,
+            random=self.random,
             sized=control.secured,
             private=control.secured,
         )
@@ -108,7 +131,7 @@ class FTPServer:
             options=session.options,
             reactor=self.reactor,
             random=self.random,
-            tls=self.tls,
+            dataTLS=_Resuming(transport, self._contexts),
             private=lambda: session.private,
         )
         return session
@@ -159,6 +182,22 @@ class FTPServer:
             control.disconnect()
 
 
+@implementer(IOpenSSLServerConnectionCreator)
+@frozen
+class _Resuming:
+    """Makes data connections that can resume the session of a control connection.
+
+    :ivar _control: the control connection's transport.
+    :ivar _contexts: what its end of TLS was made with.
+    """
+
+    _control: Any
+    _contexts: Mapping[SSL.Connection, SSL.Context]
+
+    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        return SSL.Connection(self._contexts[self._control.getHandle()], None)
+
+
 @implementer(IServerFactory, IPlugin)
 class FTPServerFactory:
     kind = "ftp"
@@ -190,6 +229,7 @@ class FTPServerFactory:
             bindAddress=bindAddress,
             random=SystemRandom(),
             now=time.time,
+            siteCommands=sites.gather(getPlugins(ISiteCommand)),
         )
 
 

@@ -1,5 +1,5 @@
 """Names in the user's tree: CWD, CDUP, PWD, MKD, RMD, DELE, RNFR, RNTO (RFC 959, section 4.1.3), SIZE, MDTM (RFC 3659),
-MFMT (draft-somers-ftp-mfxx) and SITE CHMOD and UTIME.
+MFMT and MFF (draft-somers-ftp-mfxx).
 
 Every file system error is answered by :func:`.replies.refused`.
 """
@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from attrs import evolve
+
 from ...errors import IsAFolder, NotAFolder, PermissionDenied
 from ...files import paths
 from ...vocabulary import Attributes, Kind
@@ -17,8 +19,6 @@ from .replies import Refusal, Reply, quoted
 from .session import Command, Session
 
 _MODE = re.compile(r"0?([0-7]{3})")
-_UTIME = re.compile(r"([0-9]{12,14}) (.+)", re.DOTALL)
-_UTIME_AFTER = re.compile(r"(.+) ([0-9]{14}) ([0-9]{14}) [0-9]{14} UTC", re.DOTALL)
 
 
 async def changeFolder(session: Session, argument: str) -> Reply:
@@ -95,52 +95,46 @@ async def modify(session: Session, argument: str) -> Reply:
     when, _, name = argument.partition(" ")
     if not name:
         return Reply.of(501, "Expected YYYYMMDDHHMMSS and a path")
-    seconds = _time(when)
+    seconds = time_(when)
     await session.files.setAttributes(session.path(name), Attributes(modified=seconds))
     return Reply.of(213, f"Modify={listings.timeText(seconds)}; {name}")
 
 
-def _time(text: str) -> float:
+async def modifyFacts(session: Session, argument: str) -> Reply:
+    """``Modify=...;UNIX.mode=...; path``, all of it or nothing."""
+    texts, _, name = argument.partition(" ")
+    if not name or not texts.endswith(";"):
+        return Reply.of(501, "Expected fact=value; and a path")
+    wanted, told = Attributes(), []
+    for text in texts[:-1].split(";"):
+        fact, _, value = text.partition("=")
+        match fact.lower():
+            case "modify":
+                wanted = evolve(wanted, modified=time_(value))
+                told.append(f"Modify={listings.timeText(time_(value))};")
+            case "unix.mode":
+                wanted = evolve(wanted, mode=mode_(value))
+                told.append(f"UNIX.mode=0{mode_(value):03o};")
+            case _:
+                return Reply.of(504, "Facts that can be set are Modify and UNIX.mode")
+    await session.files.setAttributes(session.path(name), wanted)
+    return Reply.of(213, f"{''.join(told)} {name}")
+
+
+def time_(text: str) -> float:
+    """A time as a client wrote it."""
     try:
         return listings.parseTime(text)
     except ValueError:
         raise Refusal(501, "Expected a time as YYYYMMDDHHMMSS") from None
 
 
-# --- SITE
-
-
-async def site(session: Session, argument: str) -> Reply:
-    verb, _, rest = argument.partition(" ")
-    match verb.upper():
-        case "CHMOD":
-            return await _changeMode(session, rest)
-        case "UTIME":
-            return await _changeTimes(session, rest)
-        case "HELP":
-            return Reply.of(214, "SITE CHMOD <mode> <path>, SITE UTIME <time> <path>")
-    return Reply.of(504, "There is SITE CHMOD, SITE UTIME and SITE HELP")
-
-
-async def _changeMode(session: Session, argument: str) -> Reply:
-    mode, _, name = argument.partition(" ")
-    match = _MODE.fullmatch(mode)
-    if match is None or not name:
-        return Reply.of(501, "Expected a mode such as 640 and a path")
-    await session.files.setAttributes(session.path(name), Attributes(mode=int(match[1], 8)))
-    return Reply.of(200, "Mode changed")
-
-
-async def _changeTimes(session: Session, argument: str) -> Reply:
-    """``time path``, or what some clients send: ``path access modification creation UTC``."""
-    if match := _UTIME_AFTER.fullmatch(argument):
-        name, attributes = match[1], Attributes(accessed=_time(match[2]), modified=_time(match[3]))
-    elif match := _UTIME.fullmatch(argument):
-        name, attributes = match[2], Attributes(modified=_time(match[1].ljust(14, "0")))
-    else:
-        return Reply.of(501, "Expected YYYYMMDDHHMMSS and a path")
-    await session.files.setAttributes(session.path(name), attributes)
-    return Reply.of(200, "Times changed")
+def mode_(text: str) -> int:
+    """A mode as a client wrote it."""
+    match = _MODE.fullmatch(text)
+    if match is None:
+        raise Refusal(501, "Expected a mode such as 640")
+    return int(match[1], 8)
 
 
 def _both(first: str, second: str, command: Command) -> tuple[Command, Command]:
@@ -163,5 +157,5 @@ COMMANDS: Sequence[Command] = (
     Command("SIZE", size, "<path>"),
     Command("MDTM", modified, "<path>"),
     Command("MFMT", modify, "<time> <path>"),
-    Command("SITE", site, "CHMOD|UTIME|HELP ..."),
+    Command("MFF", modifyFacts, "<fact=value;...> <path>"),
 )

@@ -1,11 +1,16 @@
-"""What the server says of itself: FEAT and OPTS (RFC 2389), SYST, HELP, NOOP (RFC 959, section 4.1.3), STAT of the
-session, and CLNT, by which clients say what they are."""
+"""What the server says of itself: FEAT and OPTS (RFC 2389), SYST, HELP, NOOP (RFC 959, section 4.1.3), LANG (RFC 2640,
+section 4), STAT of the session, AVBL (draft-peterson-streamlined-ftp-command-extensions), and CLNT, by which clients
+say what they are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from . import listings
+from ...errors import NotAFolder, Unsupported
+from ...files.wrappers import ability
+from ...interfaces import ISpaceReport
+from ...vocabulary import Kind
+from . import listings, sums
 from .replies import Reply
 from .session import Command, Session
 
@@ -15,7 +20,9 @@ async def features(session: Session, argument: str) -> Reply:
     if session.options.tls != "off":
         lines += ["AUTH TLS", "PBSZ", "PROT"]
     facts = ";".join(f"{fact}*" if fact in session.facts else fact for fact in listings.FACTS)
-    lines += ["CLNT", "EPRT", "EPSV", "MDTM", "MFMT", f"MLST {facts};", "REST STREAM", "SIZE", "TVFS", "UTF8"]
+    hashes = ";".join(f"{name}*" if name == session.hash else name for name in sums.HASHES)
+    lines += ["AVBL", "CLNT", "EPRT", "EPSV", f"HASH {hashes}", "HOST", "LANG EN*", "MDTM", "MFF Modify;UNIX.mode;"]
+    lines += ["MFMT", f"MLST {facts};", "REST STREAM", "SITE SYMLINK", "SIZE", "TVFS", "UTF8", *sums.VERBS]
     return Reply.of(211, "Features:", *lines, "End")
 
 
@@ -28,8 +35,36 @@ async def options(session: Session, argument: str) -> Reply:
     if name.upper() == "MLST":
         wanted = {fact.strip().lower() for fact in value.split(";")}
         session.facts = tuple(fact for fact in listings.FACTS if fact.lower() in wanted)
-        return Reply.of(200, "MLST OPTS " + "".join(f"{fact};" for fact in session.facts))
-    return Reply.of(501, "Options are those of UTF8 and MLST")
+        return Reply.of(200, f"MLST OPTS {''.join(f'{fact};' for fact in session.facts)}".rstrip())
+    if name.upper() == "HASH":
+        return _hashOption(session, value.strip().upper())
+    return Reply.of(501, "Options are those of UTF8, MLST and HASH")
+
+
+def _hashOption(session: Session, name: str) -> Reply:
+    if name and name not in sums.HASHES:
+        return Reply.of(504, f"There is {', '.join(sums.HASHES)}")
+    session.hash = name or session.hash
+    return Reply.of(200, session.hash)
+
+
+async def language(session: Session, argument: str) -> Reply:
+    if argument.strip().upper().partition("-")[0] in {"", "EN"}:
+        return Reply.of(200, "Answers are in English")
+    return Reply.of(504, "Answers are in English only")
+
+
+async def available(session: Session, argument: str) -> Reply:
+    path = session.path(argument)
+    if (await session.files.stat(path)).kind is not Kind.folder:
+        raise NotAFolder
+    report = ability(ISpaceReport, session.files)
+    if report is None:
+        raise Unsupported
+    space = await report.space(path)
+    if space.freeBytes is None:
+        return Reply.of(550, "There is no bound that is known")
+    return Reply.of(213, str(space.freeBytes))
 
 
 async def system(session: Session, argument: str) -> Reply:
@@ -78,5 +113,7 @@ COMMANDS: Sequence[Command] = (
     Command("SYST", system, beforeLogin=True),
     Command("NOOP", noOperation, beforeLogin=True, aside=True),
     Command("CLNT", client, "<name>", beforeLogin=True),
+    Command("LANG", language, "[<language>]", beforeLogin=True),
+    Command("AVBL", available, "[<path>]"),
     Command("HELP", help_, "[<command>]", beforeLogin=True),
 )

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from ...networks import Networks, parseAddress, parseNetwork
 from ...vocabulary import Problem
+from ..tls import Profile, checkAuthorities
 
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
@@ -37,6 +38,13 @@ class FTPOptions:
         entry whose network holds the client counts. Without one it is the address that the client connected to.
     :ivar requireCloseNotify: over TLS, an upload whose data connection ends without TLS's own end (close_notify) is
         broken, since anybody between client and server could have cut it short.
+    :ivar clientCertificates: ``optional``: whoever shows a certificate that is signed by one of ``clientAuthorities``
+        logs in by USER alone, as one of those whom it is for (common name, DNS names or mail addresses of
+        subjectAltName); others by password. ``required``: nobody logs in without; ``off``.
+    :ivar clientAuthorities: certificates of the authorities, PEM.
+    :ivar tlsSessionReuse: ``required``: data connections are refused that do not resume the TLS session of their
+        control connection, which proves that the same client makes them; ``optional``: they may; ``off``: no session
+        can be resumed.
     """
 
     implicit: bool = False
@@ -44,11 +52,20 @@ class FTPOptions:
     passivePorts: str = "50000-50999"
     passiveAddress: str | tuple[PassiveAddress, ...] = ""
     requireCloseNotify: bool = True
+    clientCertificates: Literal["off", "optional", "required"] = "off"
+    clientAuthorities: str = ""
+    tlsSessionReuse: Literal["off", "optional", "required"] = "optional"
 
     def problems(self) -> Sequence[Problem]:
         found = []
         if self.implicit and self.tls == "off":
             found.append(Problem("tls", "implicit TLS cannot be off"))
+        if self.clientCertificates != "off":
+            if self.tls == "off":
+                found.append(Problem("clientCertificates", "certificates are shown over TLS alone, which is off"))
+            fault = checkAuthorities(self.clientAuthorities)
+            if fault:
+                found.append(Problem("clientAuthorities", fault))
         if not self.ports:
             found.append(
                 Problem("passivePorts", f"expected a range of ports such as 50000-50999, got {self.passivePorts!r}")
@@ -65,6 +82,13 @@ class FTPOptions:
             except ValueError as error:
                 found.append(Problem(f"passiveAddress[{index}].network", str(error)))
         return found
+
+    @property
+    def profile(self) -> Profile:
+        """What is asked of clients in TLS's handshake."""
+        if self.clientCertificates == "off":
+            return Profile()
+        return Profile((), self.clientAuthorities, self.clientCertificates == "required")
 
     @property
     def ports(self) -> range:

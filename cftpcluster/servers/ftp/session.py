@@ -6,15 +6,17 @@ Knows neither lines nor sockets: :mod:`.control` runs the commands and sends the
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from random import Random
 from typing import Any, Protocol
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, maybeDeferred
 
+from ...auth.steps import Proof
 from ...files import paths
-from ...interfaces import IAccount, IFileSystem
+from ...interfaces import IAccount, IFileSystem, ISiteCommand
 from ...vocabulary import VirtualPath
-from . import listings
+from . import listings, sums
 from .channel import DataChannel
 from .options import FTPOptions
 from .replies import Refusal, Reply
@@ -26,6 +28,10 @@ class Control(Protocol):
 
     secured: bool
 
+    @property
+    def isLost(self) -> bool:
+        """Whether nobody is there any more to be answered."""
+
     def reply(self, reply: Reply) -> None:
         """Send an answer ahead of the one that the command ends with."""
 
@@ -35,8 +41,14 @@ class Control(Protocol):
     def secureAfterReply(self) -> None:
         """Start TLS once the command's answer is sent; what came in the clear by then is thrown away."""
 
+    def clientNames(self) -> Sequence[str]:
+        """Whom the TLS certificate is for that the client has shown; nobody without one."""
+
     def loggedIn(self) -> None:
         """The time-out of log-ins is over."""
+
+    def loggedOut(self) -> None:
+        """The time-out of log-ins begins."""
 
     def sessionEnded(self, reason: str) -> None:
         """The cluster has ended the session: hang up, and say why."""
@@ -74,7 +86,10 @@ class Session:
     :ivar listener: the listener's name.
     :ivar now: the time of day, seconds since the epoch.
     :ivar commands: every command, by verb.
+    :ivar siteCommands: what follows SITE, by verb, of plug-ins.
+    :ivar random: names files for STOU.
     :ivar name: the name that USER gave, and nobody has proved yet.
+    :ivar proof: what a certificate has proved of that name, where a password has to follow.
     :ivar failures: log-ins that failed.
     :ivar sized: whether PBSZ was said; an implicit connection needs none.
     :ivar private: whether data connections speak TLS (PROT P).
@@ -85,6 +100,7 @@ class Session:
     :ivar allocation: what ALLO said, for the next upload.
     :ivar renaming: what RNFR named.
     :ivar facts: what MLSD and MLST say.
+    :ivar hash: what HASH tells, by its name in :data:`.sums.HASHES`.
     :ivar transfer: the transfer under way.
     """
 
@@ -97,10 +113,13 @@ class Session:
     now: Callable[[], float]
     portal: Any
     commands: Mapping[str, Command]
+    siteCommands: Mapping[str, ISiteCommand]
+    random: Random
     sized: bool
     private: bool
     data: DataChannel = field(init=False)
     name: str | None = field(default=None, init=False)
+    proof: Proof | None = field(default=None, init=False)
     failures: int = field(default=0, init=False)
     account: IAccount | None = field(default=None, init=False)
     extendedOnly: bool = field(default=False, init=False)
@@ -110,6 +129,7 @@ class Session:
     allocation: int = field(default=0, init=False)
     renaming: VirtualPath | None = field(default=None, init=False)
     facts: Sequence[str] = field(default=listings.FACTS, init=False)
+    hash: str = field(default=sums.DEFAULT, init=False)
     transfer: Transfer | None = field(default=None, init=False)
     _logout: Callable[[], Deferred[None]] | None = field(default=None, init=False)
 
@@ -135,8 +155,22 @@ class Session:
         return allocation
 
     def login(self, account: IAccount, logout: Callable[[], Deferred[None]]) -> None:
-        self.account, self._logout, self.name = account, logout, None
+        self.account, self._logout, self.name, self.proof = account, logout, None, None
         self.control.loggedIn()
+
+    async def leave(self) -> None:
+        """Nobody is logged in any more, and somebody may log in anew. What can be set stays as it is."""
+        self.name = self.renaming = None
+        self.folder, self.restart, self.allocation = (), 0, 0
+        self.data.close()
+        if self.account is not None:
+            self.control.loggedOut()
+        await self.logout()
+
+    def reset(self) -> None:
+        """Everything that can be set is as it was at first."""
+        self.sized = self.private = self.options.implicit
+        self.extendedOnly, self.ascii, self.facts, self.hash = False, True, listings.FACTS, sums.DEFAULT
 
     def logout(self) -> Deferred[None]:
         """The session is over."""

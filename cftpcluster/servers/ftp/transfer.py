@@ -7,7 +7,6 @@ there: what a broken connection, a killed client or ABOR leaves is a partial, wh
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 from attrs import define
 from twisted.internet.interfaces import IConsumer, IProducer
@@ -22,6 +21,7 @@ from ...files.wrappers import ability
 from ...interfaces import IFile, ISizedUpload
 from ...vocabulary import OpenMode, VirtualPath
 from .data import DataConnection, DataLost
+from .direct import sendFile
 from .replies import Refusal, Reply
 from .session import Command, Session
 from .text import FromWire, ToWire
@@ -72,7 +72,7 @@ async def retrieve(session: Session, argument: str) -> Reply:
         try:
             return await _send(session, transfer, path, file, offset)
         finally:
-            await _close(file, keep=False)
+            await close(file, keep=False)
 
     return await conduct(session, "RETR", paths.render(path), work)
 
@@ -84,14 +84,17 @@ async def _send(session: Session, transfer: Transfer, path: VirtualPath, file: I
     transfer.check()
     session.control.reply(_opening(session, path, "" if session.ascii else f" ({length} bytes)"))
     connection = await transfer.connect()
-    consumer: Any = _TextConsumer(connection, ToWire()) if session.ascii else connection
-    if await FileSender(file, consumer).send(offset, length) < length:
+    if session.ascii:
+        sent = await FileSender(file, _TextConsumer(connection, ToWire())).send(offset, length)
+    else:
+        sent = await sendFile(file, connection, offset, length)
+    if sent < length:
         return Reply.of(451, "The file became shorter meanwhile")
     await connection.finish()
     return COMPLETE
 
 
-async def _close(file: IFile, keep: bool) -> None:
+async def close(file: IFile, keep: bool) -> None:
     """Close a file that is not committed. What was before counts more than whether this works."""
     try:
         await file.abort(keep)
@@ -103,34 +106,38 @@ async def _close(file: IFile, keep: bool) -> None:
 
 
 @define
-class _Target:
-    """Where an upload goes."""
+class Target:
+    """Where an upload goes.
+
+    :ivar told: what the client is told of it, where not just its name.
+    """
 
     file: IFile
     offset: int
+    told: str = ""
 
 
 async def store(session: Session, argument: str) -> Reply:
     offset = session.takeRestart()
     path = session.path(argument)
     if not offset:
-        return await _upload(session, "STOR", path, lambda: _whole(session, path))
+        return await upload(session, "STOR", path, lambda: _whole(session, path))
     if session.ascii:
         return Reply.of(504, "Transfers of TYPE A cannot be restarted")
-    return await _upload(session, "STOR", path, lambda: _continued(session, path, offset))
+    return await upload(session, "STOR", path, lambda: _continued(session, path, offset))
 
 
 async def append(session: Session, argument: str) -> Reply:
     session.takeRestart()
     path = session.path(argument)
-    return await _upload(session, "APPE", path, lambda: _appended(session, path))
+    return await upload(session, "APPE", path, lambda: _appended(session, path))
 
 
-async def _whole(session: Session, path: VirtualPath) -> _Target:
-    return _Target(await session.files.open(path, OpenMode.replace), 0)
+async def _whole(session: Session, path: VirtualPath) -> Target:
+    return Target(await session.files.open(path, OpenMode.replace), 0)
 
 
-async def _continued(session: Session, path: VirtualPath, offset: int) -> _Target:
+async def _continued(session: Session, path: VirtualPath, offset: int) -> Target:
     """A partial of this user is cut at ``offset``; of a committed file the bytes from there are written over."""
     try:
         file, isPartial = await session.files.open(path, OpenMode.resume), True
@@ -143,17 +150,17 @@ async def _continued(session: Session, path: VirtualPath, offset: int) -> _Targe
         if isPartial and offset < size:
             await file.truncate(offset)
     except (Refusal, FileSystemError):
-        await _close(file, keep=True)
+        await close(file, keep=True)
         raise
-    return _Target(file, offset)
+    return Target(file, offset)
 
 
-async def _appended(session: Session, path: VirtualPath) -> _Target:
+async def _appended(session: Session, path: VirtualPath) -> Target:
     file = await _openToAppend(session, path)
     try:
-        return _Target(file, (await file.stat()).size)
+        return Target(file, (await file.stat()).size)
     except FileSystemError:
-        await _close(file, keep=True)
+        await close(file, keep=True)
         raise
 
 
@@ -169,7 +176,7 @@ async def _openToAppend(session: Session, path: VirtualPath) -> IFile:
         return await session.files.open(path, OpenMode.inPlace)
 
 
-async def _upload(session: Session, verb: str, path: VirtualPath, opened: Callable[[], Awaitable[_Target]]) -> Reply:
+async def upload(session: Session, verb: str, path: VirtualPath, opened: Callable[[], Awaitable[Target]]) -> Reply:
     announced = session.takeAllocation()
 
     async def work(transfer: Transfer) -> Reply:
@@ -179,19 +186,19 @@ async def _upload(session: Session, verb: str, path: VirtualPath, opened: Callab
             if sized is not None and not session.ascii:
                 sized.expect(target.offset + announced)
             transfer.check()
-            session.control.reply(_opening(session, path))
+            session.control.reply(Reply.of(150, target.told) if target.told else _opening(session, path))
             await _receive(session, transfer, target)
         except Exception as error:
             # On a full disk a partial only keeps it full.
-            await _close(target.file, keep=not isinstance(error, OutOfSpace))
+            await close(target.file, keep=not isinstance(error, OutOfSpace))
             raise
         await target.file.commit()
-        return COMPLETE
+        return Reply.of(226, target.told) if target.told else COMPLETE
 
     return await conduct(session, verb, paths.render(path), work)
 
 
-async def _receive(session: Session, transfer: Transfer, target: _Target) -> None:
+async def _receive(session: Session, transfer: Transfer, target: Target) -> None:
     connection = await transfer.connect()
     receiver = FileReceiver(target.file, target.offset, connection, lambda failure: connection.abort())
     transfer.isHeld = lambda: receiver.isHolding

@@ -7,10 +7,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.auth.credentials import LoginBusy, TurnedAway
 from cftpcluster.servers.ftp import FTPOptions
-from cftpcluster.servers.ftp.control import COMMANDS
+from cftpcluster.servers.ftp.control import COMMANDS, LOGIN_SECONDS
+from cftpcluster.servers.ftp.listings import FACTS
 from cftpcluster.vocabulary import Origin
 
-from .support import CLIENT, Conversation
+from .support import CLIENT, Conversation, codesOf
 
 
 class LoginTests(SynchronousTestCase):
@@ -104,17 +105,70 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(self.client.codes("USER alice", "PASS secret", "PWD"), [331, 451, 530])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
-    def test_nobodyBecomesSomebodyElse(self) -> None:
+    def test_whoSaysUserAnewIsLoggedOut(self) -> None:
         self.client.login()
-        self.assertEqual(self.client.codes("USER bob", "PASS hidden"), [530, 503])
-        self.assertEqual(self.client.session.account.name, "alice")
+        self.client.put("/d", None)
+        self.assertEqual(self.client.codes("CWD d", "EPSV", "USER bob", "PWD"), [250, 229, 331, 530])
+        self.assertEqual(self.client.users.ended, ["alice"])
+        self.assertFalse(self.client.session.data.isPrepared)
+        self.assertEqual(self.client.say("PASS hidden", "PWD"), '230 Logged in\r\n257 "/" is the current folder\r\n')
+        self.assertFalse(self.client.session.ascii)
+        self.assertEqual(self.client.session.account.name, "bob")
+
+    def test_whoWasLoggedOutHasToLogInInTime(self) -> None:
+        self.client.login()
+        self.client.turn(LOGIN_SECONDS)
+        self.assertEqual(self.client.codes("USER alice", "PASS secret", "REIN"), [331, 230, 220])
+        self.client.turn(LOGIN_SECONDS)
+        self.assertEqual(codesOf(self.client.heard()), [421])
+
+    def test_everythingIsForgottenByRein(self) -> None:
+        self.client.login()
+        self.client.put("/d", None)
+        said = self.client.codes("CWD d", "RNFR x", "REST 5", "EPSV ALL", "OPTS MLST size;", "OPTS HASH MD5", "REIN")
+        self.assertEqual(said, [250, 550, 350, 200, 200, 200, 220])
+        self.assertEqual(self.client.users.ended, ["alice"])
+        self.assertEqual(self.client.codes("PWD", "RETR x", "PASS secret"), [530, 530, 503])
+        self.assertEqual(self.client.codes("USER bob", "PASS hidden", "PASV"), [331, 230, 227])
+        session = self.client.session
+        self.assertTrue(session.ascii)
+        self.assertEqual((session.folder, session.restart, session.hash), ((), 0, "SHA-256"))
+        self.assertEqual(session.facts, FACTS)
+
+    def test_reinBeforeALoginIsNoFault(self) -> None:
+        self.assertEqual(self.client.codes("USER alice", "REIN", "PASS secret", "REIN"), [331, 220, 503, 220])
+
+    def test_aSessionThatWasLeftIsNotEndedLater(self) -> None:
+        self.client.login()
+        before = self.client.users.sessions[-1]
+        self.assertEqual(self.client.codes("USER bob", "PASS hidden"), [331, 230])
+        before.end("kicked")
+        self.assertEqual(self.client.codes("NOOP"), [200])
+
+    def test_anyHostIsTheSame(self) -> None:
+        for name in (
+            "ftp.example.com",
+            "localhost",
+            "[2001:db8::1]",
+            "192.0.2.1",
+            "b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.example",
+        ):
+            self.assertEqual(self.client.codes(f"HOST {name}"), [220], name)
+        for name in ("a b", "x" * 300, "[::1", "a..b", "../etc"):
+            self.assertEqual(self.client.codes(f"HOST {name}"), [501], name)
+
+    def test_hostComesBeforeUser(self) -> None:
+        self.assertEqual(self.client.codes("USER alice", "HOST a.example"), [331, 503])
+        self.assertEqual(
+            self.client.codes("PASS secret", "HOST a.example", "REIN", "HOST a.example"), [230, 503, 220, 220]
+        )
 
     def test_nothingButALoginIsAnsweredBefore(self) -> None:
         allowed = {verb for verb, command in COMMANDS.items() if command.beforeLogin}
         self.assertEqual(
             allowed,
-            {"USER", "PASS", "ACCT", "QUIT", "AUTH", "PBSZ", "PROT", "CCC"}
-            | {"FEAT", "OPTS", "SYST", "NOOP", "CLNT", "HELP"},
+            {"USER", "PASS", "ACCT", "REIN", "HOST", "QUIT", "AUTH", "PBSZ", "PROT", "CCC"}
+            | {"FEAT", "OPTS", "SYST", "NOOP", "CLNT", "HELP", "LANG"},
         )
         for verb in sorted(set(COMMANDS) - allowed):
             self.assertEqual(self.client.codes(verb, f"{verb} x"), [530, 530], verb)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from unittest import SkipTest
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.servers.ftp import FTPOptions
-from cftpcluster.servers.ftp.control import COMMANDS
+from cftpcluster.servers.ftp.control import COMMANDS, NOT_OFFERED
 
+from ...test_packaging import checkout
 from .support import Conversation, codesOf
 
 
@@ -77,20 +81,23 @@ class FactTests(Case):
             self.client.codes("MDTM none", "MFMT 2020 d/x", "MFMT 20200102030405", "MFMT x"), [550, 501, 501, 501]
         )
 
-    def test_modes(self) -> None:
-        self.assertEqual(self.client.codes("SITE CHMOD 600 d/x", "SITE CHMOD 0604 d/x"), [200, 200])
-        self.assertIn("UNIX.mode=0604;", self.client.say("MLST d/x"))
-        self.assertEqual(self.client.codes("SITE CHMOD 4755 d/x", "SITE CHMOD 9 d/x", "SITE CHMOD 600"), [501] * 3)
+    def test_factsAreSetTogether(self) -> None:
+        answer = self.client.say("MFF modify=20200102030405;UNIX.mode=0600; d/x")
+        self.assertEqual(answer, "213 Modify=20200102030405;UNIX.mode=0600; d/x\r\n")
+        self.assertIn("modify=20200102030405;", self.client.say("MLST d/x"))
+        self.assertIn("UNIX.mode=0600;", self.client.say("MLST d/x"))
 
-    def test_timesTheOldWay(self) -> None:
-        self.assertEqual(self.client.codes("SITE UTIME 202001020304 d/x"), [200])
-        self.assertEqual(self.client.say("MDTM d/x"), "213 20200102030400\r\n")
-        self.assertEqual(self.client.codes("SITE UTIME d/x 20210101000000 20210102000000 20210103000000 UTC"), [200])
-        self.assertEqual(self.client.say("MDTM d/x"), "213 20210102000000\r\n")
-        self.assertEqual(self.client.codes("SITE UTIME x", "SITE UTIME 20209902030405 d/x"), [501, 501])
-
-    def test_otherSiteCommandsAreRefused(self) -> None:
-        self.assertEqual(self.client.codes("SITE EXEC ls", "SITE HELP", "SITE"), [504, 214, 501])
+    def test_factsThatCannotBeSetAreRefusedAndNothingIsSet(self) -> None:
+        before = self.client.say("MLST d/x")
+        self.assertEqual(
+            self.client.codes(
+                "MFF modify=20200102030405;create=20200102030405; d/x", "MFF modify=2020; d/x", "MFF UNIX.mode=x; d/x"
+            ),
+            [504, 501, 501],
+        )
+        self.assertEqual(self.client.codes("MFF d/x", "MFF modify=20200102030405 d/x", "MFF x= d/x"), [501, 501, 501])
+        self.assertEqual(self.client.say("MLST d/x"), before)
+        self.assertEqual(self.client.codes("MFF modify=20200102030405; none"), [550])
 
 
 class TraversalTests(Case):
@@ -119,6 +126,12 @@ class InformationTests(Case):
             "EPSV",
             "MDTM",
             "MFMT",
+            "MFF Modify;UNIX.mode;",
+            "HASH SHA-256*;SHA-512;SHA-1;MD5;CRC32",
+            "HOST",
+            "LANG EN*",
+            "AVBL",
+            "XSHA256",
             "REST STREAM",
             "SIZE",
             "TVFS",
@@ -130,6 +143,17 @@ class InformationTests(Case):
         self.assertEqual(
             self.client.codes("OPTS UTF8 ON", "OPTS utf8 on", "OPTS UTF8 OFF", "OPTS X"), [200, 200, 504, 501]
         )
+
+    def test_language(self) -> None:
+        self.assertEqual(
+            self.client.codes("LANG", "LANG en", "LANG en-GB", "LANG de", "LANG english"), [200] * 3 + [504] * 2
+        )
+
+    def test_roomThatIsLeft(self) -> None:
+        before = int(self.client.say("AVBL")[4:])
+        self.client.put("/more", b"x" * 1000)
+        self.assertLess(int(self.client.say("AVBL d")[4:]), before)
+        self.assertEqual(self.client.codes("AVBL none", "AVBL d/x"), [550, 550])
 
     def test_helpNamesEveryCommand(self) -> None:
         words = self.client.say("HELP").split()
@@ -149,3 +173,13 @@ class InformationTests(Case):
     def test_withoutTLSItIsNotAFeature(self) -> None:
         client = Conversation(FTPOptions(tls="off"))
         self.assertNotIn("PROT", client.say("FEAT"))
+
+
+class DocumentationTests(SynchronousTestCase):
+    def test_everyCommandIsInTheManual(self) -> None:
+        page = checkout() / "docs" / "ftp.md"
+        if not page.exists():
+            raise SkipTest("the tests were taken out of their checkout")
+        named = set(re.findall(r"`([A-Z0-9]+)", page.read_text("utf-8")))
+        self.assertEqual(sorted(set(COMMANDS) - named), [])
+        self.assertEqual(sorted(NOT_OFFERED - named), [])

@@ -1,0 +1,244 @@
+"""What an FTP listener asks of TLS: client certificates as a log-in, resumed sessions, one certificate of several."""
+
+from __future__ import annotations
+
+import datetime
+import ssl
+from pathlib import Path
+from typing import Any, cast
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import Deferred, fail
+
+from cftpcluster.auth.credentials import CertificateLogin, MoreNeeded, PasswordLogin
+from cftpcluster.auth.steps import Proof
+from cftpcluster.servers.ftp import FTPOptions
+from cftpcluster.servers.tls import ServerTLS
+from tests.servers.ftp import support
+
+from .ftpserver import ServerCase, Talker
+
+PORTS = "51000-51999"
+
+
+class Authority:
+    """Signs certificates; where it is signed by itself, its own is :attr:`pem`."""
+
+    def __init__(self, name: str) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.pem = self._sign(self.name, self.key, True, []).decode()
+
+    def _sign(self, subject: x509.Name, key: Any, isAuthority: bool, hosts: list[str]) -> bytes:
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self.name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(isAuthority, None), critical=True)
+        )
+        if hosts:
+            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(each) for each in hosts]), False)
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    def issue(self, name: str, *hosts: str) -> tuple[bytes, bytes]:
+        """A certificate for ``name``, and its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        return self._sign(subject, key, False, list(hosts)), private
+
+
+AUTHORITY, STRANGE = Authority("ours"), Authority("ours")
+
+
+class CertifiedUsers(support.Users):
+    """Users who may come with a certificate; ``wary`` has to say a password, too."""
+
+    def _decide(self, credentials: Any, mind: Any) -> Deferred[Any]:
+        if not isinstance(credentials, CertificateLogin):
+            return super()._decide(credentials, mind)
+        if credentials.name == "wary":
+            return fail(MoreNeeded(Proof("wary", ("certificate",), 1), ["password"]))
+        if credentials.name not in credentials.names or credentials.name not in self.passwords:
+            return fail(UnauthorizedLogin())
+        known = PasswordLogin(credentials.name, self.passwords[credentials.name], mind)
+        return super()._decide(known, mind)
+
+
+class TLSCase(ServerCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.users = CertifiedUsers(self.users.backend)
+        self.server.portal = cast("Any", self.users)
+        self.users.passwords["wary"] = b"secret"
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+
+    def talker(self, name: str | None = None, authority: Authority = AUTHORITY, **more: Any) -> Talker:
+        """A client that shows a certificate, after its handshake."""
+        client = Talker(self.port, **more)
+        if name is not None:
+            certificate, key = authority.issue(name)
+            (self.folder / "pem").write_bytes(certificate + key)
+            client.context.load_cert_chain(self.folder / "pem")
+        client.secure()
+        return client
+
+
+class ClientCertificateTests(TLSCase):
+    options = FTPOptions(clientCertificates="optional", clientAuthorities=AUTHORITY.pem, passivePorts=PORTS)
+
+    async def test_theCertificateIsTheLogIn(self) -> None:
+        def use() -> tuple[int, int, bytes]:
+            with self.talker("alice") as client:
+                code = client.say("USER alice")
+                client.protect()
+                data = client.open("STOR /x")
+                data.sendall(b"abc")
+                data.unwrap()  # type: ignore[attr-defined]
+                data.close()
+                return code, client.answer(), b""
+
+        self.assertEqual((await self.inThread(use))[:2], (232, 226))
+        self.assertEqual(await self.get("/x"), b"abc")
+
+    async def test_itIsForNobodyElse(self) -> None:
+        def use() -> list[int]:
+            with self.talker("alice") as client:
+                return [client.say("USER bob"), client.say("PASS wrong"), client.say("PWD")]
+
+        self.assertEqual(await self.inThread(use), [331, 530, 530])
+
+    async def test_aPasswordMayHaveToFollow(self) -> None:
+        def use() -> list[int]:
+            with self.talker("wary") as client:
+                return [client.say("USER wary"), client.say("PWD"), client.say("PASS secret"), client.say("PWD")]
+
+        self.assertEqual(await self.inThread(use), [331, 530, 230, 257])
+        self.assertEqual(self.users.logins[-1].before.methods, ("certificate",))
+
+    async def test_withoutOneAPasswordDoes(self) -> None:
+        def use() -> list[int]:
+            with self.talker() as client:
+                return [client.say("USER alice"), client.say("PASS secret")]
+
+        self.assertEqual(await self.inThread(use), [331, 230])
+
+    async def test_anotherAuthoritysIsRefusedInTheHandshake(self) -> None:
+        def use() -> int:
+            try:
+                with self.talker("alice", STRANGE) as client:
+                    return client.say("USER alice")
+            except OSError:
+                return 0
+
+        self.assertEqual(await self.inThread(use), 0)
+        self.assertEqual(self.users.logins, [])
+
+
+class RequiredCertificateTests(TLSCase):
+    options = FTPOptions(
+        tls="optional", clientCertificates="required", clientAuthorities=AUTHORITY.pem, passivePorts=PORTS
+    )
+
+    async def test_nobodyLogsInWithoutOne(self) -> None:
+        def use() -> tuple[int, int, int, int]:
+            with Talker(self.port) as clear:
+                codes = clear.say("USER alice"), clear.say("PASS secret")
+            try:
+                with self.talker() as client:
+                    without = client.say("USER alice")
+            except OSError:
+                without = 0
+            with self.talker("alice") as client:
+                return *codes, without, client.say("USER alice")
+
+        self.assertEqual(await self.inThread(use), (530, 503, 0, 232))
+
+
+class SessionReuseTests(TLSCase):
+    options = FTPOptions(tlsSessionReuse="required", passivePorts=PORTS)
+
+    def download(self, newest: ssl.TLSVersion, *, resumes: bool) -> int:
+        with Talker(self.port, newest=newest).login(tls=True) as client:
+            assert isinstance(client.socket, ssl.SSLSocket)
+            data = client.connect(client.passive())
+            code = client.say("RETR /x")
+            assert code == 150
+            try:
+                client.context.wrap_socket(data, session=client.socket.session if resumes else None).recv(10)
+            except OSError:
+                pass
+            code = client.answer()
+            data.close()
+            return code
+
+    async def test_clientsThatResumeAreServed(self) -> None:
+        await self.put("/x", b"abc")
+        for newest in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            self.assertEqual(await self.inThread(lambda newest=newest: self.download(newest, resumes=True)), 226)
+
+    async def test_othersAreRefused(self) -> None:
+        await self.put("/x", b"abc")
+        for newest in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            self.assertEqual(await self.inThread(lambda newest=newest: self.download(newest, resumes=False)), 522)
+
+    async def test_theSessionOfSomebodyElseIsNoGood(self) -> None:
+        """Nor that of another control connection."""
+
+        def steal() -> int:
+            with Talker(self.port, newest=ssl.TLSVersion.TLSv1_2).login(tls=True) as other:
+                assert isinstance(other.socket, ssl.SSLSocket)
+                with Talker(self.port, newest=ssl.TLSVersion.TLSv1_2).login(tls=True) as client:
+                    data = client.connect(client.passive())
+                    if client.say("RETR /x") == 150:
+                        try:
+                            other.context.wrap_socket(data, session=other.socket.session).close()
+                        except OSError:
+                            pass
+                        return client.answer()
+                    return 0
+
+        await self.put("/x", b"abc")
+        self.assertEqual(await self.inThread(steal), 522)
+
+
+class SeveralCertificatesTests(TLSCase):
+    def setUp(self) -> None:
+        super().setUp()
+        certificates = [ServerTLS(*AUTHORITY.issue(name, name)) for name in ("b.example", "*.c.example")]
+        self.server.tls = ServerTLS(
+            *AUTHORITY.issue("a.example", "a.example"),
+            lambda name: next((each for each in certificates if each.isFor(name)), None),
+        )
+
+    async def test_theNameThatIsAskedForChooses(self) -> None:
+        def shown(asked: str | None) -> str:
+            client = Talker(self.port)
+            assert client.say("AUTH TLS") == 234
+            with client.context.wrap_socket(client.socket, server_hostname=asked) as tls:
+                certificate = x509.load_der_x509_certificate(tls.getpeercert(True) or b"")
+            client.lines.close()
+            return str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+
+        for asked, expected in (
+            (None, "a.example"),
+            ("a.example", "a.example"),
+            ("B.example", "b.example"),
+            ("x.c.example", "*.c.example"),
+            ("x.y.c.example", "a.example"),
+            ("c.example", "a.example"),
+            ("unknown.example", "a.example"),
+        ):
+            self.assertEqual(await self.inThread(shown, asked), expected, asked)
