@@ -27,7 +27,7 @@ from .config.document import Document
 from .errors import ClusterError, Forbidden, NotAppending, NotPrimary, OutcomeUnknown, PrimaryUnreachable
 from .interfaces import IAdministration
 from .journal.entry import Head, Proposal
-from .manager.access import requireWrite
+from .manager.rights import requireWrite
 from .peering import Peering
 from .vocabulary import Author
 

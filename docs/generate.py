@@ -18,7 +18,6 @@ from typing import Any
 import attrs
 import click
 from fragments import HEADINGS, Undocumented, attributeRows, fenced, plain, summary, table
-from klein import Klein
 
 import cftpcluster
 from cftpcluster.cli import cftpctl
@@ -29,8 +28,10 @@ from cftpcluster.config.defaults import DEFAULT_LISTENERS, defaultChanges
 from cftpcluster.config.document import SECTIONS, Component, Document, Mount, Settings
 from cftpcluster.config.written import export, exportYaml
 from cftpcluster.manager import Administration, ManagerServerFactory
+from cftpcluster.manager._objects import COLLECTIONS
+from cftpcluster.manager._routes import Routes
 from cftpcluster.manager.access import AdministratorAccess
-from cftpcluster.manager.api import administrationResource
+from cftpcluster.manager.api import administrationRoutes
 from cftpcluster.peering import ClusterServerFactory
 from cftpcluster.servers.health import HealthServerFactory
 from cftpcluster.servers.web import webServerFactory
@@ -209,48 +210,6 @@ def commandText(command: click.Command, path: str, level: int) -> str:
 
 
 ROUTES: Mapping[str, str] = {
-    "manager POST /api/v1/login": "`{name, password}`: sets the session cookie, answers `{csrfToken, role}`",
-    "manager POST /api/v1/logout": "ends the session",
-    "manager GET /api/v1/session": "who is logged in: `{name, role, csrfToken}`",
-    "manager GET /api/v1/status": "the cluster, as `cftpctl status --json`",
-    "manager GET /api/v1/wait": "waits until nodes are live: `?revision`, `?all`, `?seconds`",
-    "manager POST /api/v1/apply": "applies a document, YAML or JSON: `?dryRun`, `?prune`, `?wait`",
-    "manager GET /api/v1/export": "the document as JSON; with `?secrets` for role `full` alone",
-    "manager POST /api/v1/backup": "`{passphrase}`: the configuration and its keys as an encrypted file",
-    "manager POST /api/v1/restore": "brings a backup back: `{passphrase}` in a line, then the file; `?dryRun`, `?wait`",
-    "manager POST /api/v1/nodes/<name>/drain": "takes a node out of service: `{seconds, wait}`: how long sessions "
-    "have, and how long the answer waits for the last one's end",
-    "manager POST /api/v1/nodes/<name>/resume": "has a node that was drained take clients again, and one that was "
-    "paused follow again: `{}`",
-    "manager POST /api/v1/nodes/<name>/promote": "makes a node the primary: `{force}`; with `force` only asked on that "
-    "node itself. Answers with `promoted`, `epoch`, `revision`; by force with `caughtUpFrom`, `notReached`, `previous` "
-    "and `mayBeMissing`, too; with `already` where it was primary before",
-    "manager POST /api/v1/nodes/<name>/pause": "has a node follow no more until it is resumed: `{}`",
-    "manager POST /api/v1/nodes/<name>/resync": "has a node take everything anew from the primary; with `{dryRun}` "
-    "only says what that would change, in `differences`",
-    "manager GET /api/v1/nodes/<name>/branches": "the branches that a node keeps, in `branches`",
-    "manager GET /api/v1/nodes/<name>/branches/<branch>": "a branch: who changed what, in `entries`, and how each "
-    "object stands against the present configuration (`open`, `conflict`, `same`, `kept`), in `parts`",
-    "manager DELETE /api/v1/nodes/<name>/branches/<branch>": "discards a branch",
-    "manager POST /api/v1/nodes/<name>/branches/<branch>/apply": "makes the changes of a branch anew, as one "
-    "revision: `{only, overwrite}`: names of parts, and whether what others changed since is replaced",
-    "manager GET /api/v1/haproxy": "HAProxy's configuration, `{configuration, warnings}`: `?address` (several by "
-    "commas), `?source`, `?relievePrimary`, `?manager`",
-    "manager POST /api/v1/tokens/join": "`{name, expiresSeconds}`: a join token for a new node",
-    "manager GET /api/v1/sessions": "the live sessions of all nodes, `{items, total}`: `?user`, `?node`, `?limit`",
-    "manager DELETE /api/v1/sessions/<key>": "ends a session, on whichever node it is",
-    "manager GET /api/v1/bans": "the bans that hold, `{items, total}`",
-    "manager POST /api/v1/bans": "`{network, seconds, reason}`: bans an address or a network; all but `network` may be "
-    "absent",
-    "manager DELETE /api/v1/bans/<path:network>": "lifts a ban, whichever node made it",
-    "manager GET /api/v1/users/<name>/usage": "what a user holds, as the node that is asked counts it: `{user, node, "
-    "bytes, files, quota, complete}`",
-    "manager GET /api/v1/COLLECTION": "a page by name, `{items, next, total}`: `?limit`, `?after`, `?search`",
-    "manager POST /api/v1/COLLECTION": "a new object; 409 where it exists",
-    "manager GET /api/v1/COLLECTION/<name>": "one object, its revision as `ETag`",
-    "manager PUT /api/v1/COLLECTION/<name>": "creates it, or replaces it whole",
-    "manager PATCH /api/v1/COLLECTION/<name>": "changes some keys (RFC 7396)",
-    "manager DELETE /api/v1/COLLECTION/<name>": "removes it",
     "web POST /api/v1/login": "`{name, password}`: sets the session cookie, answers `{csrfToken}`",
     "web POST /api/v1/logout": "ends the session",
     "web GET /api/v1/session": "who is logged in: `{name, csrfToken}`",
@@ -260,29 +219,43 @@ ROUTES: Mapping[str, str] = {
     "web DELETE /api/v1/files": "removes a file or an empty folder",
     "web POST /api/v1/files": "`?op=mkdir`; `?op=move` and `?op=copy` with `{to, overwrite}`",
 }
-"""What routes do that have no docstring: by API, method and path."""
+"""What the routes of the files do: by API, method and path."""
 
 
-def routes(app: Klein, api: str) -> list[tuple[str, str, str]]:
-    """Method, path and meaning of each route; pages for people are none."""
+def fileRoutes() -> list[tuple[str, str, str]]:
+    """Method, path and meaning of each route of the files; pages for people are none."""
     found = []
-    for rule in app.url_map.iter_rules():
+    for rule in webApp().url_map.iter_rules():
         if not rule.rule.startswith("/api/"):
             continue
-        path = re.sub(r"<any\([^)]*\):collection>", "COLLECTION", rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            said = ROUTES.get(f"{api} {method} {path}") or summary(app.endpoints[rule.endpoint])
+            said = ROUTES.get(f"web {method} {rule.rule}")
             if not said:
-                raise Undocumented(f"{api} {method} {path}: its route needs a docstring, or an entry in ROUTES here")
-            found.append((method, path + ("/PATH" if path.endswith("/files") else ""), said))
+                raise Undocumented(f"web {method} {rule.rule}: its route needs an entry in ROUTES here")
+            found.append((method, rule.rule + ("/PATH" if rule.rule.endswith("/files") else ""), said))
     return sorted(found, key=lambda one: (one[1], one[0]))
 
 
-def administrationApp() -> Any:
+def administrationRows() -> list[tuple[str, str, str, str]]:
+    """Method, path, least role and meaning of each route; those that all collections have are told once."""
+    found = []
+    for route in sorted(administrationTable().known, key=lambda one: (one.path, one.method)):
+        path, text = route.path, route.text
+        if path in {f"/{route.tag}", f"/{route.tag}/<name>"} and route.tag in COLLECTIONS:
+            if route.tag != "users":
+                continue
+            path, text = path.replace("users", "COLLECTION"), text.replace("users", "objects").replace("user", "object")
+        said = [f"`?{one.name}`" for one in route.query]
+        role = "none" if route.role is None else route.role.value
+        found.append((route.method, f"`/api/v1{path}`", role, text + (f" {', '.join(said)}" if said else "")))
+    return found
+
+
+def administrationTable() -> Routes:
     nothing: Any = None
     administration = Administration(**{each.name: nothing for each in attrs.fields(Administration)})
-    access = AdministratorAccess(nothing, nothing, nothing, nothing, nothing)
-    return administrationResource(administration, access)._routes._app
+    access = AdministratorAccess(*(nothing for each in attrs.fields(AdministratorAccess) if each.init))
+    return administrationRoutes(administration, access)
 
 
 def webApp() -> Any:
@@ -312,20 +285,15 @@ The same API is served on the administration socket, `admin.sock` in the state f
 
 
 def restPage() -> str:
-    from cftpcluster.manager._objects import COLLECTIONS
-
-    headings = ("method", "path", "meaning")
     collections = ", ".join(f"`{each}`" for each in COLLECTIONS)
-
-    def rows(app: Any, api: str) -> str:
-        return table(headings, ((method, f"`{path}`", text) for method, path, text in routes(app, api)))
-
+    files = ((method, f"`{path}`", text) for method, path, text in fileRoutes())
     return (
         REST
-        + f"`COLLECTION` is one of {collections}.\n\n"
-        + rows(administrationApp(), "manager")
+        + f"`COLLECTION` is one of {collections}. A role is the least that may ask; objects of other collections than "
+        "`users` and `groups` are written by role `full` alone.\n\n"
+        + table(("method", "path", "role", "meaning"), administrationRows())
         + "## Files, port 8443\n\n"
-        + rows(webApp(), "web")
+        + table(("method", "path", "meaning"), files)
     )
 
 

@@ -10,27 +10,59 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from attrs import define, field
-from klein import Klein
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.threads import deferToThreadPool
-from twisted.web.iweb import IRequest
 
 from ..config.changes import Change
 from ..config.codec import parse
+from ..config.document import Role
 from ..errors import Invalid
 from ..interfaces import IAdministration
 from ..servers.http import HTTPProblem, jsonAnswer, jsonBody
-from ._bodies import queryFlag, queryNumber, refuseOthers
+from ..vocabulary import Author
+from ._bodies import queryFlag, queryNumber
 from ._objects import MOST_WAIT_SECONDS
 from ._pieces import BodySender
+from ._routes import ANYTHING, DRY_RUN, WAIT, Body, Route, Routes
 from ._writes import Writes
-from .access import IsAccess, requireFull
 from .writing import Preparation, Prepared
 
 BACKUP_BYTES = 512 * 1024 * 1024
 """How long a backup may be that is brought back."""
 
 _LONGEST_LINE = 8192
+
+BACKUP = Route(
+    method="POST",
+    path="/backup",
+    text="Make a backup: the configuration and its keys as an encrypted file.",
+    role=Role.full,
+    tag="backups",
+    body=Body(
+        {
+            "type": "object",
+            "required": ["passphrase"],
+            "additionalProperties": False,
+            "properties": {"passphrase": {"type": "string", "minLength": 1}},
+        },
+        {"passphrase": "correct horse battery staple"},
+    ),
+    answer=Body({"type": "string", "format": "binary"}, contentType=ANYTHING),
+)
+RESTORE = Route(
+    method="POST",
+    path="/restore",
+    text="Bring a backup back, as one new revision.",
+    role=Role.full,
+    tag="backups",
+    query=(DRY_RUN, WAIT),
+    body=Body(
+        {"type": "string", "format": "binary"},
+        contentType=ANYTHING,
+        text='A line of JSON, `{"passphrase": "..."}`, and the file after it.',
+    ),
+    answer=Body("Applied"),
+)
 
 
 class IsBackingUp(Protocol):
@@ -46,7 +78,6 @@ class IsBackingUp(Protocol):
 @define(eq=False)
 class BackupRoutes:
     _administration: IAdministration
-    _access: IsAccess
     _preparation: Preparation
     _writes: Writes
     _backups: IsBackingUp
@@ -54,29 +85,18 @@ class BackupRoutes:
     _pool: Any
     _one: DeferredLock = field(factory=DeferredLock, init=False)
 
-    def add(self, app: Klein) -> None:
-        @app.route("/api/v1/backup", methods=["POST"])
-        async def backup(request: IRequest) -> None:
-            await self._backup(request)
+    def add(self, routes: Routes) -> None:
+        routes.add(BACKUP, self._backup)
+        routes.add(RESTORE, self._restore)
 
-        @app.route("/api/v1/restore", methods=["POST"])
-        async def restore(request: IRequest) -> bytes:
-            return await self._restore(request)
-
-    async def _backup(self, request: Any) -> None:
-        author = await self._access.author(request)
-        requireFull(author)
-        refuseOthers(request)
+    async def _backup(self, request: Any, author: Author) -> None:
         passphrase = _passphrase(await jsonBody(request, _LONGEST_LINE))
         data = await self._alone(lambda: self._backups.make(passphrase))
         request.setHeader(b"Content-Type", b"application/octet-stream")
         request.setHeader(b"Content-Length", b"%d" % len(data))
         await BodySender(request, data).send()
 
-    async def _restore(self, request: Any) -> bytes:
-        author = await self._access.author(request)
-        requireFull(author)
-        refuseOthers(request, "dryRun", "wait")
+    async def _restore(self, request: Any, author: Author) -> bytes:
         seconds = queryNumber(request, "wait", 0, MOST_WAIT_SECONDS)
         # One at a time: the bodies of those that wait are not read before.
         await self._one.acquire()

@@ -6,21 +6,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, field
-from klein import Klein
 from twisted.internet.defer import DeferredLock
 from twisted.internet.threads import deferToThreadPool
 from twisted.web.iweb import IRequest
 
 from ..config.changes import Put
-from ..config.document import NAME_PATTERN, Secret
+from ..config.document import NAME_PATTERN, Role, Secret
 from ..config.written import export
 from ..interfaces import IAdministration
 from ..servers.http import HTTPProblem, encodeJSON, jsonAnswer, jsonBody
-from ._bodies import queryFlag, queryNumber, queryText, refuseOthers, requestId
+from ..vocabulary import Author
+from ._bodies import queryFlag, queryNumber, queryText, requestId
 from ._objects import MOST_WAIT_SECONDS
 from ._pieces import BodySender
+from ._routes import DRY_RUN, WAIT, Body, Parameter, Route, Routes
 from ._writes import Writes
-from .access import IsAccess, requireFull
+from .rights import requireRole
 from .writing import Hashes, Preparation, Prepared
 
 DOCUMENT_BYTES = 64 * 1024 * 1024
@@ -28,6 +29,90 @@ DOCUMENT_BYTES = 64 * 1024 * 1024
 
 TOKEN_SECONDS = 24 * 3600
 _MOST_TOKEN_SECONDS = 30 * 24 * 3600
+
+STATUS = Route(
+    method="GET",
+    path="/status",
+    text="Tell how the cluster is, as the node that is asked sees it.",
+    role=Role.auditor,
+    tag="cluster",
+    answer=Body("Status"),
+)
+WAITING = Route(
+    method="GET",
+    path="/wait",
+    text="Wait until nodes are live with a revision, and name those with problems.",
+    role=Role.auditor,
+    tag="cluster",
+    query=(
+        Parameter("revision", "The revision; the present one unless said.", {"type": "integer", "minimum": 0}),
+        Parameter("all", "Every node, also those that are not connected.", {"type": "boolean"}),
+        Parameter("seconds", "For so long at most.", {"type": "number", "minimum": 0, "maximum": MOST_WAIT_SECONDS}),
+    ),
+    answer=Body("Waited"),
+)
+APPLY = Route(
+    method="POST",
+    path="/apply",
+    text="Make the configuration agree with a document, in YAML or JSON, as one revision, all or nothing. Needs role "
+    "`full` where more than users and groups changes.",
+    role=Role.users,
+    tag="configuration",
+    query=(
+        DRY_RUN,
+        Parameter("prune", "Remove what is absent from the sections that are there.", {"type": "boolean"}),
+        WAIT,
+    ),
+    body=Body("Document", {"groups": [{"name": "partners"}]}),
+    answer=Body("Applied"),
+    repeatable=True,
+)
+EXPORT = Route(
+    method="GET",
+    path="/export",
+    text="The whole configuration, in the form that `apply` takes.",
+    role=Role.auditor,
+    tag="configuration",
+    query=(
+        Parameter("secrets", "Also private keys and the hashes of passwords; needs role `full`.", {"type": "boolean"}),
+    ),
+    answer=Body("Document"),
+)
+HAPROXY = Route(
+    method="GET",
+    path="/haproxy",
+    text="A complete HAProxy configuration for the cluster as it is.",
+    role=Role.auditor,
+    tag="cluster",
+    query=(
+        Parameter("address", "Where clients reach the balancer; several by commas."),
+        Parameter("source", "The address that the balancer connects to nodes from."),
+        Parameter("relievePrimary", "The primary gets clients only while no other node is ready.", {"type": "boolean"}),
+        Parameter("manager", "Administrators reach the Manager through it, too.", {"type": "boolean"}),
+    ),
+    answer=Body("Balancer"),
+)
+JOIN_TOKEN = Route(
+    method="POST",
+    path="/tokens/join",
+    text="Make a token that lets one new node join.",
+    role=Role.full,
+    tag="nodes",
+    body=Body(
+        {
+            "type": "object",
+            "required": ["name"],
+            "additionalProperties": False,
+            "properties": {
+                "name": {"type": "string", "pattern": f"^{NAME_PATTERN.pattern}$", "description": "The node's name."},
+                "expiresSeconds": {"type": "number", "exclusiveMinimum": 0, "maximum": _MOST_TOKEN_SECONDS},
+            },
+        },
+        {"name": "node-b", "expiresSeconds": 3600},
+    ),
+    answer=Body("JoinToken"),
+    status=201,
+)
 
 
 @define(eq=False)
@@ -38,7 +123,6 @@ class ClusterRoutes:
     """
 
     _administration: IAdministration
-    _access: IsAccess
     _preparation: Preparation
     _writes: Writes
     _makeToken: Callable[[str, float], tuple[str, Put]]
@@ -48,36 +132,18 @@ class ClusterRoutes:
     _pool: Any
     _oneDocument: DeferredLock = field(factory=DeferredLock, init=False)
 
-    def add(self, app: Klein) -> None:
-        @app.route("/api/v1/status", methods=["GET"])
-        async def status(request: IRequest) -> bytes:
-            await self._access.author(request)
-            refuseOthers(request)
-            return jsonAnswer(request, self._administration.status())
+    def add(self, routes: Routes) -> None:
+        routes.add(STATUS, self._status)
+        routes.add(WAITING, self._wait)
+        routes.add(APPLY, self._apply)
+        routes.add(EXPORT, self._export)
+        routes.add(HAPROXY, self._balancer)
+        routes.add(JOIN_TOKEN, self._token)
 
-        @app.route("/api/v1/wait", methods=["GET"])
-        async def wait(request: IRequest) -> bytes:
-            return await self._wait(request)
+    async def _status(self, request: IRequest, author: Author) -> bytes:
+        return jsonAnswer(request, self._administration.status())
 
-        @app.route("/api/v1/apply", methods=["POST"])
-        async def apply(request: IRequest) -> bytes:
-            return await self._apply(request)
-
-        @app.route("/api/v1/export", methods=["GET"])
-        async def exported(request: IRequest) -> None:
-            await self._export(request)
-
-        @app.route("/api/v1/haproxy", methods=["GET"])
-        async def haproxy(request: IRequest) -> bytes:
-            return await self._balancer(request)
-
-        @app.route("/api/v1/tokens/join", methods=["POST"])
-        async def token(request: IRequest) -> bytes:
-            return await self._token(request)
-
-    async def _wait(self, request: Any) -> bytes:
-        await self._access.author(request)
-        refuseOthers(request, "revision", "all", "seconds")
+    async def _wait(self, request: Any, author: Author) -> bytes:
         revision = int(queryNumber(request, "revision", self._administration.document().revision, 10**15))
         seconds = queryNumber(request, "seconds", 0, MOST_WAIT_SECONDS)
         nodes = await self._administration.wait(revision, queryFlag(request, "all"), seconds)
@@ -88,9 +154,7 @@ class ClusterRoutes:
     def _nodes(self) -> list[Mapping[str, Any]]:
         return list(self._administration.status().get("nodes", []))
 
-    async def _balancer(self, request: Any) -> bytes:
-        await self._access.author(request)
-        refuseOthers(request, "address", "source", "relievePrimary", "manager")
+    async def _balancer(self, request: Any, author: Author) -> bytes:
         said = {
             "addresses": tuple(filter(None, (queryText(request, "address") or "").split(","))),
             "source": queryText(request, "source") or "",
@@ -101,11 +165,7 @@ class ClusterRoutes:
         written = await deferToThreadPool(self._reactor, self._pool, self._haproxy, document, **said)
         return jsonAnswer(request, {"configuration": written.text, "warnings": list(written.warnings)})
 
-    async def _apply(self, request: Any) -> bytes:
-        author = await self._access.author(request)
-        if author.role == "auditor":
-            requireFull(author)
-        refuseOthers(request, "dryRun", "prune", "wait")
+    async def _apply(self, request: Any, author: Author) -> bytes:
         dryRun, prune = queryFlag(request, "dryRun"), queryFlag(request, "prune")
         seconds = queryNumber(request, "wait", 0, MOST_WAIT_SECONDS)
         # One at a time: the bodies of those that wait are not read before.
@@ -128,12 +188,10 @@ class ClusterRoutes:
         answer = {"revision": revision} if dryRun else await self._writes.live(revision, seconds)
         return jsonAnswer(request, {**answer, "changed": list(prepared.changed)})
 
-    async def _export(self, request: Any) -> None:
-        author = await self._access.author(request)
-        refuseOthers(request, "secrets")
+    async def _export(self, request: Any, author: Author) -> None:
         secrets = queryFlag(request, "secrets")
         if secrets:
-            requireFull(author)
+            requireRole(author, Role.full)
         document = self._administration.document()
 
         def made() -> bytes:
@@ -145,10 +203,7 @@ class ClusterRoutes:
         request.setHeader(b"Content-Length", b"%d" % len(body))
         await BodySender(request, body).send()
 
-    async def _token(self, request: Any) -> bytes:
-        author = await self._access.author(request)
-        requireFull(author)
-        refuseOthers(request)
+    async def _token(self, request: Any, author: Author) -> bytes:
         body = await jsonBody(request, 4096)
         name, seconds = body.get("name"), body.get("expiresSeconds", TOKEN_SECONDS)
         if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):

@@ -18,25 +18,25 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from attrs import define, field
-from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
-from twisted.web.iweb import IRequest
 
 from ..config.changes import Put, Target, revisionOf
 from ..config.codec import canonical
-from ..config.document import Document, Named
+from ..config.document import SECTIONS, Document, Named, Role
 from ..config.written import exportObject
 from ..errors import Conflict
 from ..interfaces import IAdministration
 from ..servers.http import HTTPProblem, jsonAnswer, jsonBody
 from ..vocabulary import Author
-from ._bodies import Condition, condition, queryFlag, queryNumber, queryText, refuseOthers, requestId
+from ._bodies import Condition, condition, queryFlag, queryNumber, queryText, requestId
+from ._routes import SEARCH, WAIT, Body, Parameter, Route, Routes, after, limit
 from ._writes import Writes
-from .access import IsAccess, requireFull, requireWrite
+from .rights import WRITTEN_BY_USERS_ROLE
 from .writing import Preparation, Prepared
 
 COLLECTIONS: Mapping[str, str] = {
@@ -62,12 +62,101 @@ _MOST_LIMIT = 1000
 _SEARCHED_AT_ONCE = 20_000
 
 
+def objectRoutes(collection: str, section: str) -> Mapping[str, Route]:
+    """The routes of a section, by what they do."""
+    noun, written = SECTIONS[section].noun, SECTIONS[section].valueClass.__name__
+    common: dict[str, Any] = {"tag": collection, "role": Role.auditor}
+    writing: dict[str, Any] = {
+        "tag": collection,
+        "role": Role.users if section in WRITTEN_BY_USERS_ROLE else Role.full,
+        "query": (WAIT,),
+        "answer": Body("Written"),
+        "repeatable": True,
+    }
+    one, many = f"/{collection}/<name>", f"/{collection}"
+    given = Body(f"{written}Written", EXAMPLES[section])
+    removing = {**writing, "conditional": True}
+    if section == "nodes":
+        compromised = Parameter("compromised", "Its keys are in wrong hands.", {"type": "boolean"})
+        removing |= {"query": (compromised, WAIT), "answer": Body("NodeRemoved")}
+    return {
+        "page": Route(
+            method="GET",
+            path=many,
+            text=f"List the {collection} by name, page by page.",
+            query=(limit(_DEFAULT_LIMIT, _MOST_LIMIT), after(), SEARCH),
+            answer=Body(f"{written}Page"),
+            **common,
+        ),
+        "create": Route(
+            method="POST", path=many, text=f"Add a new {noun}; 409 where it exists.", body=given, status=201, **writing
+        ),
+        "show": Route(
+            method="GET",
+            path=one,
+            text=f"Show one {noun}, its revision as `ETag`.",
+            answer=Body(written),
+            also={304: None},
+            **common,
+        ),
+        "put": Route(
+            method="PUT",
+            path=one,
+            text=f"Create a {noun}, or replace it whole.",
+            body=given,
+            conditional=True,
+            also={201: Body("Written")},
+            **writing,
+        ),
+        "patch": Route(
+            method="PATCH",
+            path=one,
+            text=f"Change some keys of a {noun} (RFC 7396).",
+            body=Body(f"{written}Patch", PATCHES.get(section)),
+            conditional=True,
+            **writing,
+        ),
+        "delete": Route(method="DELETE", path=one, text=f"Remove a {noun}.", **removing),
+    }
+
+
+_PEM = "-----BEGIN PRIVATE KEY-----\n..."
+
+EXAMPLES: Mapping[str, Any] = {
+    "users": {
+        "name": "alice",
+        "password": "only on the way in",
+        "groups": ["partners"],
+        "mounts": [{"path": "/", "backend": "files", "folder": "alice"}],
+        "quota": {"bytes": 10_000_000_000, "files": 100_000},
+    },
+    "groups": {"name": "partners", "mounts": [{"path": "/inbox", "backend": "files", "folder": "in"}]},
+    "backends": {"name": "share", "kind": "local", "root": "/mnt/share", "shared": True},
+    "listeners": {"name": "sftp-inside", "kind": "sftp", "port": 2022, "allow": ["10.0.0.0/8"]},
+    "admins": {"name": "bob", "role": "users", "password": "only on the way in"},
+    "certificates": {"name": "default", "chain": "-----BEGIN CERTIFICATE-----\n...", "key": {"secret": _PEM}},
+    "hostKeys": {"name": "ed25519-2027", "key": {"secret": _PEM}},
+    "checkers": {"name": "users", "kind": "users"},
+    "observers": {"name": "log", "kind": "log"},
+    "nodes": {"name": "node-b", "address": "192.0.2.2", "listeners": {"ftp": {"port": 21}}},
+}
+"""An object of each section, as one writes it."""
+
+PATCHES: Mapping[str, Any] = {
+    "users": {"enabled": False},
+    "groups": {"allow": ["192.0.2.0/24"]},
+    "backends": {"requireMarker": True},
+    "listeners": {"port": 2222},
+    "admins": {"role": "auditor"},
+    "nodes": {"address": "192.0.2.3"},
+}
+
+
 @define(eq=False)
 class ObjectRoutes:
     """:ivar nodeRemoval: as :class:`.api.Administration` has it."""
 
     _administration: IAdministration
-    _access: IsAccess
     _preparation: Preparation
     _writes: Writes
     _nodeRemoval: Callable[[Document, str, bool], Deferred[Any]]
@@ -75,40 +164,19 @@ class ObjectRoutes:
     _pool: Any
     _names: dict[str, tuple[Any, list[str]]] = field(factory=dict, init=False, repr=False)
 
-    def add(self, app: Klein) -> None:
-        many = f"/api/v1/<any({','.join(COLLECTIONS)}):collection>"
-
-        @app.route(many, methods=["GET"])
-        async def page(request: IRequest, collection: str) -> bytes:
-            return await self._page(request, COLLECTIONS[collection])
-
-        @app.route(many, methods=["POST"])
-        async def create(request: IRequest, collection: str) -> bytes:
-            return await self._create(request, COLLECTIONS[collection])
-
-        @app.route(f"{many}/<name>", methods=["GET"])
-        async def show(request: IRequest, collection: str, name: str) -> bytes:
-            await self._access.author(request)
-            refuseOthers(request)
-            return self._shown(request, self._existing(COLLECTIONS[collection], name))
-
-        @app.route(f"{many}/<name>", methods=["PUT"])
-        async def put(request: IRequest, collection: str, name: str) -> bytes:
-            return await self._put(request, COLLECTIONS[collection], name)
-
-        @app.route(f"{many}/<name>", methods=["PATCH"])
-        async def patch(request: IRequest, collection: str, name: str) -> bytes:
-            return await self._patch(request, COLLECTIONS[collection], name)
-
-        @app.route(f"{many}/<name>", methods=["DELETE"])
-        async def delete(request: IRequest, collection: str, name: str) -> bytes:
-            return await self._delete(request, COLLECTIONS[collection], name)
+    def add(self, routes: Routes) -> None:
+        for collection, section in COLLECTIONS.items():
+            found = objectRoutes(collection, section)
+            routes.add(found["page"], partial(self._page, section))
+            routes.add(found["create"], partial(self._create, section))
+            routes.add(found["show"], partial(self._show, section))
+            routes.add(found["put"], partial(self._put, section))
+            routes.add(found["patch"], partial(self._patch, section))
+            routes.add(found["delete"], partial(self._delete, section))
 
     # --- reading
 
-    async def _page(self, request: Any, section: str) -> bytes:
-        await self._access.author(request)
-        refuseOthers(request, "limit", "after", "search")
+    async def _page(self, section: str, request: Any, author: Author) -> bytes:
         limit = max(1, int(queryNumber(request, "limit", _DEFAULT_LIMIT, _MOST_LIMIT)))
         objects = self._administration.document().sections[section]
         names = await self._sorted(section, objects)
@@ -124,6 +192,9 @@ class ObjectRoutes:
             names = await deferToThreadPool(self._reactor, self._pool, sorted, objects)
             known = self._names[section] = (objects, names)
         return known[1]
+
+    async def _show(self, section: str, request: Any, author: Author, name: str) -> bytes:
+        return self._shown(request, self._existing(section, name))
 
     def _existing(self, section: str, name: str) -> Named:
         existing: Named | None = self._administration.document().sections[section].get(name)
@@ -141,8 +212,7 @@ class ObjectRoutes:
 
     # --- writing
 
-    async def _create(self, request: Any, section: str) -> bytes:
-        author = await self._mayWrite(request, section)
+    async def _create(self, section: str, request: Any, author: Author) -> bytes:
         body = await jsonBody(request, OBJECT_BYTES)
         repeat = requestId(request, author, canonical(body))
         name = body.get("name")
@@ -159,8 +229,7 @@ class ObjectRoutes:
 
         return await self._write(request, prepare, author, repeat, {target: 0}, otherwise=409, creating=True)
 
-    async def _put(self, request: Any, section: str, name: str) -> bytes:
-        author = await self._mayWrite(request, section)
+    async def _put(self, section: str, request: Any, author: Author, name: str) -> bytes:
         body = await jsonBody(request, OBJECT_BYTES)
         repeat = requestId(request, author, canonical(body))
         wanted = condition(request, body)
@@ -172,8 +241,7 @@ class ObjectRoutes:
             self._expected(wanted, (section, name)),
         )
 
-    async def _patch(self, request: Any, section: str, name: str) -> bytes:
-        author = await self._mayWrite(request, section)
+    async def _patch(self, section: str, request: Any, author: Author, name: str) -> bytes:
         patch = await jsonBody(request, OBJECT_BYTES)
         repeat = requestId(request, author, canonical(patch))
         wanted = condition(request, patch)
@@ -185,8 +253,7 @@ class ObjectRoutes:
 
         return await self._write(request, prepare, author, repeat, expected)
 
-    async def _delete(self, request: Any, section: str, name: str) -> bytes:
-        author = await self._mayWrite(request, section, *(["compromised"] if section == "nodes" else []))
+    async def _delete(self, section: str, request: Any, author: Author, name: str) -> bytes:
         repeat = requestId(request, author)
         expected = self._expected(condition(request), (section, name))
         compromised = section == "nodes" and queryFlag(request, "compromised")
@@ -206,14 +273,6 @@ class ObjectRoutes:
             # Gone already: only the very request that removed it may pass, which is known by its id.
             return await self._write(request, prepare, author, repeat, {(section, name): -1}, otherwise=404)
         return await self._write(request, prepare, author, repeat, expected, notes=notes)
-
-    async def _mayWrite(self, request: Any, section: str, *parameters: str) -> Author:
-        refuseOthers(request, "wait", *parameters)
-        author = await self._access.author(request)
-        requireWrite(author, [(section, "")])
-        if section in ("admins", "nodes"):
-            requireFull(author)
-        return author
 
     def _expected(self, wanted: Condition, target: Target) -> dict[Target, int]:
         """The revision that a condition insists on; the condition is checked on this node, and again where the change

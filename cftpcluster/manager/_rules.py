@@ -8,17 +8,17 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import asdict, define
-from klein import Klein
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 
 from ..auth.bans import LONGEST_REASON, Ban
 from ..auth.rules import Rules
+from ..config.document import Role
 from ..errors import ClusterError
 from ..servers.http import HTTPProblem, jsonAnswer, jsonBody
 from ..vocabulary import Author
-from ._bodies import queryNumber, queryText, refuseOthers
-from .access import IsAccess, requireWrite
+from ._bodies import queryNumber, queryText
+from ._routes import Body, Parameter, Route, Routes, limit
 
 log = Logger()
 
@@ -29,39 +29,92 @@ _MOST_BAN_SECONDS = 366 * 24 * 3600
 
 KICKED = "ended by an administrator"
 
+SESSIONS = Route(
+    method="GET",
+    path="/sessions",
+    text="List the live sessions of all nodes, oldest first.",
+    role=Role.auditor,
+    tag="sessions and bans",
+    query=(
+        Parameter("user", "Only those of this user."),
+        Parameter("node", "Only those on this node."),
+        limit(_DEFAULT_LIMIT, _MOST_LIMIT),
+    ),
+    answer=Body("Sessions"),
+)
+KICK = Route(
+    method="DELETE",
+    path="/sessions/<key>",
+    text="End a session, on whichever node it is.",
+    role=Role.users,
+    tag="sessions and bans",
+    answer=Body({"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}),
+)
+BANS = Route(
+    method="GET",
+    path="/bans",
+    text="List the bans that hold.",
+    role=Role.auditor,
+    tag="sessions and bans",
+    answer=Body("Bans"),
+)
+BAN = Route(
+    method="POST",
+    path="/bans",
+    text="Ban an address (IPv6: its /64) or a network, on all nodes.",
+    role=Role.users,
+    tag="sessions and bans",
+    body=Body(
+        {
+            "type": "object",
+            "required": ["network"],
+            "additionalProperties": False,
+            "properties": {
+                "network": {"type": "string", "description": "An address or a network (CIDR)."},
+                "seconds": {
+                    "type": "number",
+                    "exclusiveMinimum": 0,
+                    "maximum": _MOST_BAN_SECONDS,
+                    "description": "For so long; `settings.banSeconds` unless said.",
+                },
+                "reason": {
+                    "type": "string",
+                    "maxLength": LONGEST_REASON,
+                    "description": "Why, for whoever reads the list.",
+                },
+            },
+        },
+        {"network": "203.0.113.0/24", "seconds": 86400, "reason": "password spray"},
+    ),
+    answer=Body("Ban"),
+    status=201,
+)
+LIFT = Route(
+    method="DELETE",
+    path="/bans/<path:network>",
+    text="Lift a ban, whichever node made it.",
+    role=Role.users,
+    tag="sessions and bans",
+    answer=Body({"type": "object", "required": ["network"], "properties": {"network": {"type": "string"}}}),
+)
+
 
 @define(eq=False)
 class RuleRoutes:
     _rules: Rules
-    _access: IsAccess
 
-    def add(self, app: Klein) -> None:
-        @app.route("/api/v1/sessions", methods=["GET"])
-        async def sessions(request: IRequest) -> bytes:
-            return await self._sessions(request)
+    def add(self, routes: Routes) -> None:
+        routes.add(SESSIONS, self._sessions)
+        routes.add(KICK, self._kick)
+        routes.add(BANS, self._bans)
+        routes.add(BAN, self._ban)
+        routes.add(LIFT, self._lift)
 
-        @app.route("/api/v1/sessions/<key>", methods=["DELETE"])
-        async def kick(request: IRequest, key: str) -> bytes:
-            return await self._kick(request, key)
+    async def _bans(self, request: IRequest, author: Author) -> bytes:
+        found = [shown(ban) for ban in self._rules.guard.bans()]
+        return jsonAnswer(request, {"items": found, "total": len(found)})
 
-        @app.route("/api/v1/bans", methods=["GET"])
-        async def bans(request: IRequest) -> bytes:
-            await self._access.author(request)
-            refuseOthers(request)
-            found = [shown(ban) for ban in self._rules.guard.bans()]
-            return jsonAnswer(request, {"items": found, "total": len(found)})
-
-        @app.route("/api/v1/bans", methods=["POST"])
-        async def ban(request: IRequest) -> bytes:
-            return await self._ban(request)
-
-        @app.route("/api/v1/bans/<path:network>", methods=["DELETE"])
-        async def lift(request: IRequest, network: str) -> bytes:
-            return await self._lift(request, network)
-
-    async def _sessions(self, request: Any) -> bytes:
-        await self._access.author(request)
-        refuseOthers(request, "user", "node", "limit")
+    async def _sessions(self, request: Any, author: Author) -> bytes:
         user, node = queryText(request, "user"), queryText(request, "node")
         limit = int(queryNumber(request, "limit", _DEFAULT_LIMIT, _MOST_LIMIT))
         found = [
@@ -71,15 +124,13 @@ class RuleRoutes:
         ]
         return jsonAnswer(request, {"items": found[:limit], "total": len(found)})
 
-    async def _kick(self, request: Any, key: str) -> bytes:
-        author = await self._mayRule(request)
+    async def _kick(self, request: Any, author: Author, key: str) -> bytes:
         if not self._rules.sessions.kick(key, KICKED):
             raise HTTPProblem(404, f"there is no session {key!r}")
         log.info("{author!r} ended session {key!r}", author=author.name, key=key)
         return jsonAnswer(request, {"id": key})
 
-    async def _ban(self, request: Any) -> bytes:
-        author = await self._mayRule(request)
+    async def _ban(self, request: Any, author: Author) -> bytes:
         body = await jsonBody(request, _BODY_BYTES)
         network, seconds, reason = body.get("network"), body.get("seconds"), body.get("reason", "")
         if body.keys() - {"network", "seconds", "reason"} or not isinstance(network, str):
@@ -94,8 +145,7 @@ class RuleRoutes:
             raise HTTPProblem(422, str(error)) from None
         return jsonAnswer(request, shown(made), 201)
 
-    async def _lift(self, request: Any, network: str) -> bytes:
-        author = await self._mayRule(request)
+    async def _lift(self, request: Any, author: Author, network: str) -> bytes:
         try:
             lifted = self._rules.guard.lift(network)
         except ClusterError as error:
@@ -105,12 +155,6 @@ class RuleRoutes:
             raise HTTPProblem(404, f"{network} is not banned" + (f" by itself, but by {wider}" if wider else ""))
         log.info("{author!r} lifted the ban of {network!r}", author=author.name, network=network)
         return jsonAnswer(request, {"network": network})
-
-    async def _mayRule(self, request: Any) -> Author:
-        author = await self._access.author(request)
-        requireWrite(author, [("users", "")])
-        refuseOthers(request)
-        return author
 
 
 def shown(ban: Ban) -> dict[str, Any]:

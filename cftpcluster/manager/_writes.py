@@ -17,7 +17,7 @@ from ..config.validation import located
 from ..errors import ClusterError, Conflict, Invalid
 from ..interfaces import IAdministration
 from ..vocabulary import Author
-from .access import requireWrite
+from .rights import requireWrite
 from .writing import Prepared
 
 ATTEMPTS = 5

@@ -10,22 +10,19 @@ import os
 import pwd
 import socket
 import struct
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from attrs import define, field
-from klein import Klein
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
-from twisted.web.iweb import IRequest
 
 from ..auth.credentials import LoginBusy, TurnedAway
 from ..auth.guard import ADMINISTRATORS_PROTOCOL
 from ..auth.sessions import LONGEST_SOFTWARE, LiveSessions
-from ..config.changes import Target
 from ..config.document import Admin, Document, Role
-from ..errors import ClusterError, Forbidden
+from ..errors import ClusterError
 from ..servers.http import (
     SAFE_METHODS,
     HTTPProblem,
@@ -38,40 +35,44 @@ from ..servers.http import (
     jsonBody,
 )
 from ..vocabulary import Author, Origin
+from ._routes import Body, Route, Routes
 
 COOKIE = "__Host-cftpcluster-admin"
 AUDIENCE = "administration"
 
-_WRITTEN_BY_USERS_ROLE = frozenset({"users", "groups"})
-
-
-def requireWrite(author: Author, targets: Iterable[Target]) -> None:
-    """Fail with ``Forbidden`` where the author's role does not cover all of ``targets``."""
-    if author.role == Role.full.value:
-        return
-    if author.role != Role.users.value:
-        raise Forbidden(f"role {author.role} may look only")
-    targets = list(targets)
-    if not targets:
-        raise Forbidden(f"role {author.role} may change users and groups only")
-    for section, name in targets:
-        if section not in _WRITTEN_BY_USERS_ROLE:
-            raise Forbidden(f"role {author.role} may not change {section}" + (f"/{name}" if name else ""))
-
-
-def requireFull(author: Author) -> None:
-    """Fail with ``Forbidden`` for every other role."""
-    if author.role != Role.full.value:
-        raise Forbidden(f"role {author.role} may not do this")
-
-
-class IsAccess(Protocol):
-    """Says who makes a request, or fails with an ``HTTPProblem``."""
-
-    async def author(self, request: Any) -> Author: ...
-
-    def addRoutes(self, app: Klein) -> None:
-        """Routes to log in and out by, where there are any."""
+LOGIN = Route(
+    method="POST",
+    path="/login",
+    text="Log in: sets the session cookie. What changes something then has to carry the `csrfToken` as `X-CSRF-Token`.",
+    role=None,
+    tag="log-in",
+    body=Body(
+        {
+            "type": "object",
+            "required": ["name", "password"],
+            "additionalProperties": False,
+            "properties": {"name": {"type": "string"}, "password": {"type": "string"}},
+        },
+        {"name": "admin", "password": "correct horse battery staple"},
+    ),
+    answer=Body("LoggedIn"),
+)
+LOGOUT = Route(
+    method="POST",
+    path="/logout",
+    text="End the session, on every node.",
+    role=Role.auditor,
+    tag="log-in",
+    answer=Body({"type": "object"}, {}),
+)
+SESSION = Route(
+    method="GET",
+    path="/session",
+    text="Tell who is logged in by the session's cookie.",
+    role=None,
+    tag="log-in",
+    answer=Body("Session"),
+)
 
 
 # --- the administration socket
@@ -94,7 +95,7 @@ class SocketAccess:
             self._names[user] = await deferToThreadPool(self._reactor, self._pool, _userName, user)
         return Author(self._names[user], Role.full.value, "socket")
 
-    def addRoutes(self, app: Klein) -> None:
+    def addRoutes(self, routes: Routes) -> None:
         pass
 
 
@@ -179,18 +180,10 @@ class AdministratorAccess:
     def _authorOf(self, request: Any, admin: Admin) -> Author:
         return Author(admin.name, admin.role.value, _address(request))
 
-    def addRoutes(self, app: Klein) -> None:
-        @app.route("/api/v1/login", methods=["POST"])
-        async def login(request: IRequest) -> bytes:
-            return await self._login(request)
-
-        @app.route("/api/v1/logout", methods=["POST"])
-        async def logout(request: IRequest) -> bytes:
-            return await self._logout(request)
-
-        @app.route("/api/v1/session", methods=["GET"])
-        async def session(request: IRequest) -> bytes:
-            return self._describe(request)
+    def addRoutes(self, routes: Routes) -> None:
+        routes.add(LOGIN, self._login)
+        routes.add(LOGOUT, self._logout)
+        routes.add(SESSION, self._describe)
 
     async def _login(self, request: Any) -> bytes:
         if isForeign(request):
@@ -205,8 +198,7 @@ class AdministratorAccess:
         self._visited(request, session)
         return jsonAnswer(request, {"csrfToken": self._sessions.csrfToken(session), "role": author.role})
 
-    async def _logout(self, request: Any) -> bytes:
-        await self.author(request)
+    async def _logout(self, request: Any, author: Author) -> bytes:
         session = self._sessions.read(request)
         if session is not None and basicCredentials(request) is None:
             try:
@@ -216,7 +208,7 @@ class AdministratorAccess:
         self._sessions.clearCookie(request)
         return jsonAnswer(request, {})
 
-    def _describe(self, request: Any) -> bytes:
+    async def _describe(self, request: Any) -> bytes:
         session, admin = self._session(request)
         return jsonAnswer(
             request,

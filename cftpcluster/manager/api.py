@@ -39,10 +39,10 @@ from ._backups import BackupRoutes, IsBackingUp
 from ._cluster import ClusterRoutes
 from ._nodes import NodeRoutes
 from ._objects import ObjectRoutes
+from ._routes import IsAccess, Routes
 from ._rules import RuleRoutes
 from ._usage import UsageRoutes
 from ._writes import Writes
-from .access import IsAccess
 from .writing import Preparation
 
 
@@ -79,14 +79,19 @@ class Administration:
 
 def administrationResource(administration: Administration, access: IsAccess) -> Any:
     """The whole API as a resource, for those whom ``access`` lets in."""
+    return RoutedResource(administrationRoutes(administration, access).app)
+
+
+def administrationRoutes(administration: Administration, access: IsAccess) -> Routes:
+    """The whole API as the table of its routes."""
     app = Klein()
     answerProblems(app)
     _answerClusterErrors(app)
     writes = Writes(administration.node, administration.reactor)
-    access.addRoutes(app)
+    routes = Routes(app, access)
+    access.addRoutes(routes)
     ClusterRoutes(
         administration.node,
-        access,
         administration.preparation,
         writes,
         administration.makeToken,
@@ -94,29 +99,27 @@ def administrationResource(administration: Administration, access: IsAccess) -> 
         administration.haproxy,
         administration.reactor,
         administration.pool,
-    ).add(app)
+    ).add(routes)
     BackupRoutes(
         administration.node,
-        access,
         administration.preparation,
         writes,
         administration.backups,
         administration.reactor,
         administration.pool,
-    ).add(app)
-    NodeRoutes(administration.node, access).add(app)
-    RuleRoutes(administration.rules, access).add(app)
-    UsageRoutes(administration.node, access, administration.usage).add(app)
+    ).add(routes)
+    NodeRoutes(administration.node).add(routes)
+    RuleRoutes(administration.rules).add(routes)
+    UsageRoutes(administration.node, administration.usage).add(routes)
     ObjectRoutes(
         administration.node,
-        access,
         administration.preparation,
         writes,
         administration.nodeRemoval,
         administration.reactor,
         administration.pool,
-    ).add(app)
-    return RoutedResource(app)
+    ).add(routes)
+    return routes
 
 
 def _answerClusterErrors(app: Klein) -> None:
