@@ -26,9 +26,10 @@ from .cluster.authority import openAuthority
 from .cluster.membership import NodeIdentity
 from .cluster.rotation import resealed, sealedObjects, secretsOf
 from .cluster.sealing import Sealer
-from .config.changes import Batch, Change, MergeSettings, Put, Remove
-from .config.codec import canonical, decodeDocument, encodeDocument, parse, unstructure
+from .config.changes import Batch, Change, Put, Remove
+from .config.codec import canonical, decodeDocument, encodeDocument, parse
 from .config.document import SECTIONS, Admin, Document, Named, User
+from .config.rollback import settingsChange
 from .errors import ClusterError, Invalid, NewerFormat
 from .founding import Membership
 from .journal.entry import Head
@@ -159,10 +160,8 @@ def openBackup(data: bytes, passphrase: bytes) -> Backup:
 def restoring(backup: Backup, document: Document, sealer: Sealer) -> Change | None:
     """The change that makes a running cluster's document what the backup's was; ``None`` where it is that already."""
     changes: list[Change] = []
-    old, new = unstructure(document.settings), unstructure(backup.document.settings)
-    settings = {key: new.get(key) for key in {*old, *new} - {"revision"} if old.get(key) != new.get(key)}
-    if settings:
-        changes.append(MergeSettings(settings))
+    if settings := settingsChange(document.settings, backup.document.settings):
+        changes.append(settings)
     for section in RESTORED:
         changes += _sectionChanges(section, backup, document, sealer)
     return Batch(tuple(changes)) if changes else None

@@ -20,9 +20,10 @@ from .cluster.history import READ_ENTRIES, History, commonAncestor
 from .config.changes import Batch, Change, Promote, apply
 from .config.codec import decodeChange, decodeDocument, encodeDocument
 from .config.document import Document
-from .errors import ClusterError, HistoryGone, JournalDamaged
+from .errors import ClusterError, JournalDamaged
 from .interfaces import IJournal
 from .journal.entry import Entry, Head
+from .journal.reading import oldestRevision
 from .state import StateDirectory
 
 log = Logger()
@@ -98,7 +99,7 @@ class Branches:
     async def _keep(self, source: History, primary: str) -> None:
         head: Head = await self._journal.head()
         known = await commonAncestor(self._journal, source)
-        ancestor = await self._oldest() if known is None else known
+        ancestor = await oldestRevision(self._journal) if known is None else known
         entries = await self._entriesAfter(ancestor, head.revision)
         changes = [entry for entry in entries if not isinstance(decodeChange(entry.change), Promote)]
         if not changes:
@@ -119,18 +120,6 @@ class Branches:
         await self._inThread(self._write, about, before.document, entries)
         await self._setIndex([*(one for one in self._index if one["id"] != about["id"]), about])
         log.warn("what only this node had is kept as branch {id}; changes: {changes}", **about)
-
-    async def _oldest(self) -> int:
-        """The oldest revision that the journal can still tell of."""
-        low, high = 0, (await self._journal.head()).revision
-        while low < high:
-            middle = (low + high) // 2
-            try:
-                await self._journal.since(middle, 1)
-                high = middle
-            except HistoryGone:
-                low = middle + 1
-        return low
 
     async def _entriesAfter(self, revision: int, last: int) -> list[Entry]:
         entries: list[Entry] = []

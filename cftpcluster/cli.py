@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ._version import __version__
-from .commands import accounts, backups, branches, cluster, nodes, rules
+from .commands import accounts, backups, branches, cluster, history, nodes, rules
 from .commands.client import whereFrom
 from .commands.objects import SECTIONS, sectionGroup
 from .commands.program import Program
@@ -81,6 +81,9 @@ for _verb in (
     cluster.apply,
     cluster.export,
     cluster.haproxy,
+    history.history,
+    history.diff,
+    history.rollback,
     backups.backup,
     backups.restore,
     nodes.node,

@@ -10,8 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from attrs import define
-from twisted.internet.defer import Deferred
+from attrs import define, field
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
@@ -22,7 +22,9 @@ from .auth.rules import Rules
 from .backup import Backups
 from .cluster.rotation import Rotation, putOut, putOutCompromised
 from .config.document import Document, Secret, User
+from .errors import ClusterError
 from .haproxy import Balancer, haproxyConfiguration
+from .interfaces import IJournal
 from .journal.entry import Head
 from .peering import Peering
 from .pools import HASH_THREADS
@@ -37,6 +39,7 @@ class Managing:
     """
 
     _administration: Administration
+    _journal: IJournal
     _peering: Peering
     _services: Callable[[], Services]
     _rules: Rules
@@ -44,6 +47,7 @@ class Managing:
     _kinds: Mapping[str, Mapping[str, type]]
     _reactor: Any
     _pool: ThreadPool
+    _revisions: manager.Revisions | None = field(default=None, init=False)
 
     def parts(self) -> manager.Administration:
         """What the administration is made of."""
@@ -57,6 +61,13 @@ class Managing:
         backups = Backups(
             head=self._head, membership=lambda: self._peering.membership, reactor=self._reactor, pool=self._pool
         )
+        self._revisions = manager.Revisions(
+            node=self._administration,
+            journal=self._journal,
+            preparation=preparation,
+            reactor=self._reactor,
+            pool=self._pool,
+        )
         return manager.Administration(
             node=self._administration,
             preparation=preparation,
@@ -65,11 +76,18 @@ class Managing:
             openSecret=self._openSecret,
             haproxy=lambda document, **said: haproxyConfiguration(document, Balancer(**said)),
             backups=backups,
+            revisions=self._revisions,
             rules=self._rules,
             usage=self._usageOf,
             reactor=self._reactor,
             pool=self._pool,
         )
+
+    def past(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
+        """What another node asks of the past."""
+        if self._revisions is None:
+            return fail(ClusterError("this node is only starting"))
+        return self._revisions.action(arguments)
 
     def _usageOf(self, user: User) -> Awaitable[Mapping[str, Any]]:
         return self._services().quotas.report(user)

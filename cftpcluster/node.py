@@ -89,6 +89,7 @@ class Node:
     _appending: Appending = field(init=False)
     _actions: Mapping[str, Action] = field(init=False)
     _administration: Administration = field(init=False)
+    _managing: Managing = field(init=False)
     _convergence: Convergence = field(init=False)
     _rules: Rules = field(init=False)
     _starting: Deferred[None] | None = field(default=None, init=False)
@@ -256,6 +257,9 @@ class Node:
     def _waitedFor(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
         return self._administration.waitAction(arguments)
 
+    def _past(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
+        return self._managing.past(arguments)
+
     def _resumed(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
         self.draining.resume()
         return self._actions["resume"](arguments)
@@ -287,10 +291,13 @@ class Node:
                 "wait": self._waitedFor,
                 "drain": self.draining.drainAction,
                 "resume": self._resumed,
+                manager.HISTORY: self._past,
             },
         )
-        return Managing(
+        assert self._journal is not None
+        self._managing = Managing(
             administration=self._administration,
+            journal=self._journal,
             peering=self.peering,
             services=lambda: self.services,
             rules=self._rules,
@@ -298,7 +305,8 @@ class Node:
             kinds=kinds,
             reactor=self._reactor,
             pool=self._pools.work,
-        ).parts()
+        )
+        return self._managing.parts()
 
     def _openSecret(self, secret: Secret) -> bytes:
         return self.peering.sealer.open(secret)

@@ -12,6 +12,7 @@ from .program import (
     Program,
     jsonOption,
     passProgram,
+    printDifference,
     printJSON,
     printTable,
     printYAML,
@@ -133,8 +134,8 @@ def apply(program: Program, file: str, dryRun: bool, prune: bool, waitSeconds: f
     if asJSON:
         printJSON(answer)
         return
-    for line in answer["changed"]:
-        click.echo(line)
+    for text in answer["changed"]:
+        printDifference(text)
     if not answer["changed"]:
         click.echo(f"nothing to change, revision {answer['revision']}")
     elif dryRun:

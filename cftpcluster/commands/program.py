@@ -125,6 +125,16 @@ def printTable(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     Console().print(table)
 
 
+_COLOURS = {"added": "green", "changed": "yellow", "removed": "red"}
+
+
+def printDifference(text: str) -> None:
+    """One difference, coloured on a terminal by what became of the object."""
+    colour = _COLOURS.get(text.partition(" ")[0])
+    first, newline, rest = text.partition("\n")
+    click.echo((click.style(first, fg=colour) if colour else first) + newline + rest)
+
+
 def printYAML(value: Any) -> None:
     from ..config.written import exportYaml
 
@@ -160,6 +170,7 @@ __all__ = [
     "Program",
     "jsonOption",
     "passProgram",
+    "printDifference",
     "printJSON",
     "printTable",
     "printWritten",

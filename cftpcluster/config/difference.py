@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -18,18 +18,53 @@ _SHOWN_CHARACTERS = 200
 
 
 @frozen
+class KeyDifference:
+    """One key of an object that differs.
+
+    :ivar values: what it was and what it is, plain JSON values by ``before`` and ``after``, of which one is missing
+        where it had, or has, its default; ``None`` for what is never shown.
+    """
+
+    key: str
+    values: Mapping[str, Any] | None
+
+    def __str__(self) -> str:
+        if self.values is None:
+            return f"{self.key}: changed"
+        if "before" not in self.values:
+            return f"{self.key}: {_shown(self.values['after'])}"
+        return f"{self.key}: {_shown(self.values['before'])} -> " + (
+            _shown(self.values["after"]) if "after" in self.values else "default"
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """For programs."""
+        return {"key": self.key, **(self.values if self.values is not None else {"hidden": True})}
+
+
+@frozen
 class Difference:
     """One object that differs.
 
     :ivar action: ``added``, ``changed`` or ``removed``.
     :ivar name: the object's name, "" for the settings.
-    :ivar details: a line for each key that differs.
+    :ivar keys: the keys that differ.
     """
 
     action: str
     section: str
     name: str
-    details: tuple[str, ...] = ()
+    keys: tuple[KeyDifference, ...] = ()
+
+    @property
+    def details(self) -> Sequence[str]:
+        """A line for each key that differs."""
+        return [str(one) for one in self.keys]
+
+    def plain(self) -> dict[str, Any]:
+        """For programs."""
+        keys = [one.plain() for one in self.keys]
+        return {"action": self.action, "section": self.section, "name": self.name, "keys": keys}
 
     def __str__(self) -> str:
         head = f"{self.action} {self.section}" + (f"/{self.name}" if self.name else "")
@@ -47,8 +82,8 @@ def difference(
     found = []
     if before.settings is not after.settings:
         pair = [export(Document(settings=one.settings))["settings"] for one in (before, after)]
-        details = tuple(_details(*pair))
-        found += [Difference("changed", "settings", "", details)] if details else []
+        keys = tuple(_keys(*pair))
+        found += [Difference("changed", "settings", "", keys)] if keys else []
     for section in (*SECTION_ORDER, *(name for name, table in SECTIONS.items() if not table.written)):
         found += _sectionDifferences(section, before, after, names)
     return found
@@ -74,9 +109,9 @@ def _sectionDifferences(
         if other is None:
             yield Difference("removed", section, name)
         elif one is None:
-            yield Difference("added", section, name, tuple(_details({}, _shownKeys(section, other))))
-        elif details := (*_details(_shownKeys(section, one), _shownKeys(section, other)), *_secretDetails(one, other)):
-            yield Difference("changed", section, name, details)
+            yield Difference("added", section, name, tuple(_keys({}, _shownKeys(section, other))))
+        elif keys := (*_keys(_shownKeys(section, one), _shownKeys(section, other)), *_secretKeys(one, other)):
+            yield Difference("changed", section, name, keys)
 
 
 def _shownKeys(section: str, value: Named) -> dict[str, Any]:
@@ -87,22 +122,28 @@ def _shownKeys(section: str, value: Named) -> dict[str, Any]:
     return {key: one for key, one in plain.items() if key != "name"}
 
 
-def _details(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
+def _keys(before: dict[str, Any], after: dict[str, Any]) -> Iterator[KeyDifference]:
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) == after.get(key):
             continue
         if _SECRET_KEYS.search(key):
-            yield f"{key}: changed"
-        elif key not in before:
-            yield f"{key}: {_shown(after[key])}"
+            yield KeyDifference(key, None)
         else:
-            yield f"{key}: {_shown(before[key])} -> {_shown(after[key]) if key in after else 'default'}"
+            both = (("before", before), ("after", after))
+            yield KeyDifference(key, {word: _withoutSecrets(of[key]) for word, of in both if key in of})
 
 
-def _secretDetails(before: Named, after: Named) -> Iterator[str]:
+def _withoutSecrets(value: Any) -> Any:
+    """``value``, of whose inner mappings nothing is shown that may be secret."""
+    if isinstance(value, Mapping):
+        return {key: "..." if _SECRET_KEYS.search(key) else _withoutSecrets(one) for key, one in value.items()}
+    return [_withoutSecrets(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _secretKeys(before: Named, after: Named) -> Iterator[KeyDifference]:
     for attribute, word in (("passwordHash", "password"), ("key", "key"), ("fingerprint", "key")):
         if getattr(before, attribute, None) != getattr(after, attribute, None):
-            yield f"{word}: changed"
+            yield KeyDifference(word, None)
 
 
 def _shown(value: Any) -> str:

@@ -4,14 +4,18 @@ It knows what administrators may ask and how; the node it runs on is an ``IAdmin
 """
 
 from .api import Administration, administrationResource
+from .revisions import ACTION as HISTORY
+from .revisions import Revisions
 from .server import ManagerOptions, ManagerServerFactory, socketSite
 from .writing import Preparation
 
 __all__ = [
+    "HISTORY",
     "Administration",
     "ManagerOptions",
     "ManagerServerFactory",
     "Preparation",
+    "Revisions",
     "administrationResource",
     "socketSite",
 ]

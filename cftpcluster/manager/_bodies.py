@@ -53,6 +53,14 @@ def queryNumber(request: Any, name: str, default: float, most: float) -> float:
     return min(float(text), most)
 
 
+def queryWhole(request: Any, name: str) -> int | None:
+    """A whole number from 0 on; ``None`` where it is not given."""
+    text = queryText(request, name)
+    if text is not None and not re.fullmatch(r"[0-9]{1,16}", text):
+        raise HTTPProblem(400, f"{name}: expected a whole number")
+    return int(text) if text is not None else None
+
+
 def refuseOthers(request: Any, *known: str) -> None:
     """A query that says more than the route understands is refused, not ignored."""
     for name in _query(request):

@@ -25,6 +25,7 @@ from ..errors import (
     Conflict,
     DiskFull,
     Forbidden,
+    HistoryGone,
     Invalid,
     JournalReadOnly,
     NotAppending,
@@ -37,12 +38,14 @@ from ..interfaces import IAdministration
 from ..servers.http import HTTPProblem, RoutedResource, answerProblems
 from ._backups import BackupRoutes, IsBackingUp
 from ._cluster import ClusterRoutes
+from ._history import HistoryRoutes
 from ._nodes import NodeRoutes
 from ._objects import ObjectRoutes
 from ._routes import IsAccess, Routes
 from ._rules import RuleRoutes
 from ._usage import UsageRoutes
 from ._writes import Writes
+from .revisions import Revisions
 from .writing import Preparation
 
 
@@ -59,6 +62,7 @@ class Administration:
     :ivar haproxy: from a document, and ``addresses``, ``source``, ``relievePrimary`` and ``manager``, HAProxy's
         configuration (``text``) and ``warnings``. Blocks.
     :ivar backups: makes backups of the node, and reads them.
+    :ivar revisions: tells of the past, and goes back to it.
     :ivar rules: what holds for log-ins and sessions on all nodes.
     :ivar usage: what a user holds, as :meth:`cftpcluster.files.quotas.Quotas.report` tells it.
     :ivar pool: for work that takes long.
@@ -71,6 +75,7 @@ class Administration:
     openSecret: Callable[[Secret], bytes]
     haproxy: Callable[..., Any]
     backups: IsBackingUp
+    revisions: Revisions
     rules: Rules
     usage: Callable[[User], Awaitable[Mapping[str, Any]]]
     reactor: Any
@@ -108,6 +113,7 @@ def administrationRoutes(administration: Administration, access: IsAccess) -> Ro
         administration.reactor,
         administration.pool,
     ).add(routes)
+    HistoryRoutes(administration.node, administration.revisions, writes).add(routes)
     NodeRoutes(administration.node).add(routes)
     RuleRoutes(administration.rules).add(routes)
     UsageRoutes(administration.node, administration.usage).add(routes)
@@ -134,6 +140,7 @@ def _answerClusterErrors(app: Klein) -> None:
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (Forbidden, 403),
     (Conflict, 409),
+    (HistoryGone, 410),
     (PrimaryUnreachable, 503),
     (NotPrimary, 503),
     (NotAppending, 503),

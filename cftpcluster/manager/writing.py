@@ -191,6 +191,16 @@ class Preparation:
         """A change that nobody wrote as an object, such as a removal."""
         return self._prepared(change, document, dict.fromkeys(change.targets(), ""))
 
+    def checked(self, change: Change, document: Document) -> Prepared:
+        """As :meth:`change`, checked as if it were appended. Takes its time; belongs in a thread.
+
+        :raises Invalid: with all problems.
+        """
+        found = problems(apply(document, change), change, self._kinds)
+        if found:
+            raise Invalid(found)
+        return self.change(change, document)
+
     def remove(self, section: str, name: str, document: Document) -> Prepared:
         """The change that removes an object."""
         return self.change(Remove(section, name), document)

@@ -29,7 +29,14 @@ from cftpcluster.config.document import Admin, Certificate, HostKey, Role, Setti
 from cftpcluster.founding import Membership
 from cftpcluster.haproxy import Balancer, haproxyConfiguration
 from cftpcluster.journal.entry import Head
-from cftpcluster.manager import Administration, ManagerOptions, ManagerServerFactory, Preparation, socketSite
+from cftpcluster.manager import (
+    Administration,
+    ManagerOptions,
+    ManagerServerFactory,
+    Preparation,
+    Revisions,
+    socketSite,
+)
 from cftpcluster.testing.administration import MemoryAdministration
 from cftpcluster.testing.auth import CHEAP, rulesFor
 from cftpcluster.testing.http import Answer, Conversation
@@ -110,9 +117,10 @@ class Cluster:
 
     @property
     def administration(self) -> Administration:
+        preparation = self.preparation
         return Administration(
             node=self.node,
-            preparation=self.preparation,
+            preparation=preparation,
             makeToken=self._makeToken,
             nodeRemoval=self._removal,
             openSecret=self.sealer.open,
@@ -120,6 +128,13 @@ class Cluster:
             backups=Backups(
                 head=lambda: Head(1, self.document.revision, bytes(32), self.document),
                 membership=lambda: Membership(self.identity, self.sealer.keys),
+                reactor=self.clock,
+                pool=self.pool,
+            ),
+            revisions=Revisions(
+                node=self.node,
+                journal=self.node.journal,
+                preparation=preparation,
                 reactor=self.clock,
                 pool=self.pool,
             ),
