@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from attrs import define, evolve
+from attrs import define
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -22,12 +22,12 @@ from .cluster.faults import LinkLost
 from .cluster.messages import plainFromAuthor
 from .cluster.rotation import PREVIOUS_AUTHORITY
 from .cluster.tokens import newToken
-from .config.changes import Batch, Change, Put, Target
-from .config.document import Document
-from .errors import ClusterError, Forbidden, NotAppending, NotPrimary, OutcomeUnknown, PrimaryUnreachable
+from .config.changes import Change, Put, Target
+from .config.document import Document, Role
+from .errors import ClusterError, NotAppending, NotPrimary, OutcomeUnknown, PrimaryUnreachable
 from .interfaces import IAdministration
 from .journal.entry import Head, Proposal
-from .manager.rights import requireWrite
+from .manager.rights import present, requireRole
 from .peering import Peering
 from .vocabulary import Author
 
@@ -40,29 +40,6 @@ MOST_WAIT_SECONDS = 3600.0
 
 RELAYED_WAIT_SECONDS = 100.0
 """The most that one question to the primary waits; a link takes an answer that is not much later."""
-
-TRUSTED_PLACES = ("socket", "local")
-"""Where authors come from that the operating system or the cluster itself vouches for."""
-
-
-def requireRight(author: Author, document: Document, targets: Iterable[Target]) -> None:
-    """:raises Forbidden: where this author may not change those objects. The role is what the document says now."""
-    if author.address not in TRUSTED_PLACES:
-        admin = document.admins.get(author.name)
-        if admin is None or not admin.enabled:
-            raise Forbidden(f"{author.name!r} is not an administrator any more")
-        author = evolve(author, role=admin.role.value)
-    requireWrite(author, targets)
-
-
-def touched(change: Change) -> Iterator[Target]:
-    """What an author needs rights on for a change; who is primary, and what this version does not know, are as nodes
-    are, wherever in a batch they stand."""
-    if isinstance(change, Batch):
-        for part in change.changes:
-            yield from touched(part)
-    else:
-        yield from list(change.targets()) or [("nodes", "")]
 
 
 @implementer(IAdministration)
@@ -184,7 +161,7 @@ class Administration:
         return Deferred.fromCoroutine(self._perform(node, action, arguments, author))
 
     async def _perform(self, node: str, action: str, arguments: Mapping[str, Any], author: Author) -> Mapping[str, Any]:
-        requireRight(author, self._document(), [("nodes", node)])
+        requireRole(present(author, self._document()), Role.full)
         if action == "promote":
             return await self._peering.promotion.promote(node, arguments.get("force", False), author, self.perform)
         arguments = {**arguments, AUTHOR: plainFromAuthor(author)}

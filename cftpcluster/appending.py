@@ -10,10 +10,11 @@ from collections.abc import Callable
 from attrs import define
 from twisted.internet.defer import Deferred
 
-from .administration import DURABLE_SECONDS, requireRight, touched
+from .administration import DURABLE_SECONDS
 from .cluster.publisher import Publisher
 from .interfaces import IJournal
 from .journal.entry import Head, Proposal
+from .manager.rights import present, requireChange
 
 
 @define(eq=False, kw_only=True)
@@ -46,7 +47,8 @@ class Appending:
     async def _inTurn(self, publisher: Publisher, proposal: Proposal) -> int:
         # While it waited another node may have become primary.
         publisher.requireAppending()
-        requireRight(proposal.author, self._head().document, touched(proposal.change))
+        document = self._head().document
+        requireChange(present(proposal.author, document), document, proposal.change)
         head: Head = await self._journal.append(proposal)
         if head.revision > self._head().revision:
             self._committed(head)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ._version import __version__
-from .commands import accounts, backups, branches, cluster, history, nodes, rules
+from .commands import accounts, backups, branches, cluster, history, nodes, rules, tokens
 from .commands.client import whereFrom
 from .commands.objects import SECTIONS, sectionGroup
 from .commands.program import Program
@@ -30,6 +30,7 @@ from .commands.program import Program
 @click.option("--url", default="", metavar="URL", help="Ask the node at https://HOST:8444 instead.")
 @click.option("--user", default="", metavar="NAME", help="Administrator to ask as, with --url.")
 @click.option("--password-file", "passwordFile", default="", metavar="FILE", help="Its password (- is standard input).")
+@click.option("--token-file", "tokenFile", default="", metavar="FILE", help="An API token to ask with, instead.")
 @click.option("--ca-file", "caFile", default="", metavar="FILE", help="Authorities that vouch for the server, PEM.")
 @click.option("--fingerprint", default="", metavar="SHA256", help="The one certificate that the server may have.")
 @click.pass_context
@@ -39,6 +40,7 @@ def cftpctl(
     url: str,
     user: str,
     passwordFile: str,
+    tokenFile: str,
     caFile: str,
     fingerprint: str,
 ) -> None:
@@ -62,7 +64,7 @@ def cftpctl(
     if context.resilient_parsing:
         return
     make = context.obj or Program
-    context.obj = make(whereFrom(stateDirectory, url, user, passwordFile, caFile, fingerprint))
+    context.obj = make(whereFrom(stateDirectory, url, user, passwordFile, tokenFile, caFile, fingerprint))
 
 
 nodes.node.add_command(branches.branches)
@@ -87,6 +89,7 @@ for _verb in (
     backups.backup,
     backups.restore,
     nodes.node,
+    tokens.token,
     rules.sessions,
     rules.kick,
     rules.bans,

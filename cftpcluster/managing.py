@@ -19,6 +19,7 @@ from . import manager
 from .administration import Administration
 from .auth.passwords import Passwords
 from .auth.rules import Rules
+from .auth.tokens import ApiTokens
 from .backup import Backups
 from .cluster.rotation import Rotation, putOut, putOutCompromised
 from .config.document import Document, Secret, User
@@ -77,6 +78,7 @@ class Managing:
             haproxy=lambda document, **said: haproxyConfiguration(document, Balancer(**said)),
             backups=backups,
             revisions=self._revisions,
+            tokens=ApiTokens(self._administration.document, self._peering.rows, time.time, os.urandom),
             rules=self._rules,
             usage=self._usageOf,
             reactor=self._reactor,

@@ -154,7 +154,7 @@ class Promotion:
         publisher.requireAppending()
 
     async def _append(self, epoch: int, name: str, author: Author) -> Head:
-        change = Promote(epoch, name, author.name)
+        change = Promote(epoch, name, str(author))
         head: Head = await self._journal.append(
             Proposal(change, {}, author, self._node, self._newId(), self._wallTime())
         )

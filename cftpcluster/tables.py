@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from .auth.bans import BANS, PARDONS
 from .auth.guard import ADDRESS_FAILURES, ARRIVALS, MOST_COUNTED, NAME_FAILURES
 from .auth.sessions import ENDED, PRESENCE, SESSIONS
+from .auth.tokens import USES
 from .cluster.records import Table
 from .files.quotas import QUOTA
 
@@ -30,6 +31,7 @@ TABLES: Mapping[str, Table] = {
         Table(name=SESSIONS, durable=False, most=50_000),
         Table(name=PRESENCE, durable=False, most=1),
         Table(name=NODES, durable=False, most=1),
+        Table(name=USES, durable=True, most=10_000),
         Table(name=QUOTA, durable=True, most=50_000),
     )
 }

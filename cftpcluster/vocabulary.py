@@ -209,11 +209,19 @@ class Author:
     :ivar name: the administrator's name, or ``system`` for what a node does of itself.
     :ivar role: ``full``, ``users`` or ``auditor``, as in the document.
     :ivar address: from where: an IP address, or ``socket`` for the administration socket.
+    :ivar token: the id of the API token that was used; "" where there was none.
+    :ivar tokenLabel: what the administrator calls that token.
     """
 
     name: str
     role: str
     address: str
+    token: str = ""
+    tokenLabel: str = ""
+
+    def __str__(self) -> str:
+        """As the history names it."""
+        return f"{self.name} (token {self.tokenLabel} {self.token})" if self.token else self.name
 
 
 @frozen

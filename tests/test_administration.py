@@ -9,13 +9,14 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from cftpcluster.administration import RELAYED_WAIT_SECONDS, Administration, requireRight, touched
+from cftpcluster.administration import RELAYED_WAIT_SECONDS, Administration
 from cftpcluster.cluster.tokens import JoinTokenText
 from cftpcluster.config.changes import Batch, Change, MergeSettings, Promote, Put, Remove, Unknown
 from cftpcluster.config.document import Admin, Backend, Document, Group, Node, Role, User
 from cftpcluster.errors import ClusterError, Conflict, Forbidden, NotAppending, OutcomeUnknown, PrimaryUnreachable
 from cftpcluster.interfaces import IAdministration
 from cftpcluster.journal.entry import Proposal
+from cftpcluster.manager.rights import present, requireChange
 from cftpcluster.testing.auth import documentWith
 from cftpcluster.testing.cluster import soon
 from cftpcluster.vocabulary import Author
@@ -42,7 +43,7 @@ class RightsTests(SynchronousTestCase):
 
     def may(self, who: Author, change: Change, document: Document | None = None) -> bool:
         try:
-            requireRight(who, document or self.document, touched(change))
+            requireChange(present(who, document or self.document), document or self.document, change)
         except Forbidden:
             return False
         return True

@@ -211,12 +211,14 @@ def answerFromPlain(plain: Any) -> FollowAnswer:
 
 
 def plainFromAuthor(author: Author) -> dict[str, str]:
-    return {"name": author.name, "role": author.role, "address": author.address}
+    plain = {"name": author.name, "role": author.role, "address": author.address}
+    return {**plain, "token": author.token, "tokenLabel": author.tokenLabel} if author.token else plain
 
 
 def authorFromPlain(plain: Any) -> Author:
     fields = expect(plain, dict, "author")
-    return Author(*(shortText(fields.get(key), _MOST_TEXT) for key in ("name", "role", "address")))
+    keys = ("name", "role", "address", *(("token", "tokenLabel") if "token" in fields else ()))
+    return Author(*(shortText(fields.get(key), _MOST_TEXT) for key in keys))
 
 
 def plainFromProposal(proposal: Proposal) -> bytes:

@@ -215,7 +215,7 @@ def putOut(document: Document, name: str, opening: Sealer) -> Rotation:
 
 def putOutCompromised(document: Document, name: str, opening: Sealer, now: float) -> Rotation:
     """As :func:`putOut` for a node whose keys are in wrong hands: the authority, and with it the nodes' certificates,
-    and the host keys are replaced, too; no join token is good any more. Making keys takes seconds."""
+    and the host keys are replaced, too; no token is good any more. Making keys takes seconds."""
     if name not in document.nodes:
         return Rotation(removal(document, name), ())
     sealing = Sealer(newClusterKey(), *opening.keys)
@@ -230,6 +230,7 @@ def putOutCompromised(document: Document, name: str, opening: Sealer, now: float
         (
             *removal(document, name).changes,
             *(Remove("tokens", token) for token in sorted(document.tokens) if document.tokens[token].node != name),
+            *(Remove("apiTokens", token) for token in sorted(document.apiTokens)),
             *changes,
             Put("keys", Authority.new(now).sealed(sealing)),
             Put("keys", ClusterKey(name=PREVIOUS_AUTHORITY, public=trusted, key=sealing.seal(b""))),
@@ -281,6 +282,8 @@ def _byHand(document: Document, hostKeys: dict[str, HostKey]) -> Iterator[str]:
         hashed = sum(1 for each in document.sections[section].values() if each.passwordHash)
         if hashed:
             yield f"passwords of {hashed} {what}: their hashes were on that node; set new ones"
+    if document.apiTokens:
+        yield f"{len(document.apiTokens)} API tokens, which are not good any more: scripts need new ones"
     for name, backend in sorted(document.backends.items()):
         if backend.shared:
             yield f'backend "{name}": whatever lets nodes reach its storage was on that node'

@@ -32,13 +32,14 @@ def exchangeWith(where: Where, reactor: Any) -> Exchange:
     agent = _agent(where, reactor)
     base = where.url.rstrip("/") if where.url else "http://cftpcluster"
     auth = (where.user, where.password) if where.user else None
+    bearer = {"Authorization": f"Bearer {where.token}"} if where.token else {}
 
     async def exchange(method: str, target: str, headers: Any, body: bytes | None) -> tuple[int, bytes]:
         try:
             response = await HTTPClient(agent).request(
                 method,
                 base + target,
-                headers=headers,
+                headers={**headers, **bearer},
                 data=body,
                 auth=auth,
                 browser_like_redirects=False,

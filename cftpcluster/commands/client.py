@@ -47,6 +47,7 @@ class Where:
     url: str = ""
     user: str = ""
     password: bytes = field(default=b"", repr=False)
+    token: str = field(default="", repr=False)
     caFile: str = ""
     fingerprint: str = ""
 
@@ -95,27 +96,40 @@ def escaped(text: str) -> str:
     return quote(text, safe="@")
 
 
-def whereFrom(stateDirectory: str, url: str, user: str, passwordFile: str, caFile: str, fingerprint: str) -> Where:
+def whereFrom(
+    stateDirectory: str, url: str, user: str, passwordFile: str, tokenFile: str, caFile: str, fingerprint: str
+) -> Where:
     """Check the options that say which node to ask; wrong usage ends the program."""
     if not url:
-        for option, value in (("--user", user), ("--ca-file", caFile), ("--fingerprint", fingerprint)):
+        needing = (
+            ("--user", user),
+            ("--token-file", tokenFile),
+            ("--ca-file", caFile),
+            ("--fingerprint", fingerprint),
+        )
+        for option, value in needing:
             if value:
                 raise click.UsageError(f"{option} needs --url")
         return Where(stateDirectory)
     parts = urlsplit(url)
     if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
         raise click.UsageError(f"--url: {url!r} is not https://HOST:PORT")
-    if not user or not passwordFile:
-        raise click.UsageError("--url needs --user and --password-file")
+    if tokenFile and (user or passwordFile):
+        raise click.UsageError("give either --token-file, or --user and --password-file")
+    if not tokenFile and (not user or not passwordFile):
+        raise click.UsageError("--url needs --user and --password-file, or --token-file")
     if caFile and fingerprint:
         raise click.UsageError("give either --ca-file or --fingerprint")
     pinned = fingerprint.replace(":", "").lower().removeprefix("sha256")
     if fingerprint and not _FINGERPRINT.fullmatch(pinned):
         raise click.UsageError("--fingerprint: expected SHA-256, 64 hexadecimal digits")
-    return Where(stateDirectory, url, user, firstLine(passwordFile), caFile, pinned)
+    if tokenFile:
+        token = firstLine(tokenFile, "token").decode("ascii", "replace").strip()
+        return Where(stateDirectory, url, token=token, caFile=caFile, fingerprint=pinned)
+    return Where(stateDirectory, url, user, firstLine(passwordFile), caFile=caFile, fingerprint=pinned)
 
 
-def firstLine(path: str) -> bytes:
+def firstLine(path: str, what: str = "password") -> bytes:
     """The first line of a file, or of standard input for ``-``; never empty."""
     try:
         with click.open_file(path, "rb") as file:
@@ -123,7 +137,7 @@ def firstLine(path: str) -> bytes:
     except OSError as error:
         raise Failed(f"cannot read {path}: {error.strerror}") from None
     if not line:
-        raise Failed(f"{'standard input' if path == '-' else path} holds no password")
+        raise Failed(f"{'standard input' if path == '-' else path} holds no {what}")
     return line
 
 

@@ -375,6 +375,37 @@ class JoinToken(Named):
     boundTo: str = ""
 
 
+class Scope(enum.Enum):
+    """What an API token is good for: looking; what role ``users`` may do; what role ``full`` may."""
+
+    read = "read"
+    users = "users"
+    full = "full"
+
+
+@frozen(kw_only=True)
+class ApiToken(Named):
+    """What the document keeps of an API token; the name is its id. Whoever has it may ask in place of the administrator
+    who made it, for as long as that one has the same password and is enabled.
+
+    :ivar label: what the administrator calls it.
+    :ivar admin: the administrator's name.
+    :ivar credentialsRevision: the administrator's when it was made.
+    :ivar scopes: what it is good for, never more than its administrator's role.
+    :ivar secretHash: SHA-256 of the token's secret, lower-case hex.
+    :ivar created: seconds since the epoch, as ``expires``.
+    :ivar expires: it is good until then.
+    """
+
+    label: str
+    admin: str
+    credentialsRevision: int
+    scopes: tuple[Scope, ...]
+    secretHash: str = field(repr=False)
+    created: float
+    expires: float
+
+
 @frozen(kw_only=True)
 class Promoted:
     """Who is primary, since which epoch, and who said so."""
@@ -417,6 +448,7 @@ SECTIONS: Mapping[str, Section] = {
         Section(name="nodes", noun="node", valueClass=Node, pruned=False),
         Section(name="keys", noun="key", valueClass=ClusterKey, written=False, pruned=False),
         Section(name="tokens", noun="token", valueClass=JoinToken, written=False, pruned=False),
+        Section(name="apiTokens", noun="API token", valueClass=ApiToken, written=False, pruned=False),
     )
 }
 
@@ -504,3 +536,7 @@ class Document:
     @property
     def tokens(self) -> HashTrieMap[str, JoinToken]:
         return self.sections["tokens"]
+
+    @property
+    def apiTokens(self) -> HashTrieMap[str, ApiToken]:
+        return self.sections["apiTokens"]

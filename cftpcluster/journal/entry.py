@@ -68,7 +68,7 @@ class Entry:
     ) -> Self:
         """A new entry after the one with hash ``previous``."""
         entry = cls(
-            epoch, revision, float(time), author.name, author.address, node, requestId, change, body=b"", chainHash=b""
+            epoch, revision, float(time), str(author), author.address, node, requestId, change, body=b"", chainHash=b""
         )
         body = canonical({name: getattr(entry, name) for name in _HEADER}) + b"\n" + change
         return evolve(entry, body=body, chainHash=chained(previous, body))

@@ -125,6 +125,6 @@ def requestId(request: Any, author: Author, body: bytes = b"") -> str:
         return ""
     if not _IDEMPOTENCY_KEY.fullmatch(key):
         raise HTTPProblem(400, "Idempotency-Key: expected 1 to 256 printable ASCII characters")
-    parts = [author.name.encode("utf-8", "replace"), request.method, request.uri, key.encode("ascii"), body]
+    parts = [str(author).encode("utf-8", "replace"), request.method, request.uri, key.encode("ascii"), body]
     digests = b"".join(hashlib.sha256(part).digest() for part in parts)
     return hashlib.sha256(digests).hexdigest()

@@ -127,7 +127,7 @@ class RuleRoutes:
     async def _kick(self, request: Any, author: Author, key: str) -> bytes:
         if not self._rules.sessions.kick(key, KICKED):
             raise HTTPProblem(404, f"there is no session {key!r}")
-        log.info("{author!r} ended session {key!r}", author=author.name, key=key)
+        log.info("{author!r} ended session {key!r}", author=str(author), key=key)
         return jsonAnswer(request, {"id": key})
 
     async def _ban(self, request: Any, author: Author) -> bytes:
@@ -140,7 +140,7 @@ class RuleRoutes:
         if not isinstance(reason, str) or len(reason) > LONGEST_REASON:
             raise HTTPProblem(422, f"reason: expected at most {LONGEST_REASON} characters")
         try:
-            made = self._rules.guard.ban(network, seconds, reason, author.name)
+            made = self._rules.guard.ban(network, seconds, reason, str(author))
         except ClusterError as error:
             raise HTTPProblem(422, str(error)) from None
         return jsonAnswer(request, shown(made), 201)
@@ -153,7 +153,7 @@ class RuleRoutes:
         if not lifted:
             wider = self._rules.guard.covering(network)
             raise HTTPProblem(404, f"{network} is not banned" + (f" by itself, but by {wider}" if wider else ""))
-        log.info("{author!r} lifted the ban of {network!r}", author=author.name, network=network)
+        log.info("{author!r} lifted the ban of {network!r}", author=str(author), network=network)
         return jsonAnswer(request, {"network": network})
 
 

@@ -17,7 +17,7 @@ from ..config.validation import located
 from ..errors import ClusterError, Conflict, Invalid
 from ..interfaces import IAdministration
 from ..vocabulary import Author
-from .rights import requireWrite
+from .rights import requireChange
 from .writing import Prepared
 
 ATTEMPTS = 5
@@ -49,7 +49,7 @@ class Writes:
             prepared = await prepare()
             if prepared.change is None:
                 return self._administration.document().revision, prepared
-            requireWrite(author, prepared.change.targets())
+            requireChange(author, self._administration.document(), prepared.change)
             try:
                 revision = await shielded(
                     self._administration.propose(

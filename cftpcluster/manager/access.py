@@ -17,10 +17,12 @@ from attrs import define, field
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 
 from ..auth.credentials import LoginBusy, TurnedAway
 from ..auth.guard import ADMINISTRATORS_PROTOCOL
 from ..auth.sessions import LONGEST_SOFTWARE, LiveSessions
+from ..auth.tokens import ApiTokens, roleOf
 from ..config.document import Admin, Document, Role
 from ..errors import ClusterError
 from ..servers.http import (
@@ -36,6 +38,8 @@ from ..servers.http import (
 )
 from ..vocabulary import Author, Origin
 from ._routes import Body, Route, Routes
+
+log = Logger()
 
 COOKIE = "__Host-cftpcluster-admin"
 AUDIENCE = "administration"
@@ -117,7 +121,7 @@ def _userName(user: int) -> str:
 
 @define(eq=False)
 class AdministratorAccess:
-    """Sessions in cookies for browsers, Basic authentication for scripts.
+    """Sessions in cookies for browsers, Basic authentication and tokens for scripts.
 
     :ivar authenticate: as :meth:`cftpcluster.auth.administrators.AdminPasswords.authenticate`.
     """
@@ -127,8 +131,12 @@ class AdministratorAccess:
     _sessions: Sessions
     _verified: VerifiedLogins
     _live: LiveSessions
+    _tokens: ApiTokens
 
     async def author(self, request: Any) -> Author:
+        scheme, _, text = (request.getHeader("Authorization") or "").partition(" ")
+        if scheme.lower() == "bearer":
+            return self._byToken(request, text.strip())
         basic = basicCredentials(request)
         if basic is not None:
             if request.method not in SAFE_METHODS and isForeign(request):
@@ -142,6 +150,16 @@ class AdministratorAccess:
             self._sessions.setCookie(request, renewed)
         self._visited(request, session)
         return self._authorOf(request, admin)
+
+    def _byToken(self, request: Any, text: str) -> Author:
+        token = self._tokens.known(text)
+        if token is None:
+            log.info("a token that is not good was used from {address}", address=_address(request))
+            challenge = {"WWW-Authenticate": 'Bearer realm="cftpcluster", error="invalid_token"'}
+            raise HTTPProblem(401, "the token is not good, or not any more", headers=challenge)
+        self._tokens.noteUse(token)
+        admin = self._document().admins[token.admin]
+        return Author(admin.name, roleOf(token, admin).value, _address(request), token.name, token.label)
 
     def _visited(self, request: Any, session: Session) -> None:
         software = (request.getHeader("User-Agent") or "")[:LONGEST_SOFTWARE]

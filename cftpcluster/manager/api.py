@@ -18,6 +18,7 @@ from twisted.web.iweb import IRequest
 
 from ..auth.credentials import LoginBusy
 from ..auth.rules import Rules
+from ..auth.tokens import ApiTokens
 from ..config.changes import Put
 from ..config.document import Document, Secret, User
 from ..errors import (
@@ -43,6 +44,7 @@ from ._nodes import NodeRoutes
 from ._objects import ObjectRoutes
 from ._routes import IsAccess, Routes
 from ._rules import RuleRoutes
+from ._tokens import TokenRoutes
 from ._usage import UsageRoutes
 from ._writes import Writes
 from .revisions import Revisions
@@ -63,6 +65,7 @@ class Administration:
         configuration (``text``) and ``warnings``. Blocks.
     :ivar backups: makes backups of the node, and reads them.
     :ivar revisions: tells of the past, and goes back to it.
+    :ivar tokens: makes API tokens, and knows those that are good.
     :ivar rules: what holds for log-ins and sessions on all nodes.
     :ivar usage: what a user holds, as :meth:`cftpcluster.files.quotas.Quotas.report` tells it.
     :ivar pool: for work that takes long.
@@ -76,6 +79,7 @@ class Administration:
     haproxy: Callable[..., Any]
     backups: IsBackingUp
     revisions: Revisions
+    tokens: ApiTokens
     rules: Rules
     usage: Callable[[User], Awaitable[Mapping[str, Any]]]
     reactor: Any
@@ -115,6 +119,7 @@ def administrationRoutes(administration: Administration, access: IsAccess) -> Ro
     ).add(routes)
     HistoryRoutes(administration.node, administration.revisions, writes).add(routes)
     NodeRoutes(administration.node).add(routes)
+    TokenRoutes(administration.node, writes, administration.tokens).add(routes)
     RuleRoutes(administration.rules).add(routes)
     UsageRoutes(administration.node, administration.usage).add(routes)
     ObjectRoutes(

@@ -89,6 +89,7 @@ class ManagerServerFactory:
             sessions,
             VerifiedLogins(self._randomBytes(32), reactor.seconds),
             self._administration.rules.sessions,
+            self._administration.tokens,
         )
         return ManagerServer(Site(administrationResource(self._administration, access), reactor))
 

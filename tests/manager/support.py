@@ -17,6 +17,7 @@ from cftpcluster.auth.administrators import AdminPasswords
 from cftpcluster.auth.delay import FailureDelay
 from cftpcluster.auth.passwords import Passwords
 from cftpcluster.auth.rules import Rules
+from cftpcluster.auth.tokens import ApiTokens
 from cftpcluster.backup import Backups
 from cftpcluster.cluster.authority import Authority, makeHostKeys, makeServiceCertificate, newNodeKey
 from cftpcluster.cluster.membership import NodeIdentity
@@ -81,6 +82,8 @@ class Cluster:
         puts = [Put("certificates", certificate), Put("hostKeys", hostKey), *(Put("admins", one) for one in admins)]
         self.node.change(Batch((*puts, *defaultChanges())))
 
+        self.tokens = ApiTokens(self.node.document, MemoryRows(self.clock, "node-a"), self.clock.seconds, os.urandom)
+
     @property
     def identity(self) -> NodeIdentity:
         now = time.time()
@@ -88,6 +91,7 @@ class Cluster:
 
     passwords: Passwords = field(init=False)
     rules: Rules = field(init=False)
+    tokens: ApiTokens = field(init=False)
 
     def notify(self, event: Any) -> None:
         self.events.append(event)
@@ -138,6 +142,7 @@ class Cluster:
                 reactor=self.clock,
                 pool=self.pool,
             ),
+            tokens=self.tokens,
             rules=self.rules,
             usage=self._usage,
             reactor=self.clock,

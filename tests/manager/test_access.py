@@ -68,6 +68,13 @@ class LoginTests(AccessTestCase):
         answers.add(self.ask("POST", "login", {"name": "users", "password": PASSWORD}, status=401).body)
         self.assertEqual(len(answers), 1)
 
+    def test_headersThatAreNoTextFailNobody(self) -> None:
+        body = {"name": "full", "password": "wrong"}
+        for header in ("Authorization", "User_Agent", "Origin", "X_CSRF_Token", "Cookie", "Accept", "Idempotency_Key"):
+            self.client = self.cluster.connect()
+            answer = self.client.ask("POST", "/api/v1/login", body, **{header: "Bearer \u00e9\u00ff"})
+            self.assertIn(answer.status, (401, 403), header)
+
     def test_bodiesThatAreNoLoginAreRefused(self) -> None:
         for body in (
             {},

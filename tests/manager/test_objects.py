@@ -34,7 +34,7 @@ class ReadingTests(AdministrationTestCase):
         for collection in ("users", "groups", "backends", "listeners", "admins", "certificates", "hostkeys", "checkers",
                            "observers", "nodes"):  # fmt: skip
             self.assertIn("items", self.ask("GET", collection).json)
-        for hidden in ("keys", "tokens", "settings"):
+        for hidden in ("keys", "apiTokens", "settings"):
             self.ask("GET", hidden, status=404)
 
     def test_absentObjectIsNotFound(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, AnyStr
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred, fail
@@ -180,6 +180,13 @@ class Request(server.Request):
             done.callback(result)
 
     # --- the answer
+
+    def getHeader(self, key: AnyStr) -> AnyStr | None:
+        """As Twisted's, but that bytes which are not UTF-8 are no failure of the server."""
+        if isinstance(key, bytes):
+            return super().getHeader(key)
+        value = super().getHeader(key.encode("ascii"))
+        return value.decode("utf-8", "replace") if value is not None else None
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Also when the client has gone, which may happen at any moment: then the producer is stopped."""
