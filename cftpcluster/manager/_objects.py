@@ -35,6 +35,7 @@ from ..servers.http import HTTPProblem, jsonAnswer, jsonBody
 from ..vocabulary import Author
 from ._bodies import Condition, condition, queryFlag, queryNumber, queryText, requestId
 from ._routes import SEARCH, WAIT, Body, Parameter, Route, Routes, after, limit
+from ._schemas import ref
 from ._writes import Writes
 from .rights import WRITTEN_BY_USERS_ROLE
 from .writing import Preparation, Prepared
@@ -89,7 +90,12 @@ def objectRoutes(collection: str, section: str) -> Mapping[str, Route]:
             **common,
         ),
         "create": Route(
-            method="POST", path=many, text=f"Add a new {noun}; 409 where it exists.", body=given, status=201, **writing
+            method="POST",
+            path=many,
+            text=f"Add a new {noun}; 409 where it exists.",
+            body=Body({"allOf": [ref(f"{written}Written"), {"required": ["name"]}]}, EXAMPLES[section]),
+            status=201,
+            **writing,
         ),
         "show": Route(
             method="GET",

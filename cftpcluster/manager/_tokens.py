@@ -77,7 +77,7 @@ MAKE = Route(
                 },
             },
         },
-        {"name": "ci", "scopes": ["users"], "expiresSeconds": 86400},
+        {"name": "monitoring", "scopes": ["read"], "expiresSeconds": 86400},
     ),
     answer=Body("ApiTokenMade"),
     status=201,

@@ -42,6 +42,7 @@ from ._cluster import ClusterRoutes
 from ._history import HistoryRoutes
 from ._nodes import NodeRoutes
 from ._objects import ObjectRoutes
+from ._openapi import Description
 from ._routes import IsAccess, Routes
 from ._rules import RuleRoutes
 from ._tokens import TokenRoutes
@@ -130,6 +131,7 @@ def administrationRoutes(administration: Administration, access: IsAccess) -> Ro
         administration.reactor,
         administration.pool,
     ).add(routes)
+    Description(routes, lambda: administration.preparation.kinds).add()
     return routes
 
 

@@ -104,7 +104,7 @@ class Preparation:
     _pool: Any
     _passwords: IsHashing
     _sealer: Callable[[], IsSealing]
-    _kinds: Kinds
+    kinds: Kinds
 
     # --- whole documents
 
@@ -148,7 +148,7 @@ class Preparation:
             good = tuple(one for one in written.objects if _canBePut(one, document, resolved))
             change = toChange(evolve(written, objects=good), document, resolved, prune)
         if change is not None:
-            yield from located(problems(apply(document, change), change, self._kinds), written.places)
+            yield from located(problems(apply(document, change), change, self.kinds), written.places)
         yield from self._keyProblems(written.objects, document)
 
     def _keyProblems(self, objects: Sequence[WrittenObject], document: Document) -> Iterator[Problem]:
@@ -196,7 +196,7 @@ class Preparation:
 
         :raises Invalid: with all problems.
         """
-        found = problems(apply(document, change), change, self._kinds)
+        found = problems(apply(document, change), change, self.kinds)
         if found:
             raise Invalid(found)
         return self.change(change, document)

@@ -44,6 +44,8 @@ from cftpcluster.testing.http import Answer, Conversation
 from cftpcluster.testing.rows import MemoryRows
 from cftpcluster.testing.threads import InlinePool, InlineReactor
 
+from .described import misfits
+
 PASSWORD = "correct horse"
 CHAIN, KEY = makeServiceCertificate(["localhost"], time.time())
 HOST_KEY = makeHostKeys()["ed25519"]
@@ -71,6 +73,9 @@ class Cluster:
     settings: Settings = field(factory=Settings, init=False)
     sessionKeys: list[bytes] = field(factory=lambda: [b"k" * 32], init=False)
     events: list[Any] = field(factory=list, init=False)
+
+    # Made once: a table of so many routes takes a while.
+    _sites: dict[str, Any] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.node = MemoryAdministration(self.kinds)
@@ -175,11 +180,15 @@ class Cluster:
 
     def connect(self, address: str = "127.0.0.1") -> Conversation:
         """A connection over HTTPS."""
-        return Conversation.with_(self.server(), address)
+        if "https" not in self._sites:
+            self._sites["https"] = self.server()
+        return Conversation.with_(self._sites["https"], address)
 
     def connectSocket(self, user: int | None = None) -> Conversation:
         """A connection over the administration socket, by a process of that user."""
-        conversation = Conversation.with_(socketSite(self.administration), secure=False)
+        if "socket" not in self._sites:
+            self._sites["socket"] = socketSite(self.administration)
+        conversation = Conversation.with_(self._sites["socket"], secure=False)
         conversation.transport.socket = PeerSocket(os.geteuid() if user is None else user)
         return conversation
 
@@ -214,6 +223,7 @@ class AdministrationTestCase(SynchronousTestCase):
             self.client = self.cluster.connectSocket()
         answer = self.client.ask(method, f"/api/v1/{path}", json, **more)
         self.assertEqual(answer.status, status, answer.body)
+        self.assertEqual(misfits(method, f"/api/v1/{path}", answer), [])
         return answer
 
     @property

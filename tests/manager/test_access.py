@@ -11,6 +11,7 @@ from cftpcluster.config.changes import Put, Remove
 from cftpcluster.config.document import Role
 from cftpcluster.testing.http import Answer
 
+from .described import misfits
 from .support import PASSWORD, Cluster, basic
 
 
@@ -24,6 +25,7 @@ class AccessTestCase(SynchronousTestCase):
             self.client = self.cluster.connect()
         answer = self.client.ask(method, f"/api/v1/{path}", json, **more)
         self.assertEqual(answer.status, status, answer.body)
+        self.assertEqual(misfits(method, f"/api/v1/{path}", answer), [])
         return answer
 
     def login(self, name: str = "full") -> dict[str, str]:

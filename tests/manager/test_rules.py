@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from cftpcluster.auth.account import Account
 from cftpcluster.auth.sessions import publicId
-from cftpcluster.testing.http import Answer
+from cftpcluster.testing.http import Answer, Conversation
 from cftpcluster.vocabulary import Origin
 
 from .support import PASSWORD, AdministrationTestCase, basic
@@ -139,7 +139,8 @@ class AdministratorTests(RulesTestCase):
             client.request("GET", "/api/v1/status", Authorization=basic("full", "wrong"))
             self.cluster.clock.advance(10)
         self.assertEqual(self.login("203.0.113.8").status, 200)
-        client = self.cluster.connect("203.0.113.9")
+        # A listener that has not verified this password just now.
+        client = Conversation.with_(self.cluster.server(), "203.0.113.9")
         client.request("GET", "/api/v1/status", Authorization=basic("full"))
         self.assertEqual(client.answers(), [])
         self.cluster.clock.advance(1)

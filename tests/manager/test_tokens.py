@@ -12,6 +12,7 @@ from cftpcluster.config.changes import Put, Remove
 from cftpcluster.config.document import Role
 from cftpcluster.testing.http import Answer
 
+from .described import misfits
 from .support import Cluster, basic
 
 
@@ -23,6 +24,7 @@ class TokenTestCase(SynchronousTestCase):
         """Ask over a connection of its own, and insist on a status."""
         answer = self.cluster.connect().ask(method, f"/api/v1/{path}", json, **headers)
         self.assertEqual(answer.status, status, answer.body)
+        self.assertEqual(misfits(method, f"/api/v1/{path}", answer), [])
         return answer
 
     def make(self, admin: str = "full", scopes: tuple[str, ...] = ("full",), **more: Any) -> Any:

@@ -1,0 +1,176 @@
+"""JSON Schema of what the administration answers with beside the objects of the document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..auth.bans import Ban
+from ..config.document import Role, Scope
+from ._schemas import Schema, classSchema, listOf, mapping, orNull, page, ref
+
+TEXT: Schema = {"type": "string"}
+WHOLE: Schema = {"type": "integer"}
+NUMBER: Schema = {"type": "number"}
+FLAG: Schema = {"type": "boolean"}
+NAMES: Schema = listOf(TEXT)
+TIME: Schema = {"type": "number", "description": "Seconds since the epoch."}
+ROLE: Schema = {"type": "string", "enum": [each.value for each in Role]}
+HASH: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+CSRF: Schema = {"type": "string", "description": "To be sent as `X-CSRF-Token` with whatever changes something."}
+
+WRITTEN: dict[str, Any] = {
+    "revision": {"type": "integer", "description": "The revision that holds the change."},
+    "live": {**NAMES, "description": "Nodes on which it is live."},
+    "pending": {**NAMES, "description": "Nodes that are connected and on which it is not yet."},
+}
+CHANGED: Schema = {**NAMES, "description": "What changed, or would, for people."}
+
+TOKEN: dict[str, Any] = {
+    "id": TEXT,
+    "name": TEXT,
+    "admin": {"type": "string", "description": "Whose it is."},
+    "scopes": listOf({"type": "string", "enum": [each.value for each in Scope]}),
+    "created": TIME,
+    "expires": TIME,
+    "lastUsed": orNull({**TIME, "description": "To the hour; null where it never was."}),
+    "good": {"type": "boolean", "description": "Whether it can be used now."},
+}
+
+ENTRY: dict[str, Any] = {
+    "revision": WHOLE,
+    "epoch": WHOLE,
+    "time": TIME,
+    "author": {"type": "string", "description": "The administrator, and the token where one was used."},
+    "address": {"type": "string", "description": "From where; `socket` is the administration socket."},
+    "node": {"type": "string", "description": "Where it came in."},
+    "objects": {**NAMES, "description": "The first objects that it touched."},
+    "count": {"type": "integer", "description": "How many it touched."},
+    "promoted": orNull({"type": "string", "description": "Who became primary by it."}),
+}
+
+DIFFERENCES: dict[str, Any] = {
+    "differences": listOf(
+        mapping(
+            {
+                "action": {"type": "string", "enum": ["added", "changed", "removed"]},
+                "section": TEXT,
+                "name": {"type": "string", "description": "Empty for the settings."},
+                "keys": listOf(
+                    mapping(
+                        {
+                            "key": TEXT,
+                            "before": {"description": "Absent where it had its default."},
+                            "after": {"description": "Absent where it has its default."},
+                            "hidden": {"type": "boolean", "description": "It differs, and is never shown."},
+                        },
+                        ("key",),
+                    )
+                ),
+                "text": {"type": "string", "description": "All of it for people."},
+            }
+        )
+    ),
+    "total": WHOLE,
+    "next": orNull(TEXT),
+}
+
+NODE_STATUS = mapping(
+    {
+        "name": TEXT,
+        "role": orNull(TEXT),
+        "state": TEXT,
+        "revision": orNull(WHOLE),
+        "chainHash": orNull(TEXT),
+        "live": orNull(WHOLE),
+        "lagSeconds": orNull(NUMBER),
+        "version": orNull(TEXT),
+        "address": orNull(TEXT),
+        "problems": NAMES,
+    },
+    ("name", "role", "state", "revision", "chainHash", "lagSeconds", "version", "address", "problems"),
+    others=True,
+)
+
+STATUS = mapping(
+    {
+        "node": {"type": "string", "description": "The node that answers."},
+        "role": {"type": "string", "enum": ["primary", "secondary"]},
+        "primary": TEXT,
+        "epoch": WHOLE,
+        "revision": WHOLE,
+        "chainHash": HASH,
+        "warnings": NAMES,
+        "nodes": listOf(ref("NodeStatus")),
+    }
+)
+
+PROBLEM = mapping(
+    {
+        "title": TEXT,
+        "status": WHOLE,
+        "detail": TEXT,
+        "errors": listOf(mapping({"path": {"type": "string", "description": "Where it is wrong."}, "message": TEXT})),
+        "current": {"description": "With 412: the object as it is now; null where it is not there."},
+        "requestId": {"type": "string", "description": "With 504: what the change is known by, if it was made."},
+        "revision": WHOLE,
+        "durableOn": NAMES,
+    },
+    ("title", "status"),
+    "What went wrong (RFC 9457).",
+    others=True,
+)
+
+SESSION = mapping(
+    {
+        "id": TEXT,
+        "user": TEXT,
+        "protocol": TEXT,
+        "listener": TEXT,
+        "address": TEXT,
+        "since": TIME,
+        "node": TEXT,
+        "software": TEXT,
+    }
+)
+
+
+def answerSchemas() -> dict[str, Schema]:
+    """All of them, by name."""
+    count = {"type": "integer", "description": "How many there are in all."}
+    kept = {**NAMES, "description": "What stays as it is although it differs, for people."}
+    amounts = {"bytes": WHOLE, "files": WHOLE}
+    return {
+        "Problem": PROBLEM,
+        "Written": mapping(WRITTEN),
+        "Applied": mapping({**WRITTEN, "changed": CHANGED}, ("revision", "changed")),
+        "RolledBack": mapping({**WRITTEN, "changed": CHANGED, "kept": kept}, ("revision", "changed", "kept")),
+        "NodeRemoved": mapping({**WRITTEN, "left": NAMES, "byHand": NAMES}),
+        "Waited": mapping({**WRITTEN, "problems": {"type": "object", "additionalProperties": NAMES}}),
+        "NodeStatus": NODE_STATUS,
+        "Status": STATUS,
+        "Balancer": mapping({"configuration": TEXT, "warnings": NAMES}),
+        "JoinToken": mapping({"token": TEXT, "name": TEXT, "expiresSeconds": NUMBER, "revision": WHOLE}),
+        "NodeAnswer": mapping({"node": TEXT}, others=True, text="What came of it on the node."),
+        "LoggedIn": mapping({"csrfToken": CSRF, "role": ROLE}),
+        "Session": mapping({"name": TEXT, "role": ROLE, "csrfToken": CSRF}),
+        "Sessions": mapping({"items": listOf(SESSION), "total": count}),
+        "Ban": classSchema(Ban),
+        "Bans": mapping({"items": listOf(ref("Ban")), "total": count}),
+        "Usage": mapping(
+            {"user": TEXT, "node": TEXT, **amounts, "quota": mapping(amounts), "complete": FLAG}, ("user", *amounts)
+        ),
+        "HistoryEntry": mapping(ENTRY),
+        "History": mapping(
+            {
+                "items": listOf(ref("HistoryEntry")),
+                "next": orNull(WHOLE),
+                "oldest": {"type": "integer", "description": "The oldest revision that can be gone back to."},
+                "revision": {"type": "integer", "description": "The present one."},
+            }
+        ),
+        "Revision": mapping({**ENTRY, **DIFFERENCES}),
+        "Difference": mapping({"from": WHOLE, "to": WHOLE, **DIFFERENCES}),
+        "ApiToken": mapping(TOKEN),
+        "ApiTokens": page(ref("ApiToken")),
+        "ApiTokenMade": mapping({**TOKEN, **WRITTEN, "token": {"type": "string", "description": "Told this once."}}),
+    }
