@@ -17,7 +17,9 @@ from ..errors import Invalid
 from ..vocabulary import Problem
 from ._stored import unstructure
 from .changes import SETTINGS, Batch, Change, MergeSettings, Put, Remove, Target
-from .document import Document, Named, Settings, User
+from .document import Document, Listener, Named, Settings, User
+
+_WAYS_IN = {"manager": "so nobody could go back again", "cluster": "so nodes could not reach each other"}
 
 SECTIONS_BACK = ("backends", "groups", "users", "listeners")
 """The sections that go back, besides the settings."""
@@ -55,7 +57,23 @@ def rollback(past: Document, present: Document, only: Collection[str] = ()) -> R
         for name in sorted({*past.sections[section], *present.sections[section]}):
             if wanted.has((section, name)):
                 changes += _back(section, name, past, present, kept)
+    lost = list(_lost(present, changes))
+    if lost:
+        raise Invalid(lost)
     return Rollback(Batch(tuple(changes)) if changes else None, kept)
+
+
+def _lost(present: Document, changes: Sequence[Change]) -> Iterator[Problem]:
+    """The ways in to the cluster that there would be none of any more."""
+    left = {name: one.kind for name, one in present.listeners.items()}
+    for change in changes:
+        if isinstance(change, Remove) and change.section == "listeners":
+            del left[change.name]
+        elif isinstance(change, Put) and isinstance(change.value, Listener):
+            left[change.value.name] = change.value.kind
+    for kind, text in _WAYS_IN.items():
+        if any(one.kind == kind for one in present.listeners.values()) and kind not in left.values():
+            yield Problem("revision", f"had no listener of kind {kind}, {text}")
 
 
 def settingsChange(present: Settings, wanted: Settings) -> MergeSettings | None:

@@ -37,7 +37,7 @@ from ._bodies import Condition, condition, queryFlag, queryNumber, queryText, re
 from ._routes import SEARCH, WAIT, Body, Parameter, Route, Routes, after, limit
 from ._schemas import ref
 from ._writes import Writes
-from .rights import WRITTEN_BY_USERS_ROLE
+from .rights import TRUSTED_PLACES, WRITTEN_BY_USERS_ROLE
 from .writing import Preparation, Prepared
 
 COLLECTIONS: Mapping[str, str] = {
@@ -273,6 +273,8 @@ class ObjectRoutes:
                 removal = await self._nodeRemoval(document, name, compromised)
                 notes.update(left=list(removal.left), byHand=list(removal.byHand))
                 return self._preparation.change(removal.change, document)
+            if section == "listeners":
+                _requireWayIn(document, name, author)
             return self._preparation.remove(section, name, document)
 
         if repeat and revisionOf(self._administration.document(), (section, name)) == 0:
@@ -334,6 +336,13 @@ class ObjectRoutes:
             request.setHeader(b"ETag", b'"%d"' % revision)
         answer = {**await self._writes.live(revision, seconds), **(notes or {})}
         return jsonAnswer(request, answer, 201 if created else 200)
+
+
+def _requireWayIn(document: Document, name: str, author: Author) -> None:
+    """Nobody closes the last door behind themselves, and has no answer for it."""
+    doors = [each.name for each in document.listeners.values() if each.kind == "manager"]
+    if doors == [name] and author.address not in TRUSTED_PLACES:
+        raise HTTPProblem(409, f"{name} is the last listener for administrators; remove it over the node's socket")
 
 
 def shown(value: Named) -> dict[str, Any]:

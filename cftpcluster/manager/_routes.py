@@ -26,6 +26,8 @@ ANYTHING = "application/octet-stream"
 
 Schema = Mapping[str, Any]
 
+_VARIABLE = re.compile(r"<(?:[\w()=]+:)?(\w+)>")
+
 
 @frozen
 class Parameter:
@@ -88,12 +90,12 @@ class Route:
     @property
     def template(self) -> str:
         """The path as OpenAPI writes it."""
-        return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", PREFIX + self.path)
+        return _VARIABLE.sub(r"{\1}", PREFIX + self.path)
 
     @property
     def variables(self) -> list[str]:
         """The names of the path's variables."""
-        return re.findall(r"<(?:\w+:)?(\w+)>", self.path)
+        return _VARIABLE.findall(self.path)
 
 
 class IsAccess(Protocol):

@@ -73,7 +73,7 @@ BAN = Route(
                 "network": {"type": "string", "description": "An address or a network (CIDR)."},
                 "seconds": {
                     "type": "number",
-                    "exclusiveMinimum": 0,
+                    "minimum": 1,
                     "maximum": _MOST_BAN_SECONDS,
                     "description": "For so long; `settings.banSeconds` unless said.",
                 },
@@ -135,7 +135,7 @@ class RuleRoutes:
         network, seconds, reason = body.get("network"), body.get("seconds"), body.get("reason", "")
         if body.keys() - {"network", "seconds", "reason"} or not isinstance(network, str):
             raise HTTPProblem(422, "expected network, and perhaps seconds and reason")
-        if seconds is not None and (type(seconds) not in {int, float} or not 0 < seconds <= _MOST_BAN_SECONDS):
+        if seconds is not None and (type(seconds) not in {int, float} or not 1 <= seconds <= _MOST_BAN_SECONDS):
             raise HTTPProblem(422, f"seconds: expected 1 to {_MOST_BAN_SECONDS}")
         if not isinstance(reason, str) or len(reason) > LONGEST_REASON:
             raise HTTPProblem(422, f"reason: expected at most {LONGEST_REASON} characters")

@@ -84,7 +84,8 @@ MAKE = Route(
 )
 REMOVE = Route(
     method="DELETE",
-    path="/tokens/<token>",
+    # Tokens to join with are another matter, at a path of their own.
+    path="/tokens/<string(length=16):token>",
     text="Remove an API token, one's own or with role `full` any. It is good nowhere from then on.",
     role=Role.auditor,
     tag="API tokens",

@@ -153,6 +153,14 @@ class RollbackTests(SynchronousTestCase):
             self.assertIn(part, text)
         self.assertNotIn("only[2]", text)
 
+    def test_waysInAreNotLost(self) -> None:
+        for kind in ("manager", "cluster"):
+            present = self.after(Put("listeners", Listener(name="door", kind=kind, port=1)))
+            self.assertIn(f"no listener of kind {kind}", self.refusal(present))
+            back(present, ["users", "settings"])
+            moved = apply(present, Put("listeners", Listener(name="other", kind=kind, port=2)))
+            self.assertNotIn("other", back(moved, past=present).listeners)
+
     def test_pastThatCannotBeReadIsRefused(self) -> None:
         past = apply(PAST, Unknown({"kind": "put", "section": "users", "value": {"name": "alice", "new": 1}}))
         self.assertIn("does not know", self.refusal(PAST, past=past))

@@ -70,6 +70,14 @@ class LoginTests(AccessTestCase):
         answers.add(self.ask("POST", "login", {"name": "users", "password": PASSWORD}, status=401).body)
         self.assertEqual(len(answers), 1)
 
+    def test_lastListenerForAdministratorsIsRemovedOverTheSocketAlone(self) -> None:
+        session = self.login()
+        self.ask("DELETE", "listeners/manager", status=409, **session)
+        self.ask("PUT", "listeners/manager2", {"kind": "manager", "port": 8445}, status=201, **session)
+        self.ask("DELETE", "listeners/manager", **session)
+        answer = self.cluster.connectSocket().ask("DELETE", "/api/v1/listeners/manager2")
+        self.assertEqual(answer.status, 200)
+
     def test_headersThatAreNoTextFailNobody(self) -> None:
         body = {"name": "full", "password": "wrong"}
         for header in ("Authorization", "User_Agent", "Origin", "X_CSRF_Token", "Cookie", "Accept", "Idempotency_Key"):

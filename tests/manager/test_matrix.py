@@ -36,7 +36,7 @@ LEAST: Mapping[str, str] = {
     "POST /rollback": USERS,
     "GET /tokens": LOOK,
     "POST /tokens": LOOK,
-    "DELETE /tokens/<token>": LOOK,
+    "DELETE /tokens/<string(length=16):token>": LOOK,
     "POST /tokens/join": FULL,
     "GET /sessions": LOOK,
     "DELETE /sessions/<key>": USERS,
@@ -67,6 +67,9 @@ LEAST: Mapping[str, str] = {
 NOT_FOR_TOKENS = {"POST /tokens"}
 
 
+_NAMES = {"network": "203.0.113.7", "token": "0" * 16}
+
+
 def nameOf(route: Route) -> str:
     return f"{route.method} {route.path}"
 
@@ -75,7 +78,7 @@ def targetOf(route: Route) -> str:
     """A path that nothing is found at, where something is named."""
     path = route.template
     for variable in route.variables:
-        path = path.replace(f"{{{variable}}}", "203.0.113.7" if variable == "network" else "absent")
+        path = path.replace(f"{{{variable}}}", _NAMES.get(variable, "absent"))
     return path + ("?from=1" if route.path == "/diff" else "")
 
 

@@ -21,7 +21,7 @@ class DescriptionTests(AdministrationTestCase):
         told = {(method.upper(), path) for path, methods in description()["paths"].items() for method in methods}
         served = set()
         for rule in table().app.url_map.iter_rules():
-            path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+            path = re.sub(r"<(?:[^<>:]+:)?(\w+)>", r"{\1}", rule.rule)
             served |= {(method, path) for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}}
         self.assertEqual(told, served)
         self.assertGreater(len(told), 80)

@@ -22,7 +22,6 @@ from ._problems import HTTPProblem, problemOf
 JSON_BYTES = 1024 * 1024
 """How long a JSON body may be unless the route says otherwise."""
 
-METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 
 HARDENING: tuple[tuple[bytes, bytes], ...] = (
     (b"X-Content-Type-Options", b"nosniff"),
@@ -222,8 +221,6 @@ class Request(server.Request):
 
     def _refusal(self) -> HTTPProblem | None:
         """What no route needs to see."""
-        if self.method not in METHODS:
-            return HTTPProblem(405 if self.method == b"TRACE" else 501)
         if not self.path.startswith(b"/"):
             return HTTPProblem(400, "the request target must be a path")
         if self.requestHeaders.hasHeader(b"Content-Encoding"):
