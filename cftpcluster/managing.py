@@ -77,6 +77,7 @@ class Managing:
             openSecret=self._openSecret,
             haproxy=lambda document, **said: haproxyConfiguration(document, Balancer(**said)),
             backups=backups,
+            journal=self._journal,
             revisions=self._revisions,
             tokens=ApiTokens(self._administration.document, self._peering.rows, time.time, os.urandom),
             rules=self._rules,

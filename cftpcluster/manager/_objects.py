@@ -15,9 +15,7 @@ What is shown can be written back: a body's ``revision`` is a condition like ``I
 
 from __future__ import annotations
 
-import itertools
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -30,10 +28,11 @@ from ..config.codec import canonical
 from ..config.document import SECTIONS, Document, Named, Role
 from ..config.written import exportObject
 from ..errors import Conflict
-from ..interfaces import IAdministration
+from ..interfaces import IAdministration, IJournal
 from ..servers.http import HTTPProblem, jsonAnswer, jsonBody
 from ..vocabulary import Author
 from ._bodies import Condition, condition, queryFlag, queryNumber, queryText, requestId
+from ._names import SectionNames
 from ._routes import SEARCH, WAIT, Body, Parameter, Route, Routes, after, limit
 from ._schemas import ref
 from ._writes import Writes
@@ -60,7 +59,6 @@ OBJECT_BYTES = 256 * 1024
 MOST_WAIT_SECONDS = 300
 _DEFAULT_LIMIT = 100
 _MOST_LIMIT = 1000
-_SEARCHED_AT_ONCE = 20_000
 
 
 def objectRoutes(collection: str, section: str) -> Mapping[str, Route]:
@@ -168,7 +166,11 @@ class ObjectRoutes:
     _nodeRemoval: Callable[[Document, str, bool], Deferred[Any]]
     _reactor: Any
     _pool: Any
-    _names: dict[str, tuple[Any, list[str]]] = field(factory=dict, init=False, repr=False)
+    _journal: IJournal
+    _names: SectionNames = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._names = SectionNames(self._journal, self._inThread)
 
     def add(self, routes: Routes) -> None:
         for collection, section in COLLECTIONS.items():
@@ -184,20 +186,17 @@ class ObjectRoutes:
 
     async def _page(self, section: str, request: Any, author: Author) -> bytes:
         limit = max(1, int(queryNumber(request, "limit", _DEFAULT_LIMIT, _MOST_LIMIT)))
-        objects = self._administration.document().sections[section]
-        names = await self._sorted(section, objects)
-        following = itertools.islice(names, bisect_right(names, queryText(request, "after") or ""), None)
-        found, goOn = _search(following, queryText(request, "search") or "", limit)
-        answer = {"items": [shown(objects[name]) for name in found], "next": goOn, "total": len(names)}
-        return jsonAnswer(request, answer)
+        place, word = queryText(request, "after") or "", queryText(request, "search") or ""
+        document, known = await self._names.of(section)
+        names, goOn, total = (
+            await self._inThread(known.page, place, word, limit) if word else known.page(place, "", limit)
+        )
+        objects = document.sections[section]
+        items = [shown(objects[name]) for name in names]
+        return jsonAnswer(request, {"items": items, "next": goOn, "total": total})
 
-    async def _sorted(self, section: str, objects: Any) -> list[str]:
-        """The names of a section in their order, made once for each version of it."""
-        known = self._names.get(section)
-        if known is None or known[0] is not objects:
-            names = await deferToThreadPool(self._reactor, self._pool, sorted, objects)
-            known = self._names[section] = (objects, names)
-        return known[1]
+    def _inThread(self, work: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        return deferToThreadPool(self._reactor, self._pool, work, *arguments)
 
     async def _show(self, section: str, request: Any, author: Author, name: str) -> bytes:
         return self._shown(request, self._existing(section, name))
@@ -357,20 +356,3 @@ def etag(value: Named) -> bytes:
 def _location(request: Any, name: str) -> bytes:
     path: bytes = request.path
     return path.rstrip(b"/") + b"/" + name.encode("ascii", "replace")
-
-
-def _search(names: Iterable[str], word: str, limit: int) -> tuple[list[str], str | None]:
-    """The first ``limit`` names with ``word`` in them, and the name to go on after, if there may be more.
-
-    Stops after a bounded number of names, so that one answer may hold fewer, or none, and still name a next one.
-    """
-    folded = word.casefold()
-    found: list[str] = []
-    last = None
-    for count, name in enumerate(names):
-        if len(found) == limit or count == _SEARCHED_AT_ONCE:
-            return found, last
-        last = name
-        if folded in name.casefold():
-            found.append(name)
-    return found, None

@@ -35,7 +35,7 @@ from ..errors import (
     OutcomeUnknown,
     PrimaryUnreachable,
 )
-from ..interfaces import IAdministration
+from ..interfaces import IAdministration, IJournal
 from ..servers.http import HTTPProblem, RoutedResource, answerProblems
 from ._backups import BackupRoutes, IsBackingUp
 from ._cluster import ClusterRoutes
@@ -65,6 +65,7 @@ class Administration:
     :ivar haproxy: from a document, and ``addresses``, ``source``, ``relievePrimary`` and ``manager``, HAProxy's
         configuration (``text``) and ``warnings``. Blocks.
     :ivar backups: makes backups of the node, and reads them.
+    :ivar journal: the node's own.
     :ivar revisions: tells of the past, and goes back to it.
     :ivar tokens: makes API tokens, and knows those that are good.
     :ivar rules: what holds for log-ins and sessions on all nodes.
@@ -79,6 +80,7 @@ class Administration:
     openSecret: Callable[[Secret], bytes]
     haproxy: Callable[..., Any]
     backups: IsBackingUp
+    journal: IJournal
     revisions: Revisions
     tokens: ApiTokens
     rules: Rules
@@ -130,6 +132,7 @@ def administrationRoutes(administration: Administration, access: IsAccess) -> Ro
         administration.nodeRemoval,
         administration.reactor,
         administration.pool,
+        administration.journal,
     ).add(routes)
     Description(routes, lambda: administration.preparation.kinds).add()
     return routes

@@ -140,6 +140,7 @@ class Cluster:
                 reactor=self.clock,
                 pool=self.pool,
             ),
+            journal=self.node.journal,
             revisions=Revisions(
                 node=self.node,
                 journal=self.node.journal,
