@@ -14,9 +14,10 @@ from ..config.changes import Put
 from ..config.document import NAME_PATTERN, Role, Secret
 from ..config.written import export
 from ..interfaces import IAdministration
-from ..servers.http import HTTPProblem, encodeJSON, jsonAnswer, jsonBody
+from ..servers.http import encodeJSON, jsonAnswer
 from ..vocabulary import Author
 from ._bodies import queryFlag, queryNumber, queryText, requestId
+from ._formed import formedBody
 from ._objects import MOST_WAIT_SECONDS
 from ._pieces import BodySender
 from ._routes import DRY_RUN, WAIT, Body, Parameter, Route, Routes
@@ -204,14 +205,8 @@ class ClusterRoutes:
         await BodySender(request, body).send()
 
     async def _token(self, request: Any, author: Author) -> bytes:
-        body = await jsonBody(request, 4096)
-        name, seconds = body.get("name"), body.get("expiresSeconds", TOKEN_SECONDS)
-        if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
-            raise HTTPProblem(422, "name: expected a node's name")
-        if type(seconds) not in {int, float} or not 0 < seconds <= _MOST_TOKEN_SECONDS:
-            raise HTTPProblem(422, f"expiresSeconds: expected 1 to {_MOST_TOKEN_SECONDS}")
-        if body.keys() - {"name", "expiresSeconds"}:
-            raise HTTPProblem(422, "expected name and expiresSeconds")
+        body = await formedBody(request, JOIN_TOKEN, 4096)
+        name, seconds = body["name"], body.get("expiresSeconds", TOKEN_SECONDS)
         text, change = self._makeToken(name, float(seconds))
 
         async def prepare() -> Prepared:

@@ -14,9 +14,10 @@ from ..config.codec import canonical
 from ..config.document import Role
 from ..config.rollback import SECTIONS_BACK
 from ..interfaces import IAdministration
-from ..servers.http import HTTPProblem, jsonAnswer, jsonBody
+from ..servers.http import HTTPProblem, jsonAnswer
 from ..vocabulary import Author
 from ._bodies import queryFlag, queryNumber, queryText, queryWhole, requestId
+from ._formed import formedBody
 from ._objects import MOST_WAIT_SECONDS
 from ._routes import DRY_RUN, WAIT, Body, Parameter, Route, Routes, after, limit
 from ._writes import Writes
@@ -136,12 +137,8 @@ class HistoryRoutes:
         return jsonAnswer(request, await self._revisions.difference(one, other, place, _count(request)))
 
     async def _rollback(self, request: Any, author: Author) -> bytes:
-        body = await jsonBody(request, _BODY_BYTES)
-        revision, only = body.get("revision"), body.get("only", [])
-        if body.keys() - {"revision", "only"} or type(revision) is not int or revision < 0:
-            raise HTTPProblem(422, "expected revision, and perhaps only")
-        if type(only) is not list or not all(type(one) is str for one in only):
-            raise HTTPProblem(422, "only: expected a list of names")
+        body = await formedBody(request, ROLLBACK, _BODY_BYTES)
+        revision, only = body["revision"], body.get("only", [])
         repeat, dryRun = requestId(request, author, canonical(body)), queryFlag(request, "dryRun")
         seconds = queryNumber(request, "wait", 0, MOST_WAIT_SECONDS)
         answer = await self._revisions.rollback(self._known(revision), only, dryRun, author, repeat)

@@ -13,8 +13,9 @@ from twisted.web.iweb import IRequest
 
 from ..config.document import Role
 from ..interfaces import IAdministration
-from ..servers.http import HTTPProblem, jsonAnswer, jsonBody
+from ..servers.http import HTTPProblem, jsonAnswer
 from ..vocabulary import Author
+from ._formed import formedBody
 from ._routes import Body, Route, Routes
 
 _BODY_BYTES = 65536
@@ -118,21 +119,20 @@ class NodeRoutes:
         routes.add(APPLY_BRANCH, self._applyBranch)
 
     def _addAction(self, routes: Routes, action: str) -> None:
-        async def act(request: IRequest, author: Author, name: str) -> bytes:
-            return await self._have(request, author, name, action, frozenset(ACTIONS[action].arguments))
-
-        routes.add(
-            Route(
-                method="POST",
-                path=f"/nodes/<name>/{action}",
-                text=ACTIONS[action].text,
-                role=Role.full,
-                tag="nodes",
-                body=Body(_object(ACTIONS[action].arguments), ACTIONS[action].example),
-                answer=Body("NodeAnswer"),
-            ),
-            act,
+        route = Route(
+            method="POST",
+            path=f"/nodes/<name>/{action}",
+            text=ACTIONS[action].text,
+            role=Role.full,
+            tag="nodes",
+            body=Body(_object(ACTIONS[action].arguments), ACTIONS[action].example),
+            answer=Body("NodeAnswer"),
         )
+
+        async def act(request: IRequest, author: Author, name: str) -> bytes:
+            return await self._have(request, author, name, action, route)
+
+        routes.add(route, act)
 
     async def _listBranches(self, request: IRequest, author: Author, name: str) -> bytes:
         return await self._have(request, author, name, "branches")
@@ -144,18 +144,16 @@ class NodeRoutes:
         return await self._have(request, author, name, "discardBranch", id=branch)
 
     async def _applyBranch(self, request: IRequest, author: Author, name: str, branch: str) -> bytes:
-        return await self._have(request, author, name, "applyBranch", frozenset(APPLY), id=branch)
+        return await self._have(request, author, name, "applyBranch", APPLY_BRANCH, id=branch)
 
     async def _have(
-        self, request: Any, author: Author, name: str, action: str, known: frozenset[str] | None = None, **own: str
+        self, request: Any, author: Author, name: str, action: str, route: Route | None = None, **own: str
     ) -> bytes:
         """Have a node do it, and answer with what comes of it.
 
-        :param known: the arguments that the body may hold; ``None`` where there is none.
+        :param route: whose body holds arguments; ``None`` where there is none.
         """
-        arguments = await jsonBody(request, _BODY_BYTES) if known is not None else {}
-        for key in arguments.keys() - (known or ()):
-            raise HTTPProblem(422, f"{action} takes no {key!r}")
+        arguments = await formedBody(request, route, _BODY_BYTES) if route is not None else {}
         if name not in self._administration.document().nodes:
             raise HTTPProblem(404, f"there is no {name!r} among the nodes")
         answer = await self._administration.perform(name, action, {**arguments, **own}, author)

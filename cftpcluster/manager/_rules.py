@@ -15,9 +15,10 @@ from ..auth.bans import LONGEST_REASON, Ban
 from ..auth.rules import Rules
 from ..config.document import Role
 from ..errors import ClusterError
-from ..servers.http import HTTPProblem, jsonAnswer, jsonBody
-from ..vocabulary import Author
+from ..servers.http import HTTPProblem, jsonAnswer
+from ..vocabulary import Author, Problem
 from ._bodies import queryNumber, queryText
+from ._formed import formedBody
 from ._routes import Body, Parameter, Route, Routes, limit
 
 log = Logger()
@@ -131,18 +132,12 @@ class RuleRoutes:
         return jsonAnswer(request, {"id": key})
 
     async def _ban(self, request: Any, author: Author) -> bytes:
-        body = await jsonBody(request, _BODY_BYTES)
-        network, seconds, reason = body.get("network"), body.get("seconds"), body.get("reason", "")
-        if body.keys() - {"network", "seconds", "reason"} or not isinstance(network, str):
-            raise HTTPProblem(422, "expected network, and perhaps seconds and reason")
-        if seconds is not None and (type(seconds) not in {int, float} or not 1 <= seconds <= _MOST_BAN_SECONDS):
-            raise HTTPProblem(422, f"seconds: expected 1 to {_MOST_BAN_SECONDS}")
-        if not isinstance(reason, str) or len(reason) > LONGEST_REASON:
-            raise HTTPProblem(422, f"reason: expected at most {LONGEST_REASON} characters")
+        body = await formedBody(request, BAN, _BODY_BYTES)
+        network, seconds, reason = body["network"], body.get("seconds"), body.get("reason", "")
         try:
             made = self._rules.guard.ban(network, seconds, reason, str(author))
         except ClusterError as error:
-            raise HTTPProblem(422, str(error)) from None
+            raise HTTPProblem(422, "nobody was banned", problems=[Problem("network", str(error))]) from None
         return jsonAnswer(request, shown(made), 201)
 
     async def _lift(self, request: Any, author: Author, network: str) -> bytes:

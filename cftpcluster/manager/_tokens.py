@@ -12,9 +12,10 @@ from ..config.changes import Batch, Put, Remove
 from ..config.document import NAME_PATTERN, Admin, ApiToken, Role, Scope
 from ..errors import Forbidden
 from ..interfaces import IAdministration
-from ..servers.http import HTTPProblem, jsonAnswer, jsonBody
+from ..servers.http import HTTPProblem, jsonAnswer
 from ..vocabulary import Author, Problem
 from ._bodies import queryNumber, queryText
+from ._formed import formedBody
 from ._objects import MOST_WAIT_SECONDS
 from ._routes import SEARCH, WAIT, Body, Parameter, Route, Routes, after, limit
 from ._writes import Writes
@@ -134,9 +135,10 @@ class TokenRoutes:
     async def _make(self, request: Any, author: Author) -> bytes:
         if author.token:
             raise Forbidden("a token cannot make tokens; log in with a password")
-        body = await jsonBody(request, _BODY_BYTES)
-        admin = self._adminFor(author, body.pop("admin", None))
-        label, scopes, expireSeconds = _read(body)
+        body = await formedBody(request, MAKE, _BODY_BYTES)
+        admin = self._adminFor(author, body.get("admin"))
+        scopes = [Scope(one) for one in dict.fromkeys(body["scopes"])]
+        label, expireSeconds = body["name"], float(body.get("expiresSeconds", EXPIRE_SECONDS))
         allowed = scopesOf(admin.role)
         if not {scope.value for scope in scopes} <= set(allowed):
             raise Forbidden(f"role {admin.role.value} may have the scopes {', '.join(allowed)} only")
@@ -165,10 +167,10 @@ class TokenRoutes:
             full = [admin for admin in admins.values() if admin.enabled and admin.role is Role.full]
             if len(full) == 1:
                 return full[0]
-            raise HTTPProblem(422, "admin: whose token is it to be?")
+            raise _notWhose("is required: whose token is it to be?")
         admin = admins.get(named) if isinstance(named, str) else None
         if admin is None or not admin.enabled:
-            raise HTTPProblem(422, "admin: expected an administrator that is enabled")
+            raise _notWhose("expected an administrator that is enabled")
         return admin
 
     async def _remove(self, request: IRequest, author: Author, token: str) -> bytes:
@@ -184,17 +186,5 @@ class TokenRoutes:
         return jsonAnswer(request, await self._writes.live(revision, seconds))
 
 
-def _read(body: dict[str, Any]) -> tuple[str, list[Scope], float]:
-    """Name, scopes and seconds; every problem is told."""
-    found = [Problem("", f"unknown key {key!r}") for key in body.keys() - {"name", "scopes", "expiresSeconds"}]
-    label, scopes, seconds = body.get("name"), body.get("scopes"), body.get("expiresSeconds", EXPIRE_SECONDS)
-    if not isinstance(label, str) or not NAME_PATTERN.fullmatch(label):
-        found.append(Problem("name", "expected a name of 1 to 64 letters, digits and . _ @ -"))
-    known = [each.value for each in Scope]
-    if type(scopes) is not list or not scopes or not all(type(one) is str and one in known for one in scopes):
-        found.append(Problem("scopes", f"expected some of {', '.join(known)}"))
-    if type(seconds) not in {int, float} or not 0 < seconds <= MOST_EXPIRE_SECONDS:
-        found.append(Problem("expiresSeconds", f"expected more than 0 and at most {MOST_EXPIRE_SECONDS}"))
-    if found:
-        raise HTTPProblem(422, "nothing was changed", problems=found)
-    return str(label), [Scope(one) for one in dict.fromkeys(scopes or ())], float(seconds)
+def _notWhose(text: str) -> HTTPProblem:
+    return HTTPProblem(422, "nothing was changed", problems=[Problem("admin", text)])

@@ -34,9 +34,9 @@ from ..servers.http import (
     basicCredentials,
     isForeign,
     jsonAnswer,
-    jsonBody,
 )
 from ..vocabulary import Author, Origin
+from ._formed import formedBody
 from ._routes import Body, Route, Routes
 
 log = Logger()
@@ -206,11 +206,9 @@ class AdministratorAccess:
     async def _login(self, request: Any) -> bytes:
         if isForeign(request):
             raise HTTPProblem(403, "another site made this request")
-        body = await jsonBody(request, 4096)
-        name, password = body.get("name"), body.get("password")
-        if not isinstance(name, str) or not isinstance(password, str) or body.keys() != {"name", "password"}:
-            raise HTTPProblem(422, "expected name and password")
-        author = await self._verify(request, name, password.encode("utf-8", "surrogatepass"))
+        body = await formedBody(request, LOGIN, 4096)
+        name = body["name"]
+        author = await self._verify(request, name, body["password"].encode("utf-8"))
         session = self._sessions.start(name, self._document().admins[name].credentialsRevision)
         self._sessions.setCookie(request, session)
         self._visited(request, session)

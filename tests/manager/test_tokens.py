@@ -57,8 +57,8 @@ class MakingTests(TokenTestCase):
         for body, paths in (
             ({}, ["name", "scopes"]),
             ({"name": "", "scopes": [], "expiresSeconds": 0}, ["name", "scopes", "expiresSeconds"]),
-            ({"name": "a", "scopes": ["root"]}, ["scopes"]),
-            ({"name": "a", "scopes": ["read", 1]}, ["scopes"]),
+            ({"name": "a", "scopes": ["root"]}, ["scopes[0]"]),
+            ({"name": "a", "scopes": ["read", 1]}, ["scopes[1]"]),
             ({"name": "a", "scopes": "read"}, ["scopes"]),
             ({"name": "a", "scopes": ["read"], "expiresSeconds": 10**9}, ["expiresSeconds"]),
             ({"name": "a", "scopes": ["read"], "expiresSeconds": True}, ["expiresSeconds"]),
