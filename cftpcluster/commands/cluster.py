@@ -44,7 +44,7 @@ def status(program: Program, asJSON: bool) -> None:
         f"epoch {answer['epoch']}, revision {answer['revision']}"
     )
     for warning in answer["warnings"]:
-        click.echo(f"warning: {warning}")
+        click.secho(f"warning: {warning}", fg="yellow")
     headings = ("NODE", "ROLE", "STATE", "REVISION", "LAG", "VERSION", "ADDRESS", "PROBLEMS")
     printTable(headings, [_row(node) for node in answer["nodes"]])
 

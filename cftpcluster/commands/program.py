@@ -106,6 +106,15 @@ def printJSON(value: Any) -> None:
 _WORDS = frozenset({"NAME", "NODE", "ROLE", "STATE", "REVISION", "LAG", "VERSION"})
 
 
+_STYLES = {
+    **{("STATE", word): "green" for word in ("primary", "following")},
+    **{("STATE", word): "yellow" for word in ("catchingUp", "paused", "draining")},
+    **{("STATE", word): "red" for word in ("disconnected", "refused", "unconfirmed")},
+    **{(head, "no"): "red" for head in ("ENABLED", "GOOD")},
+}
+"""How cells look that say how something is, on a terminal that has colours."""
+
+
 def printTable(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table on a terminal; tab-separated lines for programs."""
     if not sys.stdout.isatty():
@@ -121,7 +130,7 @@ def printTable(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         # Where the terminal is narrow, sentences are broken before words.
         table.add_column(heading, overflow="fold", no_wrap=heading in _WORDS)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(cell, _STYLES.get((head, cell), "")) for head, cell in zip(headings, row, strict=True)))
     Console().print(table)
 
 
