@@ -13,9 +13,11 @@ from typing import Any
 from attrs import define, field
 from jinja2 import Environment
 from markupsafe import Markup, escape
-from twisted.web.iweb import IRequest
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
 
 from ..config.codec import canonical
+from ..servers.http import encodeJSON
 from ._answers import answerSchemas
 from ._routes import JSON, PREFIX, Body, Route, Routes
 from ._schemas import Kinds, Schema, documentSchemas, ref
@@ -59,6 +61,8 @@ class Description:
 
     _routes: Routes
     _kinds: Callable[[], Kinds]
+    _reactor: Any
+    _pool: Any
     _template: str = field(factory=lambda: _read("docs.html"), init=False, repr=False)
     _style: str = field(factory=lambda: _read("docs.css"), init=False, repr=False)
     _document: dict[str, Any] | None = field(default=None, init=False)
@@ -89,6 +93,9 @@ class Description:
             self._shown,
         )
 
+    def _inThread(self, work: Callable[[], bytes]) -> Deferred[bytes]:
+        return deferToThreadPool(self._reactor, self._pool, work)
+
     @property
     def document(self) -> dict[str, Any]:
         """The OpenAPI document."""
@@ -98,12 +105,12 @@ class Description:
 
     async def _described(self, request: Any) -> bytes:
         if not self._json:
-            self._json = json.dumps(self.document, ensure_ascii=False).encode("utf-8") + b"\n"
+            self._json = await self._inThread(lambda: encodeJSON(self.document))
         return _answer(request, self._json, b"application/json")
 
-    async def _shown(self, request: IRequest) -> bytes:
+    async def _shown(self, request: Any) -> bytes:
         if not self._page:
-            self._page = rendered(self._template, self._style, self.document).encode("utf-8")
+            self._page = await self._inThread(lambda: rendered(self._template, self._style, self.document).encode())
         digest = base64.b64encode(hashlib.sha256(self._style.encode("utf-8")).digest())
         request.setHeader(b"Content-Security-Policy", _POLICY % digest)
         return _answer(request, self._page, b"text/html; charset=utf-8")

@@ -134,7 +134,7 @@ def administrationRoutes(administration: Administration, access: IsAccess) -> Ro
         administration.pool,
         administration.journal,
     ).add(routes)
-    Description(routes, lambda: administration.preparation.kinds).add()
+    Description(routes, lambda: administration.preparation.kinds, administration.reactor, administration.pool).add()
     return routes
 
 
