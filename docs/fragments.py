@@ -6,7 +6,6 @@ import datetime
 import enum
 import inspect
 import json
-import re
 import types
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -15,6 +14,7 @@ import attrs
 
 from cftpcluster.config.codec import unstructure
 from cftpcluster.config.document import Mount, Secret
+from cftpcluster.manager._schemas import attributeTexts, plain
 
 
 class Undocumented(Exception):
@@ -22,14 +22,6 @@ class Undocumented(Exception):
 
 
 # --- text
-
-
-def plain(text: str | None) -> str:
-    """reStructuredText of docstrings as Markdown, within a line."""
-    text = text or ""
-    text = re.sub(r":(?:rfc):`(\d+)`", r"RFC \1", text)
-    text = re.sub(r":[a-z:]+:`~?(?:[^`<]*\.)?([^`<.]+)`", r"`\1`", text)
-    return " ".join(text.replace("``", "`").split())
 
 
 def cell(text: str) -> str:
@@ -49,16 +41,6 @@ def summary(thing: Any) -> str:
     """The first paragraph of a docstring, if that is not about an attribute."""
     first = (inspect.getdoc(thing) or "").partition("\n\n")[0]
     return "" if first.startswith(":") else plain(first)
-
-
-def attributeTexts(cls: type) -> dict[str, str]:
-    """What ``:ivar name:`` says, by name, of a class and those it inherits from."""
-    found: dict[str, str] = {}
-    for each in cls.__mro__:
-        text = inspect.cleandoc(each.__dict__.get("__doc__") or "")
-        for name, said in re.findall(r":ivar (\w+):((?:.*\n?(?!\s*:ivar|\s*:param|\s*\n))*.*)", text):
-            found.setdefault(name, plain(said))
-    return found
 
 
 # --- values

@@ -12,7 +12,7 @@ from .program import (
     Program,
     jsonOption,
     passProgram,
-    printDifference,
+    printApplied,
     printJSON,
     printTable,
     printYAML,
@@ -133,16 +133,8 @@ def apply(program: Program, file: str, dryRun: bool, prune: bool, waitSeconds: f
         answer = program.run(lambda client: client.ask("POST", "apply", query, text))
     if asJSON:
         printJSON(answer)
-        return
-    for text in answer["changed"]:
-        printDifference(text)
-    if not answer["changed"]:
-        click.echo(f"nothing to change, revision {answer['revision']}")
-    elif dryRun:
-        click.echo("nothing was changed: a dry run")
     else:
-        pending = f"; not yet live on {', '.join(answer['pending'])}" if answer["pending"] else ""
-        click.echo(f"revision {answer['revision']}{pending}")
+        printApplied(answer, dryRun)
 
 
 @click.command()

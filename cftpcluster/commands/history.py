@@ -13,6 +13,7 @@ from .program import (
     Program,
     jsonOption,
     passProgram,
+    printApplied,
     printDifference,
     printJSON,
     printTable,
@@ -178,14 +179,5 @@ def rollback(
         answer = program.run(lambda client: client.ask("POST", "rollback", query, body))
     if asJSON:
         printJSON(answer)
-        return
-    _printDifferences(answer["changed"])
-    for sentence in answer["kept"]:
-        click.echo(f"kept: {sentence}")
-    if not answer["changed"]:
-        click.echo(f"nothing to change, revision {answer['revision']}")
-    elif dryRun:
-        click.echo("nothing was changed: a dry run")
     else:
-        pending = f"; not yet live on {', '.join(answer['pending'])}" if answer["pending"] else ""
-        click.echo(f"revision {answer['revision']}{pending}")
+        printApplied(answer, dryRun)

@@ -150,6 +150,21 @@ def printYAML(value: Any) -> None:
     click.echo(exportYaml(value), nl=False)
 
 
+def printApplied(answer: Any, dryRun: bool) -> None:
+    """What a change of several objects came to, for people."""
+    for text in answer["changed"]:
+        printDifference(text)
+    for sentence in answer.get("kept", ()):
+        click.echo(f"kept: {sentence}")
+    if not answer["changed"]:
+        click.echo(f"nothing to change, revision {answer['revision']}")
+    elif dryRun:
+        click.echo("nothing was changed: a dry run")
+    else:
+        pending = f"; not yet live on {', '.join(answer['pending'])}" if answer["pending"] else ""
+        click.echo(f"revision {answer['revision']}{pending}")
+
+
 def working(text: str) -> AbstractContextManager[Any]:
     """Shows on a terminal that something takes its time."""
     if not sys.stderr.isatty():
@@ -179,6 +194,7 @@ __all__ = [
     "Program",
     "jsonOption",
     "passProgram",
+    "printApplied",
     "printDifference",
     "printJSON",
     "printTable",

@@ -139,9 +139,11 @@ def attributeTexts(cls: type) -> dict[str, str]:
     return found
 
 
-def plain(text: str) -> str:
+def plain(text: str | None) -> str:
     """reStructuredText of docstrings as Markdown, within a line."""
-    return " ".join(re.sub(r":[a-z:]+:`~?(?:[^`<]*\.)?([^`<.]+)`", r"`\1`", text).replace("``", "`").split())
+    text = re.sub(r":(?:rfc):`(\d+)`", r"RFC \1", text or "")
+    text = re.sub(r":[a-z:]+:`~?(?:[^`<]*\.)?([^`<.]+)`", r"`\1`", text)
+    return " ".join(text.replace("``", "`").split())
 
 
 # --- objects of the document
