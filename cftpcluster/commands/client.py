@@ -16,6 +16,7 @@ from ..state import ADMIN_SOCKET, defaultStateDirectory
 
 MOST_PROBLEMS_SHOWN = 100
 
+_PAGE = 1000
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
@@ -89,6 +90,18 @@ class Client:
         if data is not None:
             headers["Content-Type"] = "application/octet-stream" if data is body else "application/json"
         return await self._exchange(method, target, headers, data)
+
+
+async def everything(client: Client, path: str, query: Mapping[str, Any]) -> list[Any]:
+    """All of a list, page by page."""
+    found: list[Any] = []
+    after = None
+    while True:
+        page = await client.ask("GET", path, {**query, "limit": _PAGE, "after": after})
+        found += page["items"]
+        after = page["next"]
+        if after is None:
+            return found
 
 
 def escaped(text: str) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import click
 from attrs import frozen
 
-from .client import Client, Failed, escaped
+from .client import Failed, escaped, everything
 from .program import Program, jsonOption, passProgram, printJSON, printTable, printWritten, printYAML, waitOption
 
-_PAGE = 1000
 _SECRET_KEYS = {"password", "passwordHash", "key", "secret"}
 
 
@@ -88,10 +87,7 @@ def _listCommand(section: Section) -> click.Command:
     @jsonOption
     @passProgram
     def listObjects(program: Program, search: str, asJSON: bool) -> None:
-        async def work(client: Client) -> list[Any]:
-            return [one async for one in objects(client, section.collection, search)]
-
-        found = program.run(work)
+        found = program.run(lambda client: everything(client, section.collection, {"search": search or None}))
         if asJSON:
             printJSON(found)
             return
@@ -109,18 +105,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(str(one.get("path", one)) if isinstance(one, dict) else str(one) for one in value)
     return str(value)
-
-
-async def objects(client: Client, collection: str, search: str = "") -> AsyncIterator[Any]:
-    """Every object of a collection, page by page."""
-    after = None
-    while True:
-        page = await client.ask("GET", collection, {"limit": _PAGE, "after": after, "search": search or None})
-        for one in page["items"]:
-            yield one
-        after = page["next"]
-        if after is None:
-            return
 
 
 def _showCommand(section: Section) -> click.Command:

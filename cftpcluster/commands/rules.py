@@ -7,10 +7,8 @@ from typing import Any
 
 import click
 
-from .client import escaped
+from .client import escaped, everything
 from .program import Program, jsonOption, passProgram, printJSON, printTable
-
-_MOST_SHOWN = 10_000
 
 
 @click.command()
@@ -29,15 +27,12 @@ def sessions(program: Program, user: str | None, node: str | None, asJSON: bool)
       cftpctl sessions
       cftpctl sessions --user alice
     """
-    query = {"user": user, "node": node, "limit": _MOST_SHOWN}
-    answer = program.run(lambda client: client.ask("GET", "sessions", query))
+    found = program.run(lambda client: everything(client, "sessions", {"user": user, "node": node}))
     if asJSON:
-        printJSON(answer["items"])
+        printJSON(found)
         return
     headings = ("ID", "USER", "PROTOCOL", "ADDRESS", "NODE", "LISTENER", "SINCE", "SOFTWARE")
-    printTable(headings, [_sessionRow(one) for one in answer["items"]])
-    if answer["total"] > len(answer["items"]):
-        click.echo(f"{answer['total'] - len(answer['items'])} more are not shown", err=True)
+    printTable(headings, [_sessionRow(one) for one in found])
 
 
 def _sessionRow(one: dict[str, Any]) -> tuple[str, ...]:
@@ -79,13 +74,13 @@ def listBans(program: Program, asJSON: bool) -> None:
 
     REFUSED is how many connections a ban has refused on the node that is asked.
     """
-    answer = program.run(lambda client: client.ask("GET", "bans"))
+    found = program.run(lambda client: everything(client, "bans", {}))
     if asJSON:
-        printJSON(answer["items"])
+        printJSON(found)
         return
     rows = [
         (one["network"], f"{one['seconds']} s", str(one["refused"]), one["by"] or one["node"], one["reason"])
-        for one in answer["items"]
+        for one in found
     ]
     printTable(("NETWORK", "FOR", "REFUSED", "BY", "REASON"), rows)
 

@@ -7,10 +7,8 @@ from typing import Any
 
 import click
 
-from .client import Client, escaped
+from .client import escaped, everything
 from .program import Program, jsonOption, passProgram, printJSON, printTable, printWritten, waitOption
-
-_PAGE = 1000
 
 
 @click.group("token", no_args_is_help=True)
@@ -77,17 +75,7 @@ def listTokens(program: Program, admin: str | None, asJSON: bool) -> None:
       cftpctl token list --admin admin
     """
 
-    async def work(client: Client) -> list[Any]:
-        found: list[Any] = []
-        after = None
-        while True:
-            page = await client.ask("GET", "tokens", {"admin": admin, "limit": _PAGE, "after": after})
-            found += page["items"]
-            after = page["next"]
-            if after is None:
-                return found
-
-    found = program.run(work)
+    found = program.run(lambda client: everything(client, "tokens", {"admin": admin}))
     if asJSON:
         printJSON(found)
         return

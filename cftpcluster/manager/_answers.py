@@ -136,7 +136,6 @@ SESSION = mapping(
 
 def answerSchemas() -> dict[str, Schema]:
     """All of them, by name."""
-    count = {"type": "integer", "description": "How many there are in all."}
     kept = {**NAMES, "description": "What stays as it is although it differs, for people."}
     amounts = {"bytes": WHOLE, "files": WHOLE}
     return {
@@ -152,10 +151,10 @@ def answerSchemas() -> dict[str, Schema]:
         "JoinToken": mapping({"token": TEXT, "name": TEXT, "expiresSeconds": NUMBER, "revision": WHOLE}),
         "NodeAnswer": mapping({"node": TEXT}, others=True, text="What came of it on the node."),
         "LoggedIn": mapping({"csrfToken": CSRF, "role": ROLE}),
-        "Session": mapping({"name": TEXT, "role": ROLE, "csrfToken": CSRF}),
-        "Sessions": mapping({"items": listOf(SESSION), "total": count}),
+        "Session": mapping({"name": TEXT, "role": ROLE, "token": TEXT, "csrfToken": CSRF}, ("name", "role")),
+        "Sessions": page(SESSION),
         "Ban": classSchema(Ban),
-        "Bans": mapping({"items": listOf(ref("Ban")), "total": count}),
+        "Bans": page(ref("Ban")),
         "Usage": mapping(
             {"user": TEXT, "node": TEXT, **amounts, "quota": mapping(amounts), "complete": FLAG}, ("user", *amounts)
         ),

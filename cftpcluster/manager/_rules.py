@@ -5,6 +5,7 @@ Whichever node is asked answers for the cluster, with what it knows of the other
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import asdict, define
@@ -19,7 +20,7 @@ from ..servers.http import HTTPProblem, jsonAnswer
 from ..vocabulary import Author, Problem
 from ._bodies import queryNumber, queryText
 from ._formed import formedBody
-from ._routes import Body, Parameter, Route, Routes, limit
+from ._routes import Body, Parameter, Route, Routes, after, limit
 
 log = Logger()
 
@@ -39,7 +40,9 @@ SESSIONS = Route(
     query=(
         Parameter("user", "Only those of this user."),
         Parameter("node", "Only those on this node."),
+        Parameter("search", "Only those with this text in the user's name, the address or the software."),
         limit(_DEFAULT_LIMIT, _MOST_LIMIT),
+        after(),
     ),
     answer=Body("Sessions"),
 )
@@ -57,6 +60,11 @@ BANS = Route(
     text="List the bans that hold.",
     role=Role.auditor,
     tag="sessions and bans",
+    query=(
+        Parameter("search", "Only those with this text in the network, the reason or who made it."),
+        limit(_DEFAULT_LIMIT, _MOST_LIMIT),
+        after(),
+    ),
     answer=Body("Bans"),
 )
 BAN = Route(
@@ -112,18 +120,23 @@ class RuleRoutes:
         routes.add(LIFT, self._lift)
 
     async def _bans(self, request: IRequest, author: Author) -> bytes:
-        found = [shown(ban) for ban in self._rules.guard.bans()]
-        return jsonAnswer(request, {"items": found, "total": len(found)})
+        word = (queryText(request, "search") or "").casefold()
+        found = sorted((shown(ban) for ban in self._rules.guard.bans()), key=lambda one: str(one["network"]))
+        wanted = [one for one in found if word in f"{one['network']}\n{one['reason']}\n{one['by']}".casefold()]
+        return jsonAnswer(request, _page(request, wanted, lambda one: str(one["network"])))
 
     async def _sessions(self, request: Any, author: Author) -> bytes:
         user, node = queryText(request, "user"), queryText(request, "node")
-        limit = int(queryNumber(request, "limit", _DEFAULT_LIMIT, _MOST_LIMIT))
+        word = (queryText(request, "search") or "").casefold()
         found = [
             session
             for session in self._rules.sessions.listed()
-            if user in (None, session["user"]) and node in (None, session["node"])
+            if user in (None, session["user"])
+            and node in (None, session["node"])
+            and word in f"{session['user']}\n{session['address']}\n{session['software']}".casefold()
         ]
-        return jsonAnswer(request, {"items": found[:limit], "total": len(found)})
+        # The oldest come first: one that ends meanwhile leaves the places of the others as they are.
+        return jsonAnswer(request, _page(request, found, lambda one: f"{one['since']:017.6f}-{one['id']}"))
 
     async def _kick(self, request: Any, author: Author, key: str) -> bytes:
         if not self._rules.sessions.kick(key, KICKED):
@@ -150,6 +163,14 @@ class RuleRoutes:
             raise HTTPProblem(404, f"{network} is not banned" + (f" by itself, but by {wider}" if wider else ""))
         log.info("{author!r} lifted the ban of {network!r}", author=str(author), network=network)
         return jsonAnswer(request, {"network": network})
+
+
+def _page(request: Any, found: Sequence[Mapping[str, Any]], placeOf: Callable[[Mapping[str, Any]], str]) -> Any:
+    """What is asked for of a list in the order of its places."""
+    after, count = queryText(request, "after") or "", int(queryNumber(request, "limit", _DEFAULT_LIMIT, _MOST_LIMIT))
+    following = [one for one in found if placeOf(one) > after]
+    items = following[: max(1, count)]
+    return {"items": items, "next": placeOf(items[-1]) if len(following) > len(items) else None, "total": len(found)}
 
 
 def shown(ban: Ban) -> dict[str, Any]:

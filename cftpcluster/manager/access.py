@@ -72,8 +72,8 @@ LOGOUT = Route(
 SESSION = Route(
     method="GET",
     path="/session",
-    text="Tell who is logged in by the session's cookie.",
-    role=None,
+    text="Tell who asks, and with which role; where that is by a session's cookie, its `csrfToken`, too.",
+    role=Role.auditor,
     tag="log-in",
     answer=Body("Session"),
 )
@@ -224,12 +224,13 @@ class AdministratorAccess:
         self._sessions.clearCookie(request)
         return jsonAnswer(request, {})
 
-    async def _describe(self, request: Any) -> bytes:
-        session, admin = self._session(request)
-        return jsonAnswer(
-            request,
-            {"name": admin.name, "role": admin.role.value, "csrfToken": self._sessions.csrfToken(session)},
-        )
+    async def _describe(self, request: Any, author: Author) -> bytes:
+        answer = {"name": author.name, "role": author.role}
+        if author.token:
+            answer["token"] = author.token
+        elif basicCredentials(request) is None:
+            answer["csrfToken"] = self._sessions.csrfToken(self._session(request)[0])
+        return jsonAnswer(request, answer)
 
 
 def _address(request: Any) -> str:

@@ -56,9 +56,23 @@ class SessionTests(RulesTestCase):
         keys = {"id", "user", "protocol", "listener", "address", "since", "node", "software"}
         self.assertEqual(set(answer["items"][0]), keys)
         self.assertEqual([one["user"] for one in self.ask("GET", "sessions?user=bob").json["items"]], ["bob"])
-        self.assertEqual(self.ask("GET", "sessions?node=node-b").json, {"items": [], "total": 0})
+        self.assertEqual(self.ask("GET", "sessions?node=node-b").json, {"items": [], "next": None, "total": 0})
         limited = self.ask("GET", "sessions?limit=1").json
         self.assertEqual((len(limited["items"]), limited["total"]), (1, 2))
+
+    def test_pagesHoldEachOnceAlthoughSomeEnd(self) -> None:
+        for number in range(5):
+            self.enter(f"user{number}", str(number))
+            self.cluster.clock.advance(1)
+        page = self.ask("GET", "sessions?limit=2").json
+        self.assertEqual(([one["user"] for one in page["items"]], page["total"]), (["user0", "user1"], 5))
+        self.ask("DELETE", f"sessions/{publicId('1')}")
+        page = self.ask("GET", f"sessions?limit=2&after={page['next']}").json
+        self.assertEqual([one["user"] for one in page["items"]], ["user2", "user3"])
+        page = self.ask("GET", f"sessions?limit=2&after={page['next']}").json
+        self.assertEqual(([one["user"] for one in page["items"]], page["next"]), (["user4"], None))
+        self.assertEqual(self.ask("GET", "sessions?search=SER3").json["total"], 1)
+        self.assertEqual(self.ask("GET", "sessions?search=192.0.2").json["total"], 4)
 
     def test_kicked(self) -> None:
         account = self.enter("alice", "1")
@@ -77,11 +91,20 @@ class BanTests(RulesTestCase):
     def test_madeListedAndLifted(self) -> None:
         made = self.ask("POST", "bans", {"network": BAD, "seconds": 60, "reason": "spray"}, status=201).json
         self.assertEqual((made["network"], made["seconds"], made["reason"]), (BAD, 60, "spray"))
-        self.assertEqual(self.ask("GET", "bans").json, {"items": [made], "total": 1})
+        self.assertEqual(self.ask("GET", "bans").json, {"items": [made], "next": None, "total": 1})
         self.assertEqual(self.rules.guard.refusal(BAD), "banned")
         self.assertEqual(self.ask("DELETE", f"bans/{BAD}").json, {"network": BAD})
         self.assertEqual(self.rules.guard.refusal(BAD), "")
         self.ask("DELETE", f"bans/{BAD}", status=404)
+
+    def test_listIsSearchedAndPaged(self) -> None:
+        for number in (3, 1, 2):
+            self.ask("POST", "bans", {"network": f"203.0.113.{number}", "reason": f"Spray {number}"}, status=201)
+        page = self.ask("GET", "bans?limit=2").json
+        self.assertEqual([one["network"] for one in page["items"]], ["203.0.113.1", "203.0.113.2"])
+        page = self.ask("GET", f"bans?limit=2&after={page['next']}").json
+        self.assertEqual(([one["network"] for one in page["items"]], page["next"]), (["203.0.113.3"], None))
+        self.assertEqual(self.ask("GET", "bans?search=spray%202").json["total"], 1)
 
     def test_networksInPaths(self) -> None:
         for network in ("203.0.113.0/24", "2001:db8::/64"):

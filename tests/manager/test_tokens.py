@@ -178,6 +178,13 @@ class UseTests(TokenTestCase):
         shown = self.use(token, "GET", "tokens").json["items"][0]
         self.assertEqual(shown["lastUsed"], round(self.cluster.clock.seconds()))
 
+    def test_whoAsksIsTold(self) -> None:
+        token = self.make("users", ("read",))
+        said = {"name": "users", "role": "auditor", "token": token["id"]}
+        self.assertEqual(self.use(token, "GET", "session").json, said)
+        said = {"name": "users", "role": "users"}
+        self.assertEqual(self.ask("GET", "session", Authorization=basic("users")).json, said)
+
 
 class ListTests(TokenTestCase):
     def test_pagesAndFilters(self) -> None:
