@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,6 +12,7 @@ from cftpcluster.manager._formed import faults
 from cftpcluster.manager._rules import BAN
 from cftpcluster.manager._tokens import MAKE
 
+from ..config.strategies import forAll
 from .described import table
 
 ANYTHING = st.recursive(
@@ -58,7 +58,7 @@ class FaultsTests(SynchronousTestCase):
         ):
             self.assertEqual(told(body, BAN.body.form), [text])
 
-    @given(ANYTHING)
+    @forAll(ANYTHING)
     def test_verdictIsThatOfJSONSchema(self, value: Any) -> None:
         for route in table().known:
             form = route.body.form if route.body is not None else ""
