@@ -109,6 +109,7 @@ class HelpTests(CommandTestCase):
             output = self.call(*command, "--help").stdout
             self.assertIn("--json", output, command)
             self.assertGreater(len(output.splitlines()[2].strip()), 10, command)
+            self.assertIn(f"cftpctl {' '.join(command)}", output.partition("Example")[2], command)
 
     def test_everySectionHasItsVerbs(self) -> None:
         commands = self.commands()

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .client import Client, Failed, escaped, firstLine
-from .objects import SECTIONS, Section, addObject, assigned, patchObject, readText, sectionGroup
+from .objects import SECTIONS, Section, addObject, assigned, patchObject, readText, sectionGroup, withExample
 from .program import Program, jsonOption, passProgram, printJSON, printTable, printWritten, waitOption
 
 _BY_NOUN = {section.noun: section for section in SECTIONS}
@@ -223,7 +223,7 @@ def _patch(
 def _switchCommand(section: Section, verb: str, enabled: bool) -> click.Command:
     plain = "Let one of the {} log in." if enabled else "Let one of the {} log in no more; sessions that stand end."
 
-    @click.command(verb, help=plain.format(section.plural))
+    @click.command(verb, help=withExample(section, plain.format(section.plural), verb))
     @click.argument("name")
     @waitOption
     @jsonOption

@@ -55,7 +55,12 @@ def token(program: Program, name: str, expires: float | None, asJSON: bool) -> N
 @jsonOption
 @passProgram
 def listNodes(program: Program, asJSON: bool) -> None:
-    """List the nodes, with what each says of itself."""
+    """List the nodes, with what each says of itself.
+
+    \b
+    Example:
+      cftpctl node list
+    """
     answer = program.run(lambda client: client.ask("GET", "status"))
     if asJSON:
         printJSON(answer["nodes"])
@@ -69,7 +74,12 @@ def listNodes(program: Program, asJSON: bool) -> None:
 @jsonOption
 @passProgram
 def show(program: Program, name: str, asJSON: bool) -> None:
-    """Show one node: what the configuration says of it, and what it says of itself."""
+    """Show one node: what the configuration says of it, and what it says of itself.
+
+    \b
+    Example:
+      cftpctl node show node-b --json
+    """
 
     async def work(client: Client) -> Any:
         configured = await client.ask("GET", f"nodes/{escaped(name)}")

@@ -66,6 +66,16 @@ SECTIONS = (
 )
 
 
+_SAMPLES = {"user": "alice", "group": "partners", "backend": "share", "listener": "sftp", "admin": "bob",
+            "certificate": "default", "hostkey": "ed25519", "checker": "users", "observer": "log"}  # fmt: skip
+
+
+def withExample(section: Section, text: str, verb: str) -> str:
+    """A help text with an example."""
+    words = verb if " " in verb else f"{verb} {_SAMPLES[section.noun]}"
+    return f"{text}\n\n\b\nExample:\n  cftpctl {section.noun} {words}"
+
+
 def sectionGroup(section: Section) -> click.Group:
     """The verbs that every section has."""
     group = click.Group(section.noun, help=f"Show and change {section.plural}.", no_args_is_help=True)
@@ -82,7 +92,7 @@ def sectionGroup(section: Section) -> click.Group:
 
 
 def _listCommand(section: Section) -> click.Command:
-    @click.command("list", help=f"List the {section.plural}.")
+    @click.command("list", help=withExample(section, f"List the {section.plural}.", "list --json"))
     @click.option("--search", default="", help="Only names with this text in them.")
     @jsonOption
     @passProgram
@@ -108,7 +118,9 @@ def _cell(value: Any) -> str:
 
 
 def _showCommand(section: Section) -> click.Command:
-    @click.command("show", help=f"Show one of the {section.plural}; passwords and private keys never.")
+    text = f"Show one of the {section.plural}; passwords and private keys never."
+
+    @click.command("show", help=withExample(section, text, "show"))
     @click.argument("name")
     @jsonOption
     @passProgram
@@ -126,7 +138,7 @@ def _showCommand(section: Section) -> click.Command:
 
 
 def _removeCommand(section: Section) -> click.Command:
-    @click.command("remove", help=f"Remove one of the {section.plural}.")
+    @click.command("remove", help=withExample(section, f"Remove one of the {section.plural}.", "remove"))
     @click.argument("name")
     @waitOption
     @jsonOption

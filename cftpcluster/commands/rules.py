@@ -73,6 +73,10 @@ def listBans(program: Program, asJSON: bool) -> None:
     """List the bans that hold.
 
     REFUSED is how many connections a ban has refused on the node that is asked.
+
+    \b
+    Example:
+      cftpctl bans list
     """
     found = program.run(lambda client: everything(client, "bans", {}))
     if asJSON:
