@@ -336,6 +336,10 @@ class IJournal(Interface):
     def at(revision: int) -> Deferred[Any]:
         """The ``Head`` as it was at ``revision``; ``HistoryGone`` where entries before it were compacted away."""
 
+    def parts(revision: int) -> Deferred[tuple[Any, Sequence[Any]]]:
+        """What :meth:`at` is made of: a ``Snapshot``, and the entries after it up to ``revision``. Making it of them
+        can take seconds, in which the journal should do other things. Fails as :meth:`at`."""
+
     def restore(snapshot: Any) -> Deferred[Any]:
         """Replace everything by a snapshot, in one transaction; fires with the ``Head``."""
 

@@ -61,6 +61,9 @@ class Store(Protocol):
     def at(self, revision: int) -> Head:
         """The head as it was; ``HistoryGone``."""
 
+    def parts(self, revision: int) -> tuple[Snapshot, Sequence[Entry]]:
+        """A snapshot and the entries after it up to ``revision``; ``HistoryGone``."""
+
     def restore(self, snapshot: Snapshot) -> None: ...
 
     def compact(self, keep: int) -> None: ...
@@ -148,6 +151,9 @@ class ThreadedJournal:
 
     def at(self, revision: int) -> Deferred[Head]:
         return self._inThread(self._store.at, revision)
+
+    def parts(self, revision: int) -> Deferred[tuple[Snapshot, Sequence[Entry]]]:
+        return self._inThread(self._store.parts, revision)
 
     def restore(self, snapshot: Snapshot) -> Deferred[Head]:
         return self._inThread(self._restore, snapshot).addCallback(self._publish, None)

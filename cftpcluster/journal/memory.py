@@ -67,6 +67,9 @@ class MemoryJournal:
     def at(self, revision: int) -> Deferred[Head]:
         return self._execute(self._at, revision)
 
+    def parts(self, revision: int) -> Deferred[tuple[Snapshot, Sequence[Entry]]]:
+        return self._execute(self._parts, revision)
+
     def restore(self, snapshot: Snapshot) -> Deferred[Head]:
         return self._execute(self._restore, snapshot)
 
@@ -107,6 +110,10 @@ class MemoryJournal:
     def _at(self, revision: int) -> Head:
         requireRevision(revision, self._base.revision, self._head.revision)
         return folded(self._base, self._entries[: revision - self._base.revision])
+
+    def _parts(self, revision: int) -> tuple[Snapshot, Sequence[Entry]]:
+        requireRevision(revision, self._base.revision, self._head.revision)
+        return snapshotOf(self._base), list(self._entries[: revision - self._base.revision])
 
     def _restore(self, snapshot: Snapshot) -> Head:
         self._base = self._head = headOf(snapshot)

@@ -264,11 +264,16 @@ class SQLiteStore:
         requireRevision(revision, self._base, self.head.revision)
         if revision == self.head.revision:
             return self.head
+        start, entries = self.parts(revision)
+        return folded(headOf(start), entries)
+
+    def parts(self, revision: int) -> tuple[Snapshot, Sequence[Entry]]:
+        requireRevision(revision, self._base, self.head.revision)
         with readable(self.path):
             start = self._snapshotAt("WHERE revision <= ? ORDER BY revision DESC LIMIT 1", revision)
             assert start is not None
             with closing(self._entriesAfter(start.revision)) as entries:
-                return folded(headOf(start), islice(entries, revision - start.revision))
+                return start, list(islice(entries, revision - start.revision))
 
     def close(self) -> None:
         try:

@@ -22,7 +22,7 @@ from ..config.rollback import rollback
 from ..errors import ClusterError, HistoryGone
 from ..interfaces import IAdministration, IJournal
 from ..journal.entry import Entry, Head
-from ..journal.reading import oldestRevision
+from ..journal.reading import documentAt, oldestRevision
 from ..vocabulary import Author
 from ._writes import Writes
 from .writing import Preparation, Prepared
@@ -236,8 +236,7 @@ class Revisions:
         kept = max(0, head.revision - head.document.settings.historyRevisions)
         if revision < kept:
             raise HistoryGone(f"revision {revision} is older than historyRevisions; the oldest is {kept}")
-        document: Document = (await self._journal.at(revision)).document
-        return document
+        return await documentAt(self._journal, revision, self._inThread)
 
     # --- going back
 

@@ -104,6 +104,9 @@ class LateJournal:
     def at(self, revision: int) -> Deferred[Head]:
         return self._later(self.journal.at, revision)
 
+    def parts(self, revision: int) -> Deferred[tuple[Any, Sequence[Any]]]:
+        return self._later(self.journal.parts, revision)
+
     def restore(self, snapshot: Any) -> Deferred[Head]:
         return self._later(self.journal.restore, snapshot, writes=True)
 

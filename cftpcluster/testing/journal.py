@@ -18,6 +18,7 @@ from ..config.codec import canonical, decodeChange, decodeDocument, encodeDocume
 from ..config.document import Backend, Group, Mount, Node, User
 from ..errors import ChainMismatch, ClusterError, Conflict, HistoryGone, Invalid, NewerFormat
 from ..interfaces import IJournal
+from ..journal._fold import folded, headOf
 from ..journal.entry import CHAIN_START, Entry, Head, Proposal, chained
 from ..vocabulary import Author
 
@@ -373,6 +374,17 @@ class JournalContract(_Base):
         await journal.compact(1)
         self.assertEqual(sorted((await journal.at(2)).document.users), ["alice", "bob"])
         await self.refused(HistoryGone, journal.at(1))
+
+    async def test_partsMakeTheHeadAsItWas(self) -> None:
+        journal = await self.filled("alice", "bob", "carol", "dave")
+        await journal.compact(2)
+        for revision in (2, 3, 4):
+            start, entries = await journal.parts(revision)
+            self.assertLessEqual(start.revision, revision)
+            self.assertEqual([entry.revision for entry in entries], list(range(start.revision + 1, revision + 1)))
+            self.assertEqual(folded(headOf(start), entries), await journal.at(revision))
+        await self.refused(HistoryGone, journal.parts(1))
+        await self.refused(ClusterError, journal.parts(5))
 
     # --- compaction
 
