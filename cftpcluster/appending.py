@@ -12,9 +12,13 @@ from twisted.internet.defer import Deferred
 
 from .administration import DURABLE_SECONDS
 from .cluster.publisher import Publisher
+from .events import Administered, Notify
 from .interfaces import IJournal
 from .journal.entry import Head, Proposal
 from .manager.rights import present, requireChange
+
+MOST_TOLD = 20
+"""So many objects of a change are named."""
 
 
 @define(eq=False, kw_only=True)
@@ -29,6 +33,7 @@ class Appending:
     _publisher: Callable[[], Publisher]
     _head: Callable[[], Head]
     _committed: Callable[[Head], None]
+    _notify: Notify
 
     def append(self, proposal: Proposal) -> Deferred[int]:
         """Append a proposal on this node, which must be primary; fires with its revision when it is durable, and on as
@@ -53,6 +58,7 @@ class Appending:
         if head.revision > self._head().revision:
             self._committed(head)
             revision = head.revision
+            self._notify(_told(proposal, revision))
         else:
             # The same request was appended before.
             entry = await self._journal.find(proposal.requestId)
@@ -61,3 +67,15 @@ class Appending:
         if followers:
             await publisher.durable(revision, followers, DURABLE_SECONDS)
         return revision
+
+
+def _told(proposal: Proposal, revision: int) -> Administered:
+    objects = ["/".join(filter(None, target)) for target in proposal.change.targets()]
+    return Administered(
+        author=str(proposal.author),
+        address=proposal.author.address,
+        by=proposal.node,
+        revision=revision,
+        objects=tuple(objects[:MOST_TOLD]),
+        count=len(objects),
+    )

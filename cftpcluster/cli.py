@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ._version import __version__
-from .commands import accounts, backups, branches, cluster, history, nodes, rules, tokens
+from .commands import accounts, backups, branches, cluster, events, history, nodes, rules, tokens
 from .commands.client import whereFrom
 from .commands.objects import SECTIONS, sectionGroup
 from .commands.program import Program
@@ -93,6 +93,7 @@ for _verb in (
     rules.sessions,
     rules.kick,
     rules.bans,
+    events.events,
 ):
     cftpctl.add_command(_verb)
 for _section in SECTIONS:

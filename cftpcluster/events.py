@@ -7,8 +7,9 @@ Events hold no secret, and nothing here knows who observes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import attrs
 from attrs import frozen
 
 from .vocabulary import Origin
@@ -20,6 +21,20 @@ class Event:
 
 
 Notify: TypeAlias = Callable[[Event], None]
+
+
+def fieldsOf(event: Event) -> dict[str, Any]:
+    """An event's values by name, those of its origin among them."""
+    fields: dict[str, Any] = {}
+    for attribute in attrs.fields(type(event)):
+        value = getattr(event, attribute.name)
+        fields.update(attrs.asdict(value, filter=_isToldOf) if isinstance(value, Origin) else {attribute.name: value})
+    return fields
+
+
+def _isToldOf(attribute: Any, value: Any) -> bool:
+    """How long a session is counted is no news, and some clients do not say what they are."""
+    return attribute.name != "lingerSeconds" and (attribute.name != "software" or bool(value))
 
 
 @frozen(kw_only=True)
@@ -142,3 +157,98 @@ class NodeRefused(Event):
 class NodeJoined(Event):
     name: str
     address: str
+
+
+@frozen(kw_only=True)
+class NodeStarted(Event):
+    version: str
+
+
+@frozen(kw_only=True)
+class NodeStopped(Event):
+    """The node ended as it should."""
+
+
+@frozen(kw_only=True)
+class LinkUp(Event):
+    """There is a link to another node."""
+
+    name: str
+
+
+@frozen(kw_only=True)
+class LinkDown(Event):
+    name: str
+
+
+@frozen(kw_only=True)
+class StateChanged(Event):
+    """This node's part in the cluster: ``primary``, ``following``, ``paused``, ``draining``... as in its status."""
+
+    before: str
+    state: str
+
+
+@frozen(kw_only=True)
+class Administered(Event):
+    """A change of the configuration was appended on this node, the primary.
+
+    :ivar author: as the history names it.
+    :ivar by: the node that it came in on.
+    :ivar objects: the first that it touched.
+    :ivar count: how many it touched.
+    """
+
+    author: str
+    address: str
+    by: str
+    revision: int
+    objects: tuple[str, ...]
+    count: int
+
+
+@frozen(kw_only=True)
+class SessionKicked(Event):
+    """An administrator ended a session, on whichever node it is."""
+
+    author: str
+    address: str
+    session: str
+
+
+@frozen(kw_only=True)
+class Banned(Event):
+    """A ban became known to this node: its own, or that of another node or administrator.
+
+    :ivar by: the administrator; "" where failed log-ins made it.
+    """
+
+    network: str
+    seconds: float
+    by: str
+    reason: str
+
+
+@frozen(kw_only=True)
+class BanLifted(Event):
+    author: str
+    address: str
+    network: str
+
+
+@frozen(kw_only=True)
+class CertificateExpiring(Event):
+    """A certificate ends soon, or has ended.
+
+    :ivar seconds: until then; negative where it is over.
+    """
+
+    name: str
+    seconds: float
+
+
+@frozen(kw_only=True)
+class EventsLost(Event):
+    """The audit log could not be written in time, and let go of so many."""
+
+    count: int

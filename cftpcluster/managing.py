@@ -45,6 +45,7 @@ class Managing:
     _services: Callable[[], Services]
     _rules: Rules
     _head: Callable[[], Head]
+    _happened: manager.Happened
     _kinds: Mapping[str, Mapping[str, type]]
     _reactor: Any
     _pool: ThreadPool
@@ -79,9 +80,11 @@ class Managing:
             backups=backups,
             journal=self._journal,
             revisions=self._revisions,
+            happened=self._happened,
             tokens=ApiTokens(self._administration.document, self._peering.rows, time.time, os.urandom),
             rules=self._rules,
             usage=self._usageOf,
+            notify=lambda event: self._services().notify(event),
             reactor=self._reactor,
             pool=self._pool,
         )

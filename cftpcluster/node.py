@@ -20,7 +20,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from . import founding, manager
+from . import __version__, founding, manager
 from .actions import Action, Actions
 from .administration import Administration
 from .appending import Appending
@@ -28,6 +28,7 @@ from .auth.administrators import AdminPasswords
 from .auth.delay import FailureDelay
 from .auth.passwords import Passwords
 from .auth.rules import Rules
+from .chronicle import Chronicle
 from .cluster.members import Waiters
 from .cluster.rows import RowsKeeper
 from .components import Components
@@ -37,8 +38,9 @@ from .config.document import Document, Secret
 from .convergence import Convergence
 from .draining import Draining
 from .errors import ClusterError
-from .events import ConfigurationChanged, Event
+from .events import ConfigurationChanged, Event, NodeStarted, NodeStopped
 from .healing import JournalCare, openJournal
+from .journal.audit import AuditLog
 from .journal.entry import Head
 from .journal.sqlite import SQLiteJournal
 from .manager import ManagerOptions, ManagerServerFactory, socketSite
@@ -84,6 +86,8 @@ class Node:
     _pools: Pools = field(factory=Pools, init=False)
     _journal: SQLiteJournal | None = field(default=None, init=False)
     _keeper: RowsKeeper | None = field(default=None, init=False)
+    _audit: AuditLog | None = field(default=None, init=False)
+    _happened: manager.Happened = field(init=False)
     _services: Services | None = field(default=None, init=False)
     _peering: Peering | None = field(default=None, init=False)
     _appending: Appending = field(init=False)
@@ -96,6 +100,7 @@ class Node:
     _ends: list[Callable[[], Any]] = field(factory=list, init=False)
     _waiters: Waiters = field(init=False)
     _remarks: Remarks = field(init=False)
+    _chronicle: Chronicle | None = field(default=None, init=False)
     draining: Draining = field(init=False)
     _care: JournalCare = field(init=False)
     _compactedAt: int = field(default=0, init=False)
@@ -145,6 +150,11 @@ class Node:
         self.name = membership.identity.name
         self._keeper = await RowsKeeper.open(str(state.rows), self._reactor, self._pools.rows, time.time)
         self._ends.append(self._keeper.close)
+        self._audit = await AuditLog.open(
+            *(str(state.audit), self.name, self._reactor, self._pools.audit, self._pools.work),
+            *(lambda: self.document().settings, time.time),
+        )
+        self._ends.append(self._audit.close)
         self._assemble(found, kinds, membership)
         self._ends += [self._care.stop, self.services.stop, self._convergence.end, self.peering.stop, self._rules.stop]
         self._rules.start()
@@ -155,8 +165,17 @@ class Node:
         self.peering.start()
         self._care.start(self.head.document)
         self._remarks.start()
+        self._tellOfTheBeginning()
         role = "primary" if self.peering.publisher.isPrimary else "secondary"
         sayWhereEverythingIs(self._start, self.name, role, self.head.revision, self.services.listeners)
+
+    def _tellOfTheBeginning(self) -> None:
+        self.notify(NodeStarted(version=__version__))
+        self._chronicle = Chronicle(
+            self.name, self.peering, lambda: self.draining.isActive, self._reactor.seconds, self.notify
+        )
+        self._chronicle.start()
+        self._ends.append(self._chronicle.stop)
 
     def _assemble(
         self, found: Components, kinds: Mapping[str, Mapping[str, type]], membership: founding.Membership
@@ -193,6 +212,7 @@ class Node:
             upgradeHash=self._upgradeHash,
             rules=self._rules,
             rows=self.peering.rows,
+            always=(self.audit,),
             lasting=frozenset(NODE_KINDS),
         )
         self._convergence = Convergence(
@@ -218,6 +238,7 @@ class Node:
             publisher=lambda: self.peering.publisher,
             head=lambda: self.head,
             committed=self._committed,
+            notify=self.notify,
         )
         return Peering(
             name=self.name,
@@ -260,6 +281,9 @@ class Node:
     def _past(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
         return self._managing.past(arguments)
 
+    def _eventsAsked(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
+        return self._happened.action(arguments)
+
     def _resumed(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
         self.draining.resume()
         return self._actions["resume"](arguments)
@@ -292,8 +316,10 @@ class Node:
                 "drain": self.draining.drainAction,
                 "resume": self._resumed,
                 manager.HISTORY: self._past,
+                manager.EVENTS: self._eventsAsked,
             },
         )
+        self._happened = manager.Happened(node=self._administration, audit=self.audit, clock=self._reactor)
         assert self._journal is not None
         self._managing = Managing(
             administration=self._administration,
@@ -302,6 +328,7 @@ class Node:
             services=lambda: self.services,
             rules=self._rules,
             head=lambda: self.head,
+            happened=self._happened,
             kinds=kinds,
             reactor=self._reactor,
             pool=self._pools.work,
@@ -328,6 +355,11 @@ class Node:
     def services(self) -> Services:
         assert self._services is not None
         return self._services
+
+    @property
+    def audit(self) -> AuditLog:
+        assert self._audit is not None
+        return self._audit
 
     @property
     def peering(self) -> Peering:
@@ -392,6 +424,8 @@ class Node:
         self._waiters.look()
         if self._peering is not None:
             self._peering.statusChanged()
+        if self._chronicle is not None:
+            self._chronicle.look()
 
     def ownStatus(self) -> OwnStatus:
         """How this node is by itself."""
@@ -405,6 +439,7 @@ class Node:
             draining=self.draining.isActive,
             problems=(
                 *self._care.problems,
+                *([self._audit.problem] if self._audit and self._audit.problem else []),
                 *self.services.allProblems(),
                 *self._remarks.missingStorage,
                 *self.peering.problems,
@@ -461,6 +496,9 @@ class Node:
             self._starting.cancel()
         self.draining.stop()
         self._remarks.stop()
+        if self._chronicle is not None:
+            self._chronicle = None
+            self.notify(NodeStopped())
         while self._ends:
             try:
                 await maybeDeferred(self._ends.pop())

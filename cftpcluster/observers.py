@@ -5,14 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-import attrs
 from attrs import define, field, frozen
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from .events import Event
+from .events import Event, fieldsOf
 from .interfaces import IObserver, IObserverFactory
-from .vocabulary import Origin
 
 
 @frozen
@@ -34,20 +32,6 @@ class LogObserver:
     def observe(self, event: Event) -> None:
         values = {"event": type(event).__name__, **fieldsOf(event)}
         self._log.info(_format(tuple(values)), **values)
-
-
-def fieldsOf(event: Event) -> dict[str, Any]:
-    """An event's values by name, those of its origin among them."""
-    fields: dict[str, Any] = {}
-    for attribute in attrs.fields(type(event)):
-        value = getattr(event, attribute.name)
-        fields.update(attrs.asdict(value, filter=_isToldOf) if isinstance(value, Origin) else {attribute.name: value})
-    return fields
-
-
-def _isToldOf(attribute: Any, value: Any) -> bool:
-    """How long a session is counted is no news, and some clients do not say what they are."""
-    return attribute.name != "lingerSeconds" and (attribute.name != "software" or bool(value))
 
 
 @lru_cache(maxsize=64)

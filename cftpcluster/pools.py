@@ -92,17 +92,23 @@ class Pools:
     :ivar hashes: for the passwords of log-ins.
     :ivar work: for everything else.
     :ivar rows: for the rows that nodes share, in their order.
+    :ivar audit: for what happened, in its order.
     """
 
     files: ThreadPool = field(factory=lambda: Threads(FILE_THREADS, "files"))
     hashes: ThreadPool = field(factory=lambda: Threads(HASH_THREADS, "hashes"))
     work: ThreadPool = field(factory=lambda: Threads(WORK_THREADS, "work"))
     rows: ThreadPool = field(factory=lambda: Threads(1, "rows"))
+    audit: ThreadPool = field(factory=lambda: Threads(1, "audit"))
+
+    @property
+    def all(self) -> tuple[ThreadPool, ...]:
+        return (self.files, self.hashes, self.work, self.rows, self.audit)
 
     def start(self) -> None:
-        for pool in (self.files, self.hashes, self.work, self.rows):
+        for pool in self.all:
             pool.start()
 
     def stop(self) -> None:
-        for pool in (self.files, self.hashes, self.work, self.rows):
+        for pool in self.all:
             pool.stop()

@@ -70,6 +70,7 @@ class Services:
     """The components of one node.
 
     :ivar _lasting: the kinds of listeners that serve the node itself, and go on whatever becomes of its clients.
+    :ivar _always: observers that there are whatever the document says.
     :ivar _rules: what holds for log-ins and sessions on all nodes.
     :ivar quotas: what users hold.
     :ivar problems: what is wrong, by the path of the object it concerns (``listeners/ftp``).
@@ -88,6 +89,7 @@ class Services:
     _upgradeHash: Callable[[str, str, str], None]
     _rules: Rules
     _rows: ISharedRows
+    _always: Sequence[IObserver] = ()
     _makeListener: Callable[..., ListenerService] = ListenerService
     _lasting: frozenset[str] = frozenset()
     _isDraining: bool = field(default=False, init=False)
@@ -171,6 +173,8 @@ class Services:
     def notify(self, event: Event) -> None:
         """Hand an event to every observer; one that fails does not harm the others."""
         self._rules.guard.observe(event)
+        for always in self._always:
+            always.observe(event)
         for name, running in self._observers.items():
             observer: IObserver = running.built
             try:

@@ -19,6 +19,7 @@ from .errors import ClusterError, JournalLocked
 LOCK = "lock"
 JOURNAL = "journal.db"
 ROWS = "rows.db"
+AUDIT = "audit.db"
 ADMIN_SOCKET = "admin.sock"
 ADMIN_PASSWORD = "initial-admin-password"  # the name of a file, not a password
 RESTORING = "restoring"
@@ -134,6 +135,10 @@ class StateDirectory:
     @property
     def rows(self) -> Path:
         return self.path / ROWS
+
+    @property
+    def audit(self) -> Path:
+        return self.path / AUDIT
 
     @property
     def socket(self) -> Path:

@@ -64,7 +64,7 @@ def _ownRow(own: OwnStatus, peering: Peering) -> dict[str, Any]:
     isPrimary, follower = peering.publisher.isPrimary, peering.follower
     return {
         **_row(own.name, own),
-        "state": _ownState(own, peering),
+        "state": ownState(own.draining, peering),
         "revision": own.head.revision,
         "chainHash": own.head.chainHash.hex(),
         "live": own.live,
@@ -75,8 +75,9 @@ def _ownRow(own: OwnStatus, peering: Peering) -> dict[str, Any]:
     }
 
 
-def _ownState(own: OwnStatus, peering: Peering) -> str:
-    if own.draining:
+def ownState(isDraining: bool, peering: Peering) -> str:
+    """The part that this node has."""
+    if isDraining:
         return "draining"
     if not peering.publisher.isPrimary:
         return peering.follower.state

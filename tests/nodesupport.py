@@ -78,6 +78,7 @@ class MemoryNode:
             publisher=lambda: self.peering.publisher,
             head=lambda: self.head,
             committed=self.committed,
+            notify=lambda event: None,
         )
         self.peering = Peering(
             name=self.name,

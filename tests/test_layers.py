@@ -37,7 +37,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
             {
                 *("node", "administration", "appending", "components", "convergence", "draining", "founding"),
                 *("peering", "haproxy", "passive", "services", "starting", "state", "status", "tables", "healing"),
-                *("managing", "neighbours", "pools", "remarks"),
+                *("chronicle", "managing", "neighbours", "pools", "remarks"),
                 *("actions", "branches", "following", "primacy", "promotion", "reapplying", "renewal", "telling"),
                 *("archive", "backup", "changeover", "restoration", "supervision"),
             }

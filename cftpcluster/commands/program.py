@@ -28,9 +28,13 @@ class Program:
 
     def run(self, work: Callable[[Client], Awaitable[T]]) -> T:
         """Ask the node, until ``work`` is done; once for each process."""
+        return self.runOn(lambda client, reactor: work(client))
+
+    def runOn(self, work: Callable[[Client, Any], Awaitable[T]]) -> T:
+        """As :meth:`run`, for work that needs the reactor too."""
         from ._transport import exchangeWith
 
-        return self.runAlone(lambda reactor: work(Client(exchangeWith(self.where, reactor))))
+        return self.runAlone(lambda reactor: work(Client(exchangeWith(self.where, reactor)), reactor))
 
     def runAlone(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """Run ``work`` with the reactor, until it is done; once for each process, and in place of :meth:`run`."""

@@ -91,6 +91,8 @@ class Settings:
         branch.
     :ivar probeNetworks: networks (CIDR) of whoever looks whether ports answer: what comes from there without logging in
         is neither logged nor counted as a failure.
+    :ivar auditSeconds: how long each node keeps what happened on it.
+    :ivar auditBytes: so much of that at most, on each node's disk; the oldest goes first.
     :ivar revision: the revision of their last change.
     :ivar extra: settings that this version does not know, kept as they came.
     """
@@ -112,6 +114,8 @@ class Settings:
     historyRevisions: int = 10000
     appendUnconfirmed: bool = False
     probeNetworks: tuple[str, ...] = ()
+    auditSeconds: int = 90 * 86400
+    auditBytes: int = 1_000_000_000
     revision: int = 0
     extra: Options = Factory(dict)
 

@@ -288,6 +288,8 @@ _SETTINGS_BOUNDS = {
     "sessionAbsoluteSeconds": (60, _YEAR_SECONDS),
     "partialSeconds": (0, 10 * _YEAR_SECONDS),
     "historyRevisions": (1, 10_000_000),
+    "auditSeconds": (3600, 10 * _YEAR_SECONDS),
+    "auditBytes": (10_000_000, 1_000_000_000_000),
 }
 """The smallest and largest value of settings that are numbers; lists among the settings are of networks."""
 

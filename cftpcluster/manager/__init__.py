@@ -4,14 +4,18 @@ It knows what administrators may ask and how; the node it runs on is an ``IAdmin
 """
 
 from .api import Administration, administrationResource
+from .happened import ACTION as EVENTS
+from .happened import Happened
 from .revisions import ACTION as HISTORY
 from .revisions import Revisions
 from .server import ManagerOptions, ManagerServerFactory, socketSite
 from .writing import Preparation
 
 __all__ = [
+    "EVENTS",
     "HISTORY",
     "Administration",
+    "Happened",
     "ManagerOptions",
     "ManagerServerFactory",
     "Preparation",

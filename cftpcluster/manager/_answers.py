@@ -169,6 +169,22 @@ def answerSchemas() -> dict[str, Schema]:
         ),
         "Revision": mapping({**ENTRY, **DIFFERENCES}),
         "Difference": mapping({"from": WHOLE, "to": WHOLE, **DIFFERENCES}),
+        "Event": mapping(
+            {"id": WHOLE, "time": TIME, "node": TEXT, "kind": {"type": "string", "description": "What happened."}},
+            ("id", "time", "node", "kind"),
+            "Something that happened: beside these, the values of its kind.",
+            others=True,
+        ),
+        "Events": mapping(
+            {
+                "items": listOf(ref("Event")),
+                "next": orNull(TEXT),
+                "unanswered": {
+                    **listOf(mapping({"node": TEXT, "why": TEXT})),
+                    "description": "Nodes that did not answer: what happened on them is missing.",
+                },
+            }
+        ),
         "ApiToken": mapping(TOKEN),
         "ApiTokens": page(ref("ApiToken")),
         "ApiTokenMade": mapping({**TOKEN, **WRITTEN, "token": {"type": "string", "description": "Told this once."}}),

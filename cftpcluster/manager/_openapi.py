@@ -209,6 +209,8 @@ def _parameters(route: Route) -> Iterator[dict[str, Any]]:
 
 def _responses(route: Route) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {route.status: _response(route.status, route.answer, route)}
+    for other in route.otherwise:
+        found[route.status].setdefault("content", {}).update(_content(other, route))
     found |= {status: _response(status, body, route) for status, body in route.also.items()}
     return found | {status: _problem(_TEXTS[status]) for status in _problems(route)}
 

@@ -66,6 +66,7 @@ class Route:
     :ivar answer: what it answers with when it is done.
     :ivar status: then.
     :ivar also: further answers that are no problems, by status.
+    :ivar otherwise: the same answer in other forms, which are asked for.
     :ivar conditional: whether it heeds ``If-Match`` and ``If-None-Match``.
     :ivar repeatable: whether it heeds ``Idempotency-Key``.
     """
@@ -80,6 +81,7 @@ class Route:
     answer: Body | None = None
     status: int = 200
     also: Mapping[int, Body | None] = Factory(dict)
+    otherwise: tuple[Body, ...] = ()
     conditional: bool = False
     repeatable: bool = False
 

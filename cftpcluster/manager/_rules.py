@@ -9,20 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import asdict, define
-from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 
 from ..auth.bans import LONGEST_REASON, Ban
 from ..auth.rules import Rules
 from ..config.document import Role
 from ..errors import ClusterError
+from ..events import BanLifted, Notify, SessionKicked
 from ..servers.http import HTTPProblem, jsonAnswer
 from ..vocabulary import Author, Problem
 from ._bodies import queryNumber, queryText
 from ._formed import formedBody
 from ._routes import Body, Parameter, Route, Routes, after, limit
-
-log = Logger()
 
 _BODY_BYTES = 4096
 _DEFAULT_LIMIT = 1000
@@ -111,6 +109,7 @@ LIFT = Route(
 @define(eq=False)
 class RuleRoutes:
     _rules: Rules
+    _notify: Notify
 
     def add(self, routes: Routes) -> None:
         routes.add(SESSIONS, self._sessions)
@@ -141,7 +140,7 @@ class RuleRoutes:
     async def _kick(self, request: Any, author: Author, key: str) -> bytes:
         if not self._rules.sessions.kick(key, KICKED):
             raise HTTPProblem(404, f"there is no session {key!r}")
-        log.info("{author!r} ended session {key!r}", author=str(author), key=key)
+        self._notify(SessionKicked(author=str(author), address=author.address, session=key))
         return jsonAnswer(request, {"id": key})
 
     async def _ban(self, request: Any, author: Author) -> bytes:
@@ -161,7 +160,7 @@ class RuleRoutes:
         if not lifted:
             wider = self._rules.guard.covering(network)
             raise HTTPProblem(404, f"{network} is not banned" + (f" by itself, but by {wider}" if wider else ""))
-        log.info("{author!r} lifted the ban of {network!r}", author=str(author), network=network)
+        self._notify(BanLifted(author=str(author), address=author.address, network=network))
         return jsonAnswer(request, {"network": network})
 
 

@@ -35,10 +35,12 @@ from ..errors import (
     OutcomeUnknown,
     PrimaryUnreachable,
 )
+from ..events import Notify
 from ..interfaces import IAdministration, IJournal
 from ..servers.http import HTTPProblem, RoutedResource, answerProblems
 from ._backups import BackupRoutes, IsBackingUp
 from ._cluster import ClusterRoutes
+from ._events import EventRoutes
 from ._history import HistoryRoutes
 from ._nodes import NodeRoutes
 from ._objects import ObjectRoutes
@@ -48,6 +50,7 @@ from ._rules import RuleRoutes
 from ._tokens import TokenRoutes
 from ._usage import UsageRoutes
 from ._writes import Writes
+from .happened import Happened
 from .revisions import Revisions
 from .writing import Preparation
 
@@ -67,6 +70,7 @@ class Administration:
     :ivar backups: makes backups of the node, and reads them.
     :ivar journal: the node's own.
     :ivar revisions: tells of the past, and goes back to it.
+    :ivar happened: tells what happens, on all nodes.
     :ivar tokens: makes API tokens, and knows those that are good.
     :ivar rules: what holds for log-ins and sessions on all nodes.
     :ivar usage: what a user holds, as :meth:`cftpcluster.files.quotas.Quotas.report` tells it.
@@ -82,9 +86,11 @@ class Administration:
     backups: IsBackingUp
     journal: IJournal
     revisions: Revisions
+    happened: Happened
     tokens: ApiTokens
     rules: Rules
     usage: Callable[[User], Awaitable[Mapping[str, Any]]]
+    notify: Notify
     reactor: Any
     pool: Any
 
@@ -121,9 +127,10 @@ def administrationRoutes(administration: Administration, access: IsAccess) -> Ro
         administration.pool,
     ).add(routes)
     HistoryRoutes(administration.node, administration.revisions, writes).add(routes)
+    EventRoutes(administration.happened).add(routes)
     NodeRoutes(administration.node).add(routes)
     TokenRoutes(administration.node, writes, administration.tokens).add(routes)
-    RuleRoutes(administration.rules).add(routes)
+    RuleRoutes(administration.rules, administration.notify).add(routes)
     UsageRoutes(administration.node, administration.usage).add(routes)
     ObjectRoutes(
         administration.node,

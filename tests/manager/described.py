@@ -80,7 +80,7 @@ def misfits(method: str, target: str, answer: Answer) -> list[str]:
         return [] if not answer.body else [f"{answer.status} with a body"]
     if contentType not in said["content"]:
         return [f"{answer.status} as {contentType}, not as {', '.join(said['content'])}"]
-    if "json" not in contentType or method == "HEAD":
+    if contentType not in ("application/json", "application/problem+json") or method == "HEAD":
         return []
     found = _validator(said["content"][contentType]["schema"]).iter_errors(answer.json)
     return [f"{answer.status}: {one.json_path}: {one.message}" for one in found]

@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import time
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from attrs import define, field
@@ -29,9 +30,11 @@ from cftpcluster.config.defaults import defaultChanges
 from cftpcluster.config.document import Admin, Certificate, HostKey, Role, Settings
 from cftpcluster.founding import Membership
 from cftpcluster.haproxy import Balancer, haproxyConfiguration
+from cftpcluster.journal.audit import AuditFile, AuditLog
 from cftpcluster.journal.entry import Head
 from cftpcluster.manager import (
     Administration,
+    Happened,
     ManagerOptions,
     ManagerServerFactory,
     Preparation,
@@ -76,9 +79,15 @@ class Cluster:
 
     # Made once: a table of so many routes takes a while.
     _sites: dict[str, Any] = field(factory=dict, init=False)
+    _folder: Any = field(factory=TemporaryDirectory, init=False)
+    audit: AuditLog = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.node = MemoryAdministration(self.kinds)
+        file = AuditFile.open(f"{self._folder.name}/audit.db")
+        self.audit = AuditLog(
+            *("node-a", file, self.clock, self.pool, self.pool, lambda: self.settings, self.clock.seconds)
+        )
         self.rules = rulesFor(self.node.document, MemoryRows(self.clock, "node-a"), self.clock)
         self.passwords = Passwords(self.clock, self.pool, os.urandom, 2, CHEAP)
         certificate = Certificate(name="default", chain=CHAIN.decode(), key=self.sealer.seal(KEY))
@@ -100,6 +109,7 @@ class Cluster:
 
     def notify(self, event: Any) -> None:
         self.events.append(event)
+        self.audit.observe(event)
         self.rules.guard.observe(event)
 
     def hashOf(self, password: str) -> str:
@@ -148,9 +158,11 @@ class Cluster:
                 reactor=self.clock,
                 pool=self.pool,
             ),
+            happened=Happened(node=self.node, audit=self.audit, clock=self.clock),
             tokens=self.tokens,
             rules=self.rules,
             usage=self._usage,
+            notify=self.notify,
             reactor=self.clock,
             pool=self.pool,
         )

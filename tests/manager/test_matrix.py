@@ -22,6 +22,8 @@ LEAST: Mapping[str, str] = {
     "POST /login": "nobody",
     "GET /session": LOOK,
     "POST /logout": LOOK,
+    "GET /events": LOOK,
+    "GET /events/export": LOOK,
     "GET /status": LOOK,
     "GET /wait": LOOK,
     "GET /haproxy": LOOK,

@@ -154,6 +154,7 @@ class Process:
             publisher=lambda: self.peering.publisher,
             head=lambda: self.head,
             committed=self.committed,
+            notify=lambda event: None,
         )
         folder: Any = Folder(machine.disk)
         reactor: Any = self.reactor
