@@ -5,6 +5,7 @@ How a proposal was made, and how a head becomes live, is not known here.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from attrs import define
@@ -12,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from .administration import DURABLE_SECONDS
 from .cluster.publisher import Publisher
-from .events import Administered, Notify
+from .events import Administered, Measure, Notify, unmeasured
 from .interfaces import IJournal
 from .journal.entry import Head, Proposal
 from .manager.rights import present, requireChange
@@ -34,6 +35,8 @@ class Appending:
     _head: Callable[[], Head]
     _committed: Callable[[Head], None]
     _notify: Notify
+    _measure: Measure = unmeasured
+    _seconds: Callable[[], float] = time.monotonic
 
     def append(self, proposal: Proposal) -> Deferred[int]:
         """Append a proposal on this node, which must be primary; fires with its revision when it is durable, and on as
@@ -54,7 +57,9 @@ class Appending:
         publisher.requireAppending()
         document = self._head().document
         requireChange(present(proposal.author, document), document, proposal.change)
+        began = self._seconds()
         head: Head = await self._journal.append(proposal)
+        self._measure("journal_append", self._seconds() - began)
         if head.revision > self._head().revision:
             self._committed(head)
             revision = head.revision

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import attrs
 from attrs import frozen
 
-from .vocabulary import Origin
+from .vocabulary import Origin, publicId
 
 
 @frozen(kw_only=True)
@@ -23,12 +23,23 @@ class Event:
 Notify: TypeAlias = Callable[[Event], None]
 
 
+Measure: TypeAlias = Callable[[str, float], None]
+"""Told how long something took: its name among the metrics, and seconds."""
+
+
+def unmeasured(what: str, seconds: float) -> None:
+    """Where nobody wants to know."""
+
+
 def fieldsOf(event: Event) -> dict[str, Any]:
-    """An event's values by name, those of its origin among them."""
+    """An event's values by name, those of its origin among them; of its session what others may read."""
     fields: dict[str, Any] = {}
     for attribute in attrs.fields(type(event)):
         value = getattr(event, attribute.name)
-        fields.update(attrs.asdict(value, filter=_isToldOf) if isinstance(value, Origin) else {attribute.name: value})
+        if isinstance(value, Origin):
+            fields.update({**attrs.asdict(value, filter=_isToldOf), "session": publicId(value.session)})
+        else:
+            fields[attribute.name] = value
     return fields
 
 

@@ -24,6 +24,7 @@ from .backup import Backups
 from .cluster.rotation import Rotation, putOut, putOutCompromised
 from .config.document import Document, Secret, User
 from .errors import ClusterError
+from .events import Measure
 from .haproxy import Balancer, haproxyConfiguration
 from .interfaces import IJournal
 from .journal.entry import Head
@@ -46,6 +47,7 @@ class Managing:
     _rules: Rules
     _head: Callable[[], Head]
     _happened: manager.Happened
+    _measure: Measure
     _kinds: Mapping[str, Mapping[str, type]]
     _reactor: Any
     _pool: ThreadPool
@@ -84,6 +86,7 @@ class Managing:
             tokens=ApiTokens(self._administration.document, self._peering.rows, time.time, os.urandom),
             rules=self._rules,
             usage=self._usageOf,
+            measure=self._measure,
             notify=lambda event: self._services().notify(event),
             reactor=self._reactor,
             pool=self._pool,

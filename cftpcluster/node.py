@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from random import SystemRandom
 from typing import Any
 
@@ -39,21 +39,24 @@ from .convergence import Convergence
 from .draining import Draining
 from .errors import ClusterError
 from .events import ConfigurationChanged, Event, NodeStarted, NodeStopped
+from .expiry import Expiries
 from .healing import JournalCare, openJournal
 from .journal.audit import AuditLog
 from .journal.entry import Head
 from .journal.sqlite import SQLiteJournal
 from .manager import ManagerOptions, ManagerServerFactory, socketSite
 from .managing import Managing
+from .metrics import CONTENT_TYPE, Metrics, Reading
 from .peering import ClusterServerFactory, Peering
 from .pools import HASH_THREADS, Pools
+from .readings import ReactorDelay, Readings
 from .remarks import Remarks
 from .servers.health import HealthOptions, HealthServerFactory
 from .servers.ssh import sshAvatar
 from .services import Services
 from .starting import Start, establish, sayWhereEverythingIs
 from .state import socketAddress
-from .status import OwnStatus, clusterStatus, warnings
+from .status import OwnStatus, clusterStatus, ownRow, warnings
 from .vocabulary import Author
 
 log = Logger()
@@ -88,6 +91,9 @@ class Node:
     _keeper: RowsKeeper | None = field(default=None, init=False)
     _audit: AuditLog | None = field(default=None, init=False)
     _happened: manager.Happened = field(init=False)
+    _metrics: Metrics = field(init=False)
+    _expiries: Expiries = field(init=False)
+    _readings: Readings = field(init=False)
     _services: Services | None = field(default=None, init=False)
     _peering: Peering | None = field(default=None, init=False)
     _appending: Appending = field(init=False)
@@ -114,6 +120,13 @@ class Node:
             services=lambda: self.services,
             settings=lambda: self.document().settings,
             changed=self._statusChanged,
+        )
+        self._expiries = Expiries(
+            document=self.document,
+            inThread=self._inPool,
+            clock=self._reactor,
+            wallTime=time.time,
+            notify=self.notify,
         )
         self._remarks = Remarks(
             document=self.document,
@@ -175,11 +188,15 @@ class Node:
             self.name, self.peering, lambda: self.draining.isActive, self._reactor.seconds, self.notify
         )
         self._chronicle.start()
-        self._ends.append(self._chronicle.stop)
+        delay = ReactorDelay(self._reactor, self._metrics.measure)
+        delay.start()
+        self._expiries.start()
+        self._ends += [self._chronicle.stop, delay.stop, self._expiries.stop]
 
     def _assemble(
         self, found: Components, kinds: Mapping[str, Mapping[str, type]], membership: founding.Membership
     ) -> None:
+        self._metrics = Metrics(self.name, self._readNow)
         self._peering = self._makePeering(membership)
         self._care = self._makeCare()
         self._rules = self._makeRules()
@@ -194,9 +211,10 @@ class Node:
         )
         components = found.including(
             ClusterServerFactory(lambda: self.peering.gate),
-            HealthServerFactory(self.readiness),
+            HealthServerFactory(self.readiness, lambda: (CONTENT_TYPE, self._metrics.exposition())),
             ManagerServerFactory(administration, administrators.authenticate),
         )
+        self._readings = self._makeReadings()
         self._site = socketSite(administration)
         self._services = Services(
             node=self.name,
@@ -212,7 +230,8 @@ class Node:
             upgradeHash=self._upgradeHash,
             rules=self._rules,
             rows=self.peering.rows,
-            always=(self.audit,),
+            always=(self.audit, self._metrics),
+            measure=self._metrics.measure,
             lasting=frozenset(NODE_KINDS),
         )
         self._convergence = Convergence(
@@ -239,6 +258,7 @@ class Node:
             head=lambda: self.head,
             committed=self._committed,
             notify=self.notify,
+            measure=self._metrics.measure,
         )
         return Peering(
             name=self.name,
@@ -265,6 +285,22 @@ class Node:
     def _makeRules(self) -> Rules:
         return Rules.of(
             self.peering.rows, self.name, self._reactor, self.liveDocument, time.time, lambda: uuid.uuid4().hex
+        )
+
+    def _readNow(self) -> Iterable[Reading]:
+        return self._readings()
+
+    def _makeReadings(self) -> Readings:
+        return Readings(
+            own=self.ownStatus,
+            row=lambda: ownRow(self.ownStatus(), self.peering),
+            linked=lambda: len(self.peering.mesh.linked()),
+            isReady=lambda: not self.readiness()["reasons"],
+            services=lambda: self.services,
+            rules=self._rules,
+            pools=self._pools,
+            audit=self.audit,
+            expiries=self._expiries,
         )
 
     def _performHere(self, action: str, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
@@ -329,6 +365,7 @@ class Node:
             rules=self._rules,
             head=lambda: self.head,
             happened=self._happened,
+            measure=self._metrics.measure,
             kinds=kinds,
             reactor=self._reactor,
             pool=self._pools.work,
@@ -446,7 +483,7 @@ class Node:
                 *unknown,
                 *self._remarks.newerParts,
             ),
-            remarks=self._remarks.warnings,
+            remarks=(*self._remarks.warnings, *self._expiries.warnings),
         )
 
     def describe(self) -> str:

@@ -75,6 +75,16 @@ class Threads(ThreadPool):
         elif not isSuccess:
             log.failure("a call in a thread broke", result)
 
+    @property
+    def queued(self) -> int:
+        """How many calls wait for a thread."""
+        return max(0, -self._free)
+
+    @property
+    def busy(self) -> int:
+        """How many threads are at work."""
+        return len(self._running) - max(0, self._free)
+
     def stop(self) -> None:
         """End the threads, once everything is done that was asked of them."""
         with self._lock:
@@ -95,14 +105,14 @@ class Pools:
     :ivar audit: for what happened, in its order.
     """
 
-    files: ThreadPool = field(factory=lambda: Threads(FILE_THREADS, "files"))
-    hashes: ThreadPool = field(factory=lambda: Threads(HASH_THREADS, "hashes"))
-    work: ThreadPool = field(factory=lambda: Threads(WORK_THREADS, "work"))
-    rows: ThreadPool = field(factory=lambda: Threads(1, "rows"))
-    audit: ThreadPool = field(factory=lambda: Threads(1, "audit"))
+    files: Threads = field(factory=lambda: Threads(FILE_THREADS, "files"))
+    hashes: Threads = field(factory=lambda: Threads(HASH_THREADS, "hashes"))
+    work: Threads = field(factory=lambda: Threads(WORK_THREADS, "work"))
+    rows: Threads = field(factory=lambda: Threads(1, "rows"))
+    audit: Threads = field(factory=lambda: Threads(1, "audit"))
 
     @property
-    def all(self) -> tuple[ThreadPool, ...]:
+    def all(self) -> tuple[Threads, ...]:
         return (self.files, self.hashes, self.work, self.rows, self.audit)
 
     def start(self) -> None:

@@ -31,7 +31,7 @@ from .config.codec import structure
 from .config.document import Certificate, Component, Document, Limits, Listener, Secret, Settings, User
 from .config.plan import Change, Start, Stop, overridden, plan
 from .errors import ClusterError, Invalid
-from .events import Event
+from .events import Event, Measure, unmeasured
 from .files.allowance import Allowance
 from .files.quotas import Quotas
 from .files.throttled import AllRates
@@ -90,6 +90,7 @@ class Services:
     _rules: Rules
     _rows: ISharedRows
     _always: Sequence[IObserver] = ()
+    _measure: Measure = unmeasured
     _makeListener: Callable[..., ListenerService] = ListenerService
     _lasting: frozenset[str] = frozenset()
     _isDraining: bool = field(default=False, init=False)
@@ -117,6 +118,7 @@ class Services:
             self._reactor,
             self._rates,
             self._allowanceOf,
+            self._measure,
         )
         self.quotas = Quotas(
             self._rows,
@@ -133,7 +135,7 @@ class Services:
             self.currentDocument, trees.build, self._avatars, time.time, self._rules.sessions, self._reactor
         )
         self._chain = ChainingChecker(())
-        self._portal = AccountPortal(self._realm, self._chain, self.notify, self._delay, self._rules)
+        self._portal = AccountPortal(self._realm, self._chain, self.notify, self._delay, self._rules, self._measure)
 
     def currentDocument(self) -> Document:
         return self.document

@@ -60,7 +60,8 @@ def _row(name: str, own: OwnStatus) -> dict[str, Any]:
     }
 
 
-def _ownRow(own: OwnStatus, peering: Peering) -> dict[str, Any]:
+def ownRow(own: OwnStatus, peering: Peering) -> dict[str, Any]:
+    """The row of this very node."""
     isPrimary, follower = peering.publisher.isPrimary, peering.follower
     return {
         **_row(own.name, own),
@@ -127,7 +128,7 @@ def _rowsByName(told: Any) -> dict[str, dict[str, Any]]:
 
 def clusterStatus(own: OwnStatus, peering: Peering) -> dict[str, Any]:
     """The cluster as this node knows it."""
-    rows = [_ownRow(own, peering), *_rowsOfOthers(own, peering)]
+    rows = [ownRow(own, peering), *_rowsOfOthers(own, peering)]
     return {
         "node": own.name,
         "role": "primary" if peering.publisher.isPrimary else "secondary",

@@ -10,6 +10,7 @@ decoded from UTF-8 with ``surrogateescape``, so that every byte string a disk ca
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -182,6 +183,11 @@ class Origin:
     session: str
     software: str = ""
     lingerSeconds: float = 0.0
+
+
+def publicId(session: str) -> str:
+    """What a session is called where others may read it; nobody can use it as the session."""
+    return hashlib.sha256(b"session " + session.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 @frozen

@@ -8,8 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 
 from cftpcluster.auth.account import Account
-from cftpcluster.auth.sessions import publicId
-from cftpcluster.vocabulary import Origin
+from cftpcluster.vocabulary import Origin, publicId
 
 from .test_cli import CommandTestCase
 

@@ -30,14 +30,14 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
     (frozenset({"config"}), frozenset({"events"})),
     (frozenset({"interfaces"}),),
     (frozenset({"files"}), frozenset({"journal"})),
-    (frozenset({"auth"}), frozenset({"observers"})),
+    (frozenset({"auth"}), frozenset({"observers", "metrics"})),
     (frozenset({"servers"}), frozenset({"manager"}), frozenset({"cluster"})),
     (
         frozenset(
             {
                 *("node", "administration", "appending", "components", "convergence", "draining", "founding"),
                 *("peering", "haproxy", "passive", "services", "starting", "state", "status", "tables", "healing"),
-                *("chronicle", "managing", "neighbours", "pools", "remarks"),
+                *("chronicle", "expiry", "readings", "managing", "neighbours", "pools", "remarks"),
                 *("actions", "branches", "following", "primacy", "promotion", "reapplying", "renewal", "telling"),
                 *("archive", "backup", "changeover", "restoration", "supervision"),
             }

@@ -55,7 +55,7 @@ class NodeTests(SynchronousTestCase):
         nothing: Any = None
         factories = (
             ClusterServerFactory(nothing),
-            HealthServerFactory(nothing),
+            HealthServerFactory(nothing, nothing),
             ManagerServerFactory(nothing, nothing),
         )
         self.assertEqual({each.kind: each.configClass for each in factories}, dict(NODE_KINDS))

@@ -35,7 +35,7 @@ class LogObserverTests(SynchronousTestCase):
         event = Uploaded(user="alice", origin=originOf(), path="/a b", size=3, seconds=0.5)
         self.assertEqual(
             self.line(event),
-            "Uploaded user='alice' protocol='sftp' address='192.0.2.7' listener='sftp' session='s1'"
+            "Uploaded user='alice' protocol='sftp' address='192.0.2.7' listener='sftp' session='ae9b22de2fad9460'"
             " path='/a b' size=3 seconds=0.5",
         )
         self.assertEqual(

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import Interface
 
-from ..events import LoggedIn, LoggedOut, LoginFailed, LoginTurnedAway, Notify
+from ..events import LoggedIn, LoggedOut, LoginFailed, LoginTurnedAway, Measure, Notify, unmeasured
 from ..interfaces import ICertificateLogin, IPasswordLogin, IPublicKeyLogin, ISessionLogin
 from .chain import ChainingChecker
 from .credentials import LONGEST_NAME_TOLD, LoginBusy, MoreNeeded, TurnedAway
@@ -58,12 +58,21 @@ class AccountPortal(Portal):
 
     realm: Realm
 
-    def __init__(self, realm: Realm, chain: ChainingChecker, notify: Notify, delay: FailureDelay, rules: Rules) -> None:
+    def __init__(
+        self,
+        realm: Realm,
+        chain: ChainingChecker,
+        notify: Notify,
+        delay: FailureDelay,
+        rules: Rules,
+        measure: Measure = unmeasured,
+    ) -> None:
         super().__init__(realm)
         self.rules = rules
         self._chain = chain
         self._notify = notify
         self._delay = delay
+        self._measure = measure
 
     _log = Logger()
 
@@ -107,6 +116,7 @@ class AccountPortal(Portal):
             raise UnauthorizedLogin from None
         if silent:
             return interface, avatar, logout
+        self._measure("login", self._delay.started() - started)
         self._notify(LoggedIn(user=name, origin=mind, method=",".join(proof.methods)))
         return interface, avatar, self._farewell(LoggedOut(user=name, origin=mind), logout)
 

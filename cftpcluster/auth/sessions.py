@@ -8,7 +8,6 @@ take it any more. Who may have a session, and what it reaches, is not known here
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -22,7 +21,7 @@ from ..config.document import Settings, User
 from ..errors import ClusterError
 from ..interfaces import ISharedRows
 from ..networks import countedAs
-from ..vocabulary import Origin, Row
+from ..vocabulary import Origin, Row, publicId
 from .account import Account
 from .credentials import TurnedAway
 from .guard import ADMINISTRATORS_PROTOCOL
@@ -48,11 +47,6 @@ MOST_ENDED_OF_A_USER = 500
 """Sessions over HTTP that a user may end before their time is over; nobody may use up what is remembered for all."""
 
 LONGEST_SOFTWARE = 100
-
-
-def publicId(session: str) -> str:
-    """What a session is called where others may read it; nobody can use it as the session."""
-    return hashlib.sha256(b"session " + session.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 @define(eq=False)

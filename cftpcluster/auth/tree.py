@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from ..config.document import Document, Mount, User
 from ..errors import FileSystemError, StorageMissing
-from ..events import Notify
+from ..events import Measure, Notify, unmeasured
 from ..files.allowance import Allowance, Key
 from ..files.metered import Metered
 from ..files.mounts import Mounts
@@ -73,6 +73,7 @@ class FileTrees:
     _clock: IReactorTime
     _rates: AllRates
     _allowance: Callable[[str], Allowance | None]
+    _measure: Measure = unmeasured
     _log = Logger()
 
     def build(self, user: User, origin: Origin) -> IFileSystem:
@@ -90,7 +91,7 @@ class FileTrees:
                     storage = self._metered(storage, mount, user.name)
                 mounted[path] = Permitted(storage, mount.permissions)
         throttled = Throttled(Mounts(mounted), SessionFlows(self._rates.of(user.name)))
-        return Observed(throttled, user.name, origin, self._notify, self._clock)
+        return Observed(throttled, user.name, origin, self._notify, self._clock, self._measure)
 
     def _metered(self, storage: IFileSystem, mount: Mount, user: str) -> IFileSystem:
         return Metered(storage, mount.atomicUploads, self._keyOf(mount), lambda: self._allowance(user))

@@ -15,11 +15,13 @@ from ..events import (
     FileEvent,
     FolderMade,
     FolderRemoved,
+    Measure,
     Notify,
     Removed,
     Renamed,
     UploadBroken,
     Uploaded,
+    unmeasured,
 )
 from ..interfaces import (
     IFile,
@@ -135,6 +137,7 @@ class ObservedFile(FileWrapper):
 
     async def _commit(self) -> None:
         await self._measure()
+        began = self._observed.now()
         try:
             await self.inner.commit()
         except Closed:
@@ -142,6 +145,8 @@ class ObservedFile(FileWrapper):
         except FileSystemError:
             self._tellEnd(isCommitted=False, isKept=False)
             raise
+        if self.mode is not OpenMode.read:
+            self._observed.measure("file_commit", self._observed.now() - began)
         self._tellEnd(isCommitted=True, isKept=False)
 
     def abort(self, keep: bool) -> Deferred[bool]:
@@ -201,6 +206,7 @@ class Observed(FileSystemWrapper):
     _origin: Origin
     _notify: Notify
     _clock: IReactorTime
+    measure: Measure = unmeasured
     _open: set[ObservedFile] = field(factory=set, init=False)
 
     def __conform__(self, interface: type[Interface]) -> Any:
@@ -224,7 +230,9 @@ class Observed(FileSystemWrapper):
         return Deferred.fromCoroutine(self._openMode(path, mode))
 
     async def _openMode(self, path: VirtualPath, mode: OpenMode) -> IFile:
+        began = self.now()
         inner = await self.inner.open(path, mode)
+        self.measure("file_open", self.now() - began)
         size = (await inner.stat()).size if mode is OpenMode.resume else 0
         opened = ObservedFile(inner, path, mode, self, self.now(), size)
         self._open.add(opened)

@@ -26,7 +26,7 @@ from ..journal.audit import Question
 from ..servers.http import HTTPProblem, jsonAnswer
 from ..vocabulary import Author
 from ._bodies import queryNumber, queryText
-from ._routes import Body, Parameter, Route, Routes, after, limit
+from ._routes import STREAM, Body, Parameter, Route, Routes, after, limit
 from .happened import MOST_LIMIT, Happened, Place, parsePlaces
 
 DEFAULT_LIMIT = 100
@@ -63,7 +63,7 @@ EVENTS = Route(
     tag="events",
     query=(*QUESTION, limit(DEFAULT_LIMIT, MOST_LIMIT), after()),
     answer=Body("Events"),
-    otherwise=(Body({"type": "string"}, contentType="text/event-stream"),),
+    otherwise=(Body({"type": "string"}, contentType=STREAM),),
 )
 EXPORT = Route(
     method="GET",
@@ -87,7 +87,7 @@ class EventRoutes:
 
     async def _events(self, request: Any, author: Author) -> bytes | None:
         question, nodes = self._question(request)
-        if "text/event-stream" in (request.getHeader("Accept") or ""):
+        if STREAM in (request.getHeader("Accept") or ""):
             await self._stream(request, question, nodes)
             return None
         text = queryText(request, "after")

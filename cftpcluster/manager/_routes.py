@@ -7,6 +7,7 @@ What a route does is not known here; which form its bodies have is said in JSON 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from klein import Klein
 from twisted.web.iweb import IRequest
 
 from ..config.document import Role
+from ..events import Measure, unmeasured
 from ..vocabulary import Author
 from ._bodies import refuseOthers
 from .rights import requireRole
@@ -22,6 +24,7 @@ from .rights import requireRole
 PREFIX = "/api/v1"
 
 JSON = "application/json"
+STREAM = "text/event-stream"
 ANYTHING = "application/octet-stream"
 
 Schema = Mapping[str, Any]
@@ -115,6 +118,8 @@ class Routes:
 
     app: Klein
     _access: IsAccess
+    _measure: Measure = unmeasured
+    _seconds: Callable[[], float] = time.monotonic
     known: list[Route] = field(factory=list, init=False)
 
     def add(self, route: Route, answer: Callable[..., Awaitable[bytes | None]]) -> None:
@@ -123,6 +128,14 @@ class Routes:
         parameters = [one.name for one in route.query]
 
         async def routed(request: IRequest, **variables: str) -> bytes | None:
+            began = self._seconds()
+            try:
+                return await answered(request, **variables)
+            finally:
+                if not any(one.contentType == STREAM for one in route.otherwise):
+                    self._measure("rest", self._seconds() - began)
+
+        async def answered(request: IRequest, **variables: str) -> bytes | None:
             if route.role is None:
                 refuseOthers(request, *parameters)
                 return await answer(request, **variables)

@@ -35,7 +35,7 @@ from ..errors import (
     OutcomeUnknown,
     PrimaryUnreachable,
 )
-from ..events import Notify
+from ..events import Measure, Notify
 from ..interfaces import IAdministration, IJournal
 from ..servers.http import HTTPProblem, RoutedResource, answerProblems
 from ._backups import BackupRoutes, IsBackingUp
@@ -91,6 +91,7 @@ class Administration:
     rules: Rules
     usage: Callable[[User], Awaitable[Mapping[str, Any]]]
     notify: Notify
+    measure: Measure
     reactor: Any
     pool: Any
 
@@ -106,7 +107,7 @@ def administrationRoutes(administration: Administration, access: IsAccess) -> Ro
     answerProblems(app)
     _answerClusterErrors(app)
     writes = Writes(administration.node, administration.reactor)
-    routes = Routes(app, access)
+    routes = Routes(app, access, administration.measure)
     access.addRoutes(routes)
     ClusterRoutes(
         administration.node,

@@ -1,4 +1,5 @@
-"""Answers balancers and supervisors whether this node lives and is ready: plain HTTP, as little of it as they need.
+"""Answers balancers and supervisors whether this node lives and is ready, and Prometheus how it is: plain HTTP, no
+more of it than they need.
 
 RFC 9112 (HTTP/1.1), one request for each connection::
 
@@ -125,6 +126,7 @@ class HealthServer(Factory):
 
     _readiness: Callable[[], Mapping[str, Any]]
     clock: IReactorTime
+    _metrics: Callable[[], tuple[bytes, bytes]]
     connections: set[HealthProtocol] = field(factory=set, init=False)
     _log = Logger()
 
@@ -155,6 +157,8 @@ class HealthServer(Factory):
         path = unquote(target.partition(b"?")[0].decode("latin-1"))
         if path == "/livez":
             return Answer(HTTPStatus.OK, b"ok\n")
+        if path == "/metrics":
+            return self._told()
         named = _NAME.fullmatch(path)
         if named is None and path not in {"/", "*", "/readyz"}:
             return Answer.ofStatus(HTTPStatus.NOT_FOUND)
@@ -172,6 +176,14 @@ class HealthServer(Factory):
                 reasons.append(f"listener {named[1]} is not bound")
         return Answer.ofReadiness(reasons, warnings)
 
+    def _told(self) -> Answer:
+        try:
+            contentType, body = self._metrics()
+        except Exception:  # noqa: BLE001 - whatever it is, the node goes on
+            self._log.failure("metrics could not be told")
+            return Answer.ofStatus(HTTPStatus.INTERNAL_SERVER_ERROR)
+        return Answer(HTTPStatus.OK, body, contentType)
+
 
 @implementer(IServerFactory)
 @define(eq=False)
@@ -180,11 +192,13 @@ class HealthServerFactory:
 
     :ivar readiness: gives ``reasons`` why the node is not ready (none: it is), ``warnings``, both lists of text, and
         ``listeners``: whether each is bound, by name.
+    :ivar metrics: gives the type and the text of what Prometheus reads.
     """
 
     _readiness: Callable[[], Mapping[str, Any]]
+    _metrics: Callable[[], tuple[bytes, bytes]]
     kind: str = field(default="health", init=False)
-    summary: str = field(default="answers balancers: /livez, /readyz, /readyz/LISTENER over plain HTTP", init=False)
+    summary: str = field(default="/livez, /readyz, /readyz/LISTENER and /metrics over plain HTTP", init=False)
     configClass: type = field(default=HealthOptions, init=False)
     needsTLS: bool = field(default=False, init=False)
 
@@ -203,4 +217,4 @@ class HealthServerFactory:
         bindAddress: str,
         pool: Any,
     ) -> HealthServer:
-        return HealthServer(self._readiness, reactor)
+        return HealthServer(self._readiness, reactor, self._metrics)

@@ -20,7 +20,7 @@ def asked(node: NodeProcess, *arguments: str) -> list[dict[str, Any]]:
 class EventsTests(SynchronousTestCase):
     def test_everyNodeTellsForAllAndAKilledOneHasForgottenNothing(self) -> None:
         cluster = THREE.get()
-        first, second, third = (cluster[name] for name in ("node-a", "node-b", "node-c"))
+        first, second, third = (cluster.nodes[name] for name in ("node-a", "node-b", "node-c"))
         since = f"{time.time() - 1:.0f}"
         name = f"teller{since}"
         third.ctl("user", "add", name, "--password-stdin", stdin=b"right horse\n")

@@ -76,6 +76,7 @@ class Cluster:
     settings: Settings = field(factory=Settings, init=False)
     sessionKeys: list[bytes] = field(factory=lambda: [b"k" * 32], init=False)
     events: list[Any] = field(factory=list, init=False)
+    measured: list[str] = field(factory=list, init=False)
 
     # Made once: a table of so many routes takes a while.
     _sites: dict[str, Any] = field(factory=dict, init=False)
@@ -163,6 +164,7 @@ class Cluster:
             rules=self.rules,
             usage=self._usage,
             notify=self.notify,
+            measure=lambda what, seconds: self.measured.append(what),
             reactor=self.clock,
             pool=self.pool,
         )

@@ -126,6 +126,7 @@ class StreamTests(EventsTestCase):
     def stream(self, **headers: str) -> Any:
         client = self.cluster.connectSocket()
         client.request("GET", "/api/v1/events", Accept="text/event-stream", **headers)
+        self.addCleanup(client.lose)
         return client
 
     def received(self, client: Any) -> str:

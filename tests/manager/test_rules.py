@@ -7,9 +7,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 
 from cftpcluster.auth.account import Account
-from cftpcluster.auth.sessions import publicId
 from cftpcluster.testing.http import Answer, Conversation
-from cftpcluster.vocabulary import Origin
+from cftpcluster.vocabulary import Origin, publicId
 
 from .support import PASSWORD, AdministrationTestCase, basic
 

@@ -35,7 +35,8 @@ class HealthTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.readiness: Any = READY
-        self.server = HealthServer(lambda: self.readiness, self.clock)
+        self.metrics: Any = lambda: b"x 1\n"
+        self.server = HealthServer(lambda: self.readiness, self.clock, lambda: (b"text/plain", self.metrics()))
 
     def connect(self) -> tuple[Any, Transport]:
         transport = Transport()
@@ -90,7 +91,7 @@ class AnswerTests(HealthTestCase):
             "/readyz/",
             "/readyz/ftp/x",
             "/livez/",
-            "/metrics",
+            "/metrics/",
             "/readyzz",
             "//",
             "/../livez",
@@ -187,7 +188,7 @@ class ConnectionTests(HealthTestCase):
 
 class FactoryTests(HealthTestCase):
     def test_buildsAPrivateServerWithoutTLS(self) -> None:
-        factory = HealthServerFactory(lambda: READY)
+        factory = HealthServerFactory(lambda: READY, lambda: (b"text/plain", b""))
         verifyObject(IServerFactory, factory)
         self.assertEqual((factory.kind, factory.needsTLS), ("health", False))
         server = factory.build(
@@ -206,3 +207,15 @@ class FactoryTests(HealthTestCase):
         verifyObject(IServer, server)
         verifyObject(IPrivateServer, server)
         self.assertFalse(server.implicitTLS)
+
+
+class MetricsTests(HealthTestCase):
+    def test_metricsAreToldAsTheyAre(self) -> None:
+        status, headers, body = self.ask(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertEqual((status, headers["content-type"], body), (200, "text/plain", b"x 1\n"))
+
+    def test_metricsThatBreakAreNoTraceback(self) -> None:
+        self.metrics = lambda: 1 / 0
+        status, _, body = self.ask(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertEqual((status, body), (500, b"Internal Server Error\n"))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
