@@ -312,7 +312,34 @@ def certificateGroup() -> click.Group:
     group = sectionGroup(_BY_NOUN["certificate"])
     group.add_command(_certificateCommand("add"))
     group.add_command(_certificateCommand("set"))
+    group.add_command(signingRequest)
     return group
+
+
+@click.command("csr")
+@click.argument("name")
+@click.option(
+    "--dns", "names", multiple=True, required=True, metavar="HOST", help="A host name or address; repeatable."
+)
+@jsonOption
+@passProgram
+def signingRequest(program: Program, name: str, names: tuple[str, ...], asJSON: bool) -> None:
+    """Print a certificate signing request (PEM) for NAME.
+
+    Where there is no such certificate, its key is made in the cluster, with a certificate that serves until an
+    authority has signed. Upload what it signed alone; the key stays where it is.
+
+    \b
+    Example:
+      cftpctl certificate csr files --dns files.example.org > files.csr
+      cftpctl certificate set files --chain fullchain.pem
+    """
+    body = {"names": list(names)}
+    answer = program.run(lambda client: client.ask("POST", f"certificates/{escaped(name)}/csr", None, body))
+    if asJSON:
+        printJSON(answer)
+    else:
+        click.echo(answer["csr"], nl=False)
 
 
 def _certificateCommand(verb: str) -> click.Command:
@@ -328,12 +355,16 @@ def _certificateCommand(verb: str) -> click.Command:
     @click.command(verb, help=text)
     @click.argument("name")
     @click.option("--chain", required=True, metavar="FILE", help="PEM certificates, the server's own first.")
-    @click.option("--key", required=True, metavar="FILE", help="Its private key, PEM.")
+    @click.option(
+        "--key", required=adding, metavar="FILE", help="Its private key, PEM." + ("" if adding else " Else it stays.")
+    )
     @waitOption
     @jsonOption
     @passProgram
-    def write(program: Program, name: str, chain: str, key: str, waitSeconds: float, asJSON: bool) -> None:
-        body = {"chain": readText(chain), "key": {"secret": readText(key)}}
+    def write(program: Program, name: str, chain: str, key: str | None, waitSeconds: float, asJSON: bool) -> None:
+        body: dict[str, Any] = {"chain": readText(chain)}
+        if key is not None:
+            body["key"] = {"secret": readText(key)}
         _writeWhole(program, section, name, body, adding, waitSeconds, asJSON)
 
     return write

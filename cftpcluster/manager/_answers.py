@@ -169,6 +169,13 @@ def answerSchemas() -> dict[str, Schema]:
         ),
         "Revision": mapping({**ENTRY, **DIFFERENCES}),
         "Difference": mapping({"from": WHOLE, "to": WHOLE, **DIFFERENCES}),
+        "SigningRequest": mapping(
+            {
+                "csr": {"type": "string", "description": "PEM (PKCS#10)."},
+                "made": {"type": "boolean", "description": "Whether a key was made; else it is for the one there is."},
+                "revision": WHOLE,
+            }
+        ),
         "Event": mapping(
             {"id": WHOLE, "time": TIME, "node": TEXT, "kind": {"type": "string", "description": "What happened."}},
             ("id", "time", "node", "kind"),

@@ -6,6 +6,7 @@ are in the modules beside this one, each with the things it is about.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -47,6 +48,7 @@ from ._objects import ObjectRoutes
 from ._openapi import Description
 from ._routes import IsAccess, Routes
 from ._rules import RuleRoutes
+from ._signing import SigningRoutes
 from ._tokens import TokenRoutes
 from ._usage import UsageRoutes
 from ._writes import Writes
@@ -132,6 +134,15 @@ def administrationRoutes(administration: Administration, access: IsAccess) -> Ro
     NodeRoutes(administration.node).add(routes)
     TokenRoutes(administration.node, writes, administration.tokens).add(routes)
     RuleRoutes(administration.rules, administration.notify).add(routes)
+    SigningRoutes(
+        administration.node,
+        administration.preparation,
+        writes,
+        administration.openSecret,
+        time.time,
+        administration.reactor,
+        administration.pool,
+    ).add(routes)
     UsageRoutes(administration.node, administration.usage).add(routes)
     ObjectRoutes(
         administration.node,

@@ -7,6 +7,7 @@ Who wrote it, how it came and where the change goes is not known here.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -105,6 +106,7 @@ class Preparation:
     _passwords: IsHashing
     _sealer: Callable[[], IsSealing]
     kinds: Kinds
+    _wallTime: Callable[[], float] = time.time
 
     # --- whole documents
 
@@ -158,7 +160,7 @@ class Preparation:
         pending = {one.target: one for one in pendingSecrets(keyed, document)}
         for one in keyed:
             stored = document.sections[one.section].get(one.value.name)
-            yield from keyProblems(one, pending.get(one.target), stored, self._sealer().open, legacy)
+            yield from keyProblems(one, pending.get(one.target), stored, self._sealer().open, legacy, self._wallTime())
 
     def _change(self, written: Written, prune: bool, document: Document, hashes: Hashes) -> Prepared:
         resolved = self._resolved(written.objects, document, hashes)

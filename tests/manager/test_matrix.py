@@ -22,6 +22,7 @@ LEAST: Mapping[str, str] = {
     "POST /login": "nobody",
     "GET /session": LOOK,
     "POST /logout": LOOK,
+    "POST /certificates/<name>/csr": FULL,
     "GET /events": LOOK,
     "GET /events/export": LOOK,
     "GET /status": LOOK,
