@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from cftpcluster.manager._keys import _chainFaults
+from cftpcluster.config.written import readObject
+from cftpcluster.manager._keys import _chainFaults, keyProblems
 from cftpcluster.servers.tls import checkPair
 
 from .support import AdministrationTestCase
@@ -63,11 +64,16 @@ class WeakTests(AdministrationTestCase):
         self.assertIn("224 bits", str(fault))
 
     def test_oneThatIsThereMayEndAndIsNoFaultOfOtherChanges(self) -> None:
-        chain = issued((-1, 1e-4), self.key)
-        body = {"chain": chain, "key": {"secret": pem(self.key)}}
-        self.ask("PUT", "certificates/new", body, 201)
-        self.patch(time, "time", lambda now=time.time: now() + DAY)
-        self.ask("PUT", "certificates/new", body)
+        written = {"chain": issued((-1, 9), self.key), "key": {"secret": pem(self.key)}}
+        self.ask("PUT", "certificates/new", written, 201)
+        stored = self.cluster.document.certificates["new"]
+        one = readObject("certificates", {"chain": written["chain"]}, name="new")
+        later = time.time() + 99 * DAY
+        found = keyProblems(one, None, stored, self.cluster.sealer.open, False, later)
+        self.assertEqual(list(found), [])
+        other = readObject("certificates", {"chain": issued((-1, 8), self.key)}, name="new")
+        (fault,) = keyProblems(other, None, stored, self.cluster.sealer.open, False, later)
+        self.assertIn("has expired", fault.message)
 
 
 class SigningTests(AdministrationTestCase):
