@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from ...errors import FileSystemError, NotFound
+from ...errors import FileSystemError, IsAFolder, NotFound
 from ...files.checksums import checksum
 from ...interfaces import IFile
 from ...vocabulary import OpenMode
@@ -45,7 +45,10 @@ async def _sum(session: Session, argument: str, algorithm: str) -> tuple[sums.Wa
 
 
 async def hash_(session: Session, argument: str) -> Reply:
-    wanted, digest = await _sum(session, argument, sums.HASHES[session.hash])
+    try:
+        wanted, digest = await _sum(session, argument, sums.HASHES[session.hash])
+    except IsAFolder:
+        raise Refusal(553, "Folders have no checksum") from None
     return Reply.of(213, f"{session.hash} {wanted.start}-{wanted.end} {digest} {wanted.name}")
 
 

@@ -16,7 +16,9 @@ FACTS: Sequence[str] = ("type", "size", "modify", "perm", "unique", "UNIX.mode")
 """What MLSD and MLST can say, in this order."""
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_RECENT_SECONDS = 360 * 86400
+_RECENT_SECONDS = 180 * 86400
+"""Half a year, as with ``ls``: clients take a date without a year for the one that is nearest to today, or the last."""
+
 _LATEST = 253402300799.0  # the end of the year 9999
 _TYPES = {Kind.file: "-", Kind.folder: "d", Kind.link: "l", Kind.other: "p"}
 _TYPE_FACTS = {
@@ -51,7 +53,7 @@ def _permissions(mode: int) -> str:
 
 
 def longLine(name: str, stat: Stat, now: float) -> bytes:
-    """A line of LIST. A time within the last year is shown with its hour, any other with its year, both in UTC."""
+    """A line of LIST. A time within the last half year is shown with its hour, any other with its year, both in UTC."""
     moment = _moment(stat.modified)
     if 0 <= now + 60 - stat.modified < _RECENT_SECONDS:
         when = f"{moment.tm_hour:02d}:{moment.tm_min:02d}"
