@@ -26,7 +26,7 @@ from .underway import Transfer, conduct
 STATUS_LINES = 1000
 """Lines that STAT gives of a folder; LIST has no such bound."""
 
-_OPTIONS = re.compile(r"(?:-[A-Za-z0-9]+(?: +|\Z))*")
+_OPTIONS = re.compile(r"(?:-[A-Za-z0-9]+(?: +|\Z))*(?:--(?: +|\Z))?")
 _WILDCARD = re.compile(r"[*?\[]")
 
 LineOf = Callable[[str, Stat], bytes]
@@ -71,6 +71,8 @@ async def _source(session: Session, argument: str) -> _Source:
         return await _matching(session, argument.removesuffix(name), name)
     if stat.kind is not Kind.folder:
         folder, slash, name = argument.rpartition("/")
+        if name in {"", ".", ".."}:
+            raise NotAFolder
         return _Source(None, Entry(name, stat), prefix=folder + slash)
     prefix = argument if not argument or argument.endswith("/") else argument + "/"
     return _Source(await session.files.list(path), prefix=prefix)
@@ -164,10 +166,10 @@ async def machineStatus(session: Session, argument: str) -> Reply:
 
 
 async def stat_(session: Session, argument: str) -> Reply:
-    argument = _withoutOptions(argument)
     if not argument:
         return status(session)
-    source = await _source(session, argument)
+    # Options alone ask for the current folder: so clients list without data connections.
+    source = await _source(session, _withoutOptions(argument))
     now = session.now()
     lines: list[str] = []
     try:

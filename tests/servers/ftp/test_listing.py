@@ -60,6 +60,17 @@ class ListTests(Case):
             self.assertEqual(self.names(f"LIST {options} d"), ["b.txt", "c"], options)
             self.assertEqual(sorted(self.listed(f"NLST {options} d")), ["d/b.txt", "d/c"], options)
 
+    def test_whatBeginsWithADashIsNamedByItsFolderOrBehindTwo(self) -> None:
+        self.client.put("/-file")
+        self.assertEqual(len(self.names("LIST -file")), 4)
+        for command in ("LIST ./-file", "LIST -- -file", "LIST -la -- -file"):
+            self.assertEqual(self.names(command), ["-file"], command)
+        self.assertEqual(self.client.codes("SIZE -file", "STAT -- -file", "DELE -file"), [213, 213, 250])
+
+    def test_aFileIsNoFolder(self) -> None:
+        for path in ("a.txt/", "a.txt/.", "./a.txt//"):
+            self.assertEqual(self.answer(f"LIST {path}")[0], [550], path)
+
     def test_aMissingPathIs550(self) -> None:
         for command in ("LIST", "NLST", "MLSD"):
             self.assertEqual(self.answer(f"{command} none"), ([550], ""), command)
@@ -115,6 +126,7 @@ class ListTests(Case):
         self.assertEqual(codesOf(answer), [212])
         self.assertEqual(sorted(line.split()[-1] for line in answer.split("\r\n")[1:-2]), ["b.txt", "c"])
         self.assertEqual(self.client.codes("STAT a.txt", "STAT none", "STAT"), [213, 550, 211])
+        self.assertIn(" d\r\n", self.client.say("STAT -la"))
 
     def test_badNamesHarmNobodyElse(self) -> None:
         self.client.put(f"/d/{BAD}", b"")
