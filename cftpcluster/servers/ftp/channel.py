@@ -8,7 +8,7 @@ client directly. Nothing here knows a command or a file.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
@@ -16,7 +16,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -92,6 +92,7 @@ class DataChannel:
     :ivar machineAddress: the same end's address on this machine; another one where a proxy stands between.
     :ivar policy: whether passive data connections come through proxies, too, asked when a port is opened.
     :ivar bindAddress: where to listen if ``machineAddress`` cannot be bound; "" for all addresses.
+    :ivar listenOn: opens a port, as :func:`._port.listenOnce` does.
     :ivar private: whether data connections are to speak TLS, asked when one is made; close the channel when it changes.
     """
 
@@ -103,6 +104,7 @@ class DataChannel:
     _options: FTPOptions
     _reactor: Any
     _random: Random
+    _listenOn: Callable[[Any, int, IProtocolFactory, str], IListeningPort]
     _dataTLS: Any
     _private: Callable[[], bool]
     _factory: _DataFactory | None = field(default=None, init=False)
@@ -145,24 +147,31 @@ class DataChannel:
         """Listen on a port of the range; gives it. ``Refusal`` where none is free."""
         self.close()
         factory = _DataFactory(self, self._policy(), self._reactor)
-        ports = self._options.ports
-        for number in self._random.sample(ports, min(len(ports), PORTS_TRIED)):
-            port = self._listenOn(number, factory)
+        for number in self._someNumbers():
+            port = self._listen(number, factory)
             if port is not None:
                 self._port, self._factory = port, factory
                 self._startTimer()
-                return port.getHost().port  # type: ignore[no-any-return, attr-defined]
+                return number
         raise Refusal(425, "No port is free for a data connection, try again")
 
-    def _listenOn(self, number: int, factory: _DataFactory) -> IListeningPort | None:
+    def _someNumbers(self) -> Iterator[int]:
+        """Ports of the range, none of them twice. Nobody can foresee them, so each is a question to the kernel: mostly
+        the first one is free."""
+        ports, tried = self._options.ports, set[int]()
+        while len(tried) < min(len(ports), PORTS_TRIED):
+            number = self._random.choice(ports)
+            if number not in tried:
+                tried.add(number)
+                yield number
+
+    def _listen(self, number: int, factory: _DataFactory) -> IListeningPort | None:
         for address in (self._machineAddress, self._bindAddress):
             try:
-                port: IListeningPort = self._reactor.listenTCP(number, factory, backlog=4, interface=address)
+                return self._listenOn(self._reactor, number, factory, address)
             except CannotListenError as error:
-                if getattr(error.socketError, "errno", None) == errno.EADDRNOTAVAIL:
-                    continue
-                return None
-            return port
+                if getattr(error.socketError, "errno", None) != errno.EADDRNOTAVAIL:
+                    return None
         return None
 
     def aim(self, port: int) -> None:
@@ -190,7 +199,7 @@ class DataChannel:
 
     def _isClient(self, host: str) -> bool:
         try:
-            return parseAddress(host) == parseAddress(self.client)
+            return host == self.client or parseAddress(host) == parseAddress(self.client)
         except ValueError:
             return False
 

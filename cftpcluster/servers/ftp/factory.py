@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from OpenSSL import SSL
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator
+from twisted.internet.interfaces import IAddress, IListeningPort, IOpenSSLServerConnectionCreator, IProtocolFactory
 from twisted.plugin import IPlugin, getPlugins
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
@@ -25,6 +25,7 @@ from ...networks import parseAddress
 from ...vocabulary import Problem
 from ..proxy import policyOf, socketHost
 from . import sites
+from ._port import listenOnce
 from .channel import DataChannel
 from .control import ControlConnection
 from .options import FTPOptions
@@ -53,6 +54,7 @@ class FTPServer:
     :ivar options: those of new sessions.
     :ivar now: the time of day, seconds since the epoch.
     :ivar siteCommands: what plug-ins answer after SITE, by verb.
+    :ivar listenOn: opens a passive port.
     :ivar isDraining: whether it takes no new work.
     """
 
@@ -65,6 +67,7 @@ class FTPServer:
     random: Random
     now: Callable[[], float]
     siteCommands: Mapping[str, ISiteCommand] = field(factory=dict)
+    listenOn: Callable[[Any, int, IProtocolFactory, str], IListeningPort] = listenOnce
     isDraining: bool = field(default=False, init=False)
     connections: set[ControlConnection] = field(factory=set, init=False)
     _contexts: WeakKeyDictionary[SSL.Connection, SSL.Context] = field(factory=WeakKeyDictionary, init=False)
@@ -131,6 +134,7 @@ class FTPServer:
             options=session.options,
             reactor=self.reactor,
             random=self.random,
+            listenOn=self.listenOn,
             dataTLS=_Resuming(transport, self._contexts),
             private=lambda: session.private,
         )

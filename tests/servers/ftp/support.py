@@ -105,6 +105,7 @@ def makeServer(reactor: Any, users: Any, options: FTPOptions, seed: int = 1) -> 
         bindAddress="",
         random=random.Random(seed),
         now=reactor.seconds,
+        listenOn=lambda reactor, port, factory, address: reactor.listenTCP(port, factory, interface=address),
     )
 
 
