@@ -115,6 +115,7 @@ class DataChannel:
     _dialling: Deferred[Any] | None = field(default=None, init=False)
     _taker: Deferred[DataConnection] | None = field(default=None, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
+    _refusal: Refusal | None = field(default=None, init=False)
 
     @property
     def isSixth(self) -> bool:
@@ -123,14 +124,14 @@ class DataChannel:
 
     @property
     def isPrepared(self) -> bool:
-        """Whether a transfer can get a connection."""
-        return self._port is not None or self._target is not None or self._connection is not None
+        """Whether a transfer can get a connection, or be told why its client's was refused."""
+        return any(each is not None for each in (self._port, self._target, self._connection, self._refusal))
 
     def close(self) -> None:
         """Let go of port, target and connection; a transfer that waits for it gets a refusal."""
         self._stopTimer()
         self._stopListening()
-        self._factory = self._target = None
+        self._factory = self._target = self._refusal = None
         connection, self._connection, self._isOpen = self._connection, None, False
         if connection is not None:
             connection.abort()
@@ -213,10 +214,13 @@ class DataChannel:
             self._give()
 
     def _refuse(self, refusal: Refusal) -> None:
+        """Close; the transfer that waits, or else the next one, is told why."""
         taker, self._taker = self._taker, None
         self.close()
         if taker is not None:
             taker.errback(refusal)
+        else:
+            self._refusal = refusal
 
     def _lost(self, connection: DataConnection) -> None:
         """One that was open is kept for its transfer: an empty upload may have ended before its command came."""
@@ -228,7 +232,9 @@ class DataChannel:
     def take(self) -> Deferred[DataConnection]:
         """The open connection, as soon as there is one; fails with a ``Refusal`` when there is none in time."""
         taker = self._taker = Deferred()
-        if not self.isPrepared:
+        if self._refusal is not None:
+            self._refuse(self._refusal)
+        elif not self.isPrepared:
             self.close()
         elif not self._give():
             self._startTimer()

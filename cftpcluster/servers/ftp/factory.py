@@ -97,7 +97,10 @@ class FTPServer:
         else:
             # Nobody but this client's own connections can resume what was made here.
             context = self.tls.contextApart(profile)
-        if reuse == "off":
+        if reuse == "required":
+            # Clients without tickets (curl, with TLS 1.2) have the server remember.
+            context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
+        elif reuse == "off":
             context.set_options(SSL.OP_NO_TICKET)
         connection = SSL.Connection(context, None)
         # The name that a client asks for may choose another one; sessions stay this one's.
@@ -199,7 +202,13 @@ class _Resuming:
     _contexts: Mapping[SSL.Connection, SSL.Context]
 
     def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
-        return SSL.Connection(self._contexts[self._control.getHandle()], None)
+        context = self._contexts[self._control.getHandle()]
+        if context.get_session_cache_mode() != SSL.SESS_CACHE_OFF:
+            # The control connection's session is remembered, and nothing else: data connections come without end.
+            # pyOpenSSL lets nobody change what is in use.
+            mode = SSL.SESS_CACHE_SERVER | SSL.SESS_CACHE_NO_INTERNAL_STORE
+            SSL._lib.SSL_CTX_set_session_cache_mode(context._context, mode)  # type: ignore[attr-defined]
+        return SSL.Connection(context, None)
 
 
 @implementer(IServerFactory, IPlugin)
