@@ -131,8 +131,11 @@ class BalancerTests(SynchronousTestCase):
         for source, switches in zip(sources, (byTLS, byPASV, (), (*byTLS, *byPASV), byTLS, byPASV), strict=True):
             self.curl(source, *switches, "-T", str(tree / "0"))
             self.assertEqual(self.curl(source, *switches), contents)
-        everyNode = set(self.cluster.nodes)
-        waitFor("each node had one", lambda: set().union(*map(self.balancer.nodesOf, sources)) == everyNode)
+
+        def nodes() -> set[str]:
+            return {node for source in sources for node in self.balancer.nodesOf(source)}
+
+        waitFor("each node had one", lambda: nodes() == set(self.cluster.nodes))
         self.mirror(tree.parent, self.client(36))
         back = self.cluster.folder / "back" / "d"
         self.assertEqual({path.name: path.read_bytes() for path in back.iterdir()}, dict.fromkeys("01234567", contents))
