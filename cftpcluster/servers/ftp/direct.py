@@ -1,7 +1,7 @@
 """Files that the kernel sends by itself, from its cache to the socket, without their bytes passing this process.
 
-What is not in the cache is brought there by the file's own threads first: the reactor's thread never waits for a disk.
-Knows no command, and no path.
+What is not in the cache is read by the file's own threads, and sent as it was read: the reactor's thread never waits
+for a disk. Knows no command, and no path.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...errors import Closed, FileSystemError
-from ...files.streams import FileSender, Stopped
+from ...errors import Closed
+from ...files.streams import CHUNK_BYTES, FileSender, Stopped
 from ...files.wrappers import ability
-from ...interfaces import IContents, IFile, IHasDescriptor
+from ...interfaces import IFile, IHasDescriptor
 from .data import DataConnection
 
 log = Logger()
 
 WINDOW_BYTES = 1024 * 1024
-"""What is looked for in the cache, or brought there, at once."""
+"""What is looked for in the cache at once."""
 
 PROBE_BYTES = 64 * 1024
 """How far apart pages are looked for: the kernel reads ahead in pieces larger than this."""
@@ -52,7 +52,7 @@ class _Sending:
     """Part of a file on its way; takes the place of what a transport does when its socket can take more.
 
     :ivar done: fires with the number of bytes that were sent, when there are no more, or none for the kernel; fails
-        with ``Stopped``.
+        with ``Stopped``, or with the error of a read.
     """
 
     _file: IFile
@@ -64,6 +64,7 @@ class _Sending:
     _sent: int = field(default=0, init=False)
     _cachedUntil: int = field(init=False)
     _descriptor: IHasDescriptor | None = field(default=None, init=False)
+    _read: memoryview = field(default=memoryview(b""), init=False)  # of what is to be sent next
     _isOver: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -74,45 +75,51 @@ class _Sending:
             self._transport.startWriting()
 
     def _doWrite(self) -> Exception | None:
+        if not self._read and self._offset >= self._cachedUntil and not self._prepare():
+            return None
         try:
-            if self._offset >= self._cachedUntil and not self._prepare():
-                return None
-            assert self._descriptor is not None
-            count = os.sendfile(
-                self._transport.fileno(), self._descriptor.descriptor(), self._offset, self._cachedUntil - self._offset
-            )
+            count = self._transport.socket.send(self._read) if self._read else self._sendFromCache()
         except BlockingIOError:
             return None
         except (ConnectionError, TimeoutError):
             return CONNECTION_LOST
         except (OSError, Closed):
             count = 0
-        if count:
-            assert self._descriptor is not None
-            self._offset += count
-            self._sent += count
-            self._connection.sent += count
-            self._descriptor.sent(count)
+        self._read = self._read[count:]
+        self._offset += count
+        self._sent += count
+        self._connection.sent += count
         if not count or self._offset == self._end:
             self._finish(self._sent)
         return None
 
+    def _sendFromCache(self) -> int:
+        assert self._descriptor is not None
+        wanted = self._cachedUntil - self._offset
+        count = os.sendfile(self._transport.fileno(), self._descriptor.descriptor(), self._offset, wanted)
+        self._descriptor.sent(count)
+        return count
+
     def _prepare(self) -> bool:
-        """Whether the next window can be sent now."""
+        """Whether something can be sent now."""
         # Asked for anew: a speed may have been set meanwhile, to which the kernel could not keep.
-        self._descriptor, contents = ability(IHasDescriptor, self._file), ability(IContents, self._file)
-        if self._offset == self._end or self._descriptor is None or contents is None:
-            self._finish(self._sent)
-            return False
+        self._descriptor = ability(IHasDescriptor, self._file)
         end = min(self._end, self._offset + WINDOW_BYTES)
-        if self._isCached(self._descriptor.descriptor(), end):
-            self._cachedUntil = end
-            return True
-        self._transport.stopWriting()
-        fed = contents.feed(_forget, self._offset, end - self._offset)
-        _ = fed.addCallbacks(self._fetched, self._notFetched, (end,)).addErrback(
-            lambda failure: log.failure("a download could not go on", failure)
-        )
+        try:
+            if self._descriptor is None or self._offset == self._end:
+                self._finish(self._sent)
+            elif self._isCached(self._descriptor.descriptor(), end):
+                self._cachedUntil = end
+                return True
+            else:
+                self._transport.stopWriting()
+                read = self._file.read(self._offset, min(CHUNK_BYTES, end - self._offset))
+                _ = read.addCallbacks(self._wasRead, self._notRead).addErrback(
+                    lambda failure: log.failure("a download could not go on", failure)
+                )
+        except (OSError, Closed):
+            # A storage that cannot tell.
+            self._finish(self._sent)
         return False
 
     def _isCached(self, number: int, end: int) -> bool:
@@ -120,20 +127,22 @@ class _Sending:
         try:
             for place in (*range(self._offset, end, PROBE_BYTES), end - 1):
                 os.preadv(number, [byte], place, os.RWF_NOWAIT)
-        except OSError:
-            # not there, or a storage that cannot tell
+        except BlockingIOError:
             return False
         return True
 
-    def _fetched(self, byteCount: int, end: int) -> None:
-        if not self._isOver:
-            self._cachedUntil = end
+    def _wasRead(self, data: bytes) -> None:
+        if self._isOver:
+            return
+        self._read = memoryview(data)
+        if data:
             self._transport.startWriting()
-
-    def _notFetched(self, failure: Failure) -> None:
-        failure.trap(FileSystemError)
-        if not self._isOver:
+        else:
             self._finish(self._sent)
+
+    def _notRead(self, failure: Failure) -> None:
+        if not self._isOver:
+            self._finish(failure)
 
     def _finish(self, result: Any) -> None:
         self._isOver = True
@@ -156,7 +165,3 @@ class _Sending:
     def stopProducing(self) -> None:
         if not self._isOver:
             self._finish(Failure(Stopped(self._sent)))
-
-
-def _forget(data: bytes) -> None:
-    """It is in the cache now."""
