@@ -188,7 +188,15 @@ class DataConnection(Protocol):
     def handshakeCompleted(self) -> None:
         transport: Any = self.transport
         transport.holdTickets()
+        self._acknowledge()
         self._opened(self)
+
+    def _acknowledge(self) -> None:
+        """Have the kernel acknowledge what came: there is nothing to send that could carry it, and a client that has
+        little to send waits for it before it sends more."""
+        descriptor = ISystemHandle(self._tcp).getHandle()
+        if isinstance(descriptor, socket.socket) and hasattr(socket, "TCP_QUICKACK"):
+            descriptor.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def readConnectionLost(self) -> None:
         self._peerIsDone(True)

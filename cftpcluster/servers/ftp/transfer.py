@@ -29,8 +29,14 @@ from .underway import Transfer, conduct
 
 log = Logger()
 
-KILLED_SECONDS = 0.01
-"""How long after an upload's end the control connection has to stand for it to count, where TLS does not tell."""
+KILLED_SECONDS = 0.02
+"""How long after an upload's end the control connection has to stand for it to count, where TLS does not tell. A kernel
+that ends a killed process may have something else to do between one connection and the next."""
+
+SMALL_BYTES = 4096
+AT_ONCE_SECONDS = 0.001
+"""What is shorter than the pieces in which clients send, and ends as soon as it came, was all that its client had: it
+is not waited for so long."""
 
 COMPLETE = Reply.of(226, "Transfer complete")
 
@@ -203,7 +209,13 @@ async def _receive(session: Session, transfer: Transfer, target: Target) -> None
     receiver = FileReceiver(target.file, target.offset, connection, lambda failure: connection.abort())
     transfer.isHeld = lambda: receiver.isHolding
     lines = FromWire() if session.ascii else None
-    taken = receiver.dataReceived if lines is None else lambda data: receiver.dataReceived(lines.convert(data))
+    begun = 0.0
+
+    def taken(data: bytes) -> None:
+        nonlocal begun
+        begun = begun or session.reactor.seconds()
+        receiver.dataReceived(data if lines is None else lines.convert(data))
+
     lost = False
     try:
         await connection.deliverTo(taken)
@@ -213,12 +225,17 @@ async def _receive(session: Session, transfer: Transfer, target: Target) -> None
     transfer.stopWatching()
     if lines is not None:
         receiver.dataReceived(lines.finish())
+    ended = session.reactor.seconds()
     await receiver.finish(isBroken=lost)
     if lost:
         raise DataLost
     # A client's kernel ends all connections of a killed process in order, as if it had said everything. TLS tells the
     # difference; without it the end of the control connection does, which follows at once.
-    await deferLater(session.reactor, 0 if connection.secured else KILLED_SECONDS)
+    if not connection.secured:
+        wasAtOnce = 0 < connection.received < SMALL_BYTES and ended - begun < AT_ONCE_SECONDS
+        await deferLater(session.reactor, 0 if wasAtOnce else KILLED_SECONDS)
+        if session.control.isLeaving:
+            raise DataLost
     transfer.check()
 
 

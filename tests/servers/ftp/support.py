@@ -253,7 +253,7 @@ class Conversation:
         assert transport is not None
         return transport
 
-    def turn(self, seconds: float = 0.02) -> None:
+    def turn(self, seconds: float = 0.03) -> None:
         """Let time pass."""
         self.reactor.advance(seconds)
 
