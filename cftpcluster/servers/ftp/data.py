@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from OpenSSL import SSL
+from twisted.internet import tcp
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
@@ -23,10 +24,13 @@ from twisted.internet.interfaces import (
     IReactorTime,
     ISystemHandle,
 )
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
+
+from ...files.streams import FileReceiver
 
 RECEIVE_BYTES = 256 * 1024
 """How much is read from a socket at once."""
@@ -76,6 +80,7 @@ class _TLS(BufferingTLSTransport):
     """TLS beneath a data connection. Remembers how the TCP connection ended, which Twisted's hides."""
 
     tcpReason: Failure | None = None
+    fill: Callable[[Callable[[memoryview], int]], int] | None = None
 
     def makeConnection(self, transport: Any) -> None:
         holding = _Holding(transport)
@@ -116,6 +121,21 @@ class _TLS(BufferingTLSTransport):
                 transport.write(data)
                 if len(data) < SENT_BYTES:
                     break
+
+    def _flushReceiveBIO(self) -> None:
+        """As Twisted's, but all records that are there are handed up at once, where somebody has a place for them."""
+        while self.fill is not None and not self._aborted and self.fill(self._readInto):
+            pass
+        super()._flushReceiveBIO()
+
+    def _readInto(self, space: memoryview) -> int:
+        # pyOpenSSL's own makes a buffer for each record, and copies it.
+        library: Any = SSL
+        read, tls = library._lib.SSL_read, self.getHandle()._ssl
+        start, size, filled = library._ffi.from_buffer(space), len(space), 0
+        while filled < size and (count := read(tls, start + filled, size - filled)) > 0:
+            filled += count
+        return filled
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.tcpReason = reason
@@ -160,6 +180,7 @@ class DataConnection(Protocol):
         self._lost = lost
         self._kept: list[bytes] = []
         self._receiver: Callable[[bytes], None] | None = None
+        self._filling: FileReceiver | None = None
         self._peerDone: bool | None = None
         self._delivered: Deferred[None] = Deferred()
         self._allWritten = False
@@ -284,6 +305,34 @@ class DataConnection(Protocol):
             self._end()
         return self._delivered
 
+    def fill(self, receiver: FileReceiver) -> Deferred[None]:
+        """As :meth:`deliverTo`, but bytes come to where they belong without being copied on the way."""
+        self._filling = receiver
+        transport: Any = self.transport
+        if self.secured:
+            transport.fill = self._fill
+        elif isinstance(transport, tcp.Connection):
+            transport.doRead = self._doRead  # type: ignore[assignment, method-assign]
+        return self.deliverTo(receiver.dataReceived)
+
+    def _doRead(self) -> Exception | None:
+        transport: Any = self.transport
+        try:
+            count = self._fill(transport.socket.recv_into)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        return None if count else CONNECTION_DONE
+
+    def _fill(self, readInto: Callable[[memoryview], int]) -> int:
+        """Have as much as there is read at once."""
+        assert self._filling is not None
+        count = readInto(self._filling.space())
+        self.received += count
+        self._filling.filled(count)
+        return count
+
     def _peerIsDone(self, proper: bool) -> None:
         if self._peerDone is None:
             self._peerDone = proper
@@ -291,6 +340,8 @@ class DataConnection(Protocol):
                 self._end()
 
     def _end(self) -> None:
+        # The receiver knows this connection: as a circle they would keep the file's descriptors until they are found.
+        self._receiver = None
         if self._peerDone:
             self._delivered.callback(None)
         else:
