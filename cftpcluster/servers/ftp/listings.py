@@ -9,6 +9,7 @@ import calendar
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 from ...vocabulary import Kind, Stat
 
@@ -27,7 +28,8 @@ _TYPE_FACTS = {
     Kind.link: "OS.unix=symlink",
     Kind.other: "OS.unix=special",
 }
-_UNSENDABLE = str.maketrans({"\r": "?", "\n": "?", "\0": "?"})
+_UNSENDABLE = bytes.maketrans(b"\r\n\0", b"???")
+_NO_WORD = re.compile(r"[\W_]")
 _TIME = re.compile(r"([0-9]{14})(?:\.[0-9]+)?")
 
 
@@ -48,6 +50,7 @@ def parseTime(text: str) -> float:
     return float(calendar.timegm(time.strptime(match[1], "%Y%m%d%H%M%S")))
 
 
+@cache
 def _permissions(mode: int) -> str:
     return "".join(letter if mode & 0o400 >> index else "-" for index, letter in enumerate("rwxrwxrwx"))
 
@@ -60,7 +63,7 @@ def longLine(name: str, stat: Stat, now: float) -> bytes:
     else:
         when = f"{moment.tm_year:5d}"
     line = (
-        f"{_TYPES[stat.kind]}{_permissions(stat.mode)} {stat.links:>3d} ftp      ftp      {stat.size:>12d}"
+        f"{_TYPES[stat.kind]}{_permissions(stat.mode & 0o777)} {stat.links:>3d} ftp      ftp      {stat.size:>12d}"
         f" {_MONTHS[moment.tm_mon - 1]} {moment.tm_mday:02d} {when} {name}"
     )
     return encoded(line)
@@ -68,7 +71,7 @@ def longLine(name: str, stat: Stat, now: float) -> bytes:
 
 def facts(stat: Stat, wanted: Sequence[str]) -> str:
     """The facts of an entry, as MLSD puts them before the name."""
-    return "".join(f"{name}={value};" for name in wanted if (value := _FACTS[name](stat)))
+    return "".join([f"{name}={value};" for name in wanted if (value := _FACTS[name](stat))])
 
 
 def factsLine(name: str, stat: Stat, wanted: Sequence[str]) -> bytes:
@@ -83,7 +86,7 @@ def nameLine(name: str) -> bytes:
 
 def encoded(line: str) -> bytes:
     """A line's bytes, its end included."""
-    return line.translate(_UNSENDABLE).encode("utf-8", "surrogateescape") + b"\r\n"
+    return line.encode("utf-8", "surrogateescape").translate(_UNSENDABLE) + b"\r\n"
 
 
 def _type(stat: Stat) -> str:
@@ -101,7 +104,7 @@ def _perm(stat: Stat) -> str:
 
 
 def _unique(stat: Stat) -> str:
-    return "".join(character if character.isalnum() else "-" for character in stat.identity)
+    return _NO_WORD.sub("-", stat.identity)
 
 
 _FACTS: Mapping[str, Callable[[Stat], str]] = {
