@@ -97,6 +97,20 @@ class _TLS(BufferingTLSTransport):
             holding: Any = self.transport
             holding.hold()
 
+    def dataReceived(self, data: bytes) -> None:
+        isShakingHands = not self._handshakeDone
+        super().dataReceived(data)
+        if isShakingHands:
+            self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Have the kernel acknowledge what came: there is nothing to send that could carry it, and clients that say the
+        end of their handshake in two pieces, or have little to send behind it, wait for it before they send more."""
+        holding: Any = self.transport
+        descriptor = ISystemHandle(holding.tcp).getHandle()
+        if isinstance(descriptor, socket.socket) and hasattr(socket, "TCP_QUICKACK"):
+            descriptor.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
     def _write(self, bytes: bytes) -> None:
         """As Twisted's, but all records of a piece leave OpenSSL at once, and no piece is copied to be cut."""
         if self._lostTLSConnection:
@@ -209,15 +223,7 @@ class DataConnection(Protocol):
     def handshakeCompleted(self) -> None:
         transport: Any = self.transport
         transport.holdTickets()
-        self._acknowledge()
         self._opened(self)
-
-    def _acknowledge(self) -> None:
-        """Have the kernel acknowledge what came: there is nothing to send that could carry it, and a client that has
-        little to send waits for it before it sends more."""
-        descriptor = ISystemHandle(self._tcp).getHandle()
-        if isinstance(descriptor, socket.socket) and hasattr(socket, "TCP_QUICKACK"):
-            descriptor.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def readConnectionLost(self) -> None:
         self._peerIsDone(True)
