@@ -311,15 +311,14 @@ class DataConnection(Protocol):
             self._end()
         return self._delivered
 
-    def fill(self, receiver: FileReceiver) -> Deferred[None]:
-        """As :meth:`deliverTo`, but bytes come to where they belong without being copied on the way."""
+    def fill(self, receiver: FileReceiver) -> None:
+        """Bytes come to ``receiver`` itself from now on, without being copied on the way."""
         self._filling = receiver
         transport: Any = self.transport
         if self.secured:
             transport.fill = self._fill
         elif isinstance(transport, tcp.Connection):
             transport.doRead = self._doRead  # type: ignore[assignment, method-assign]
-        return self.deliverTo(receiver.dataReceived)
 
     def _doRead(self) -> Exception | None:
         transport: Any = self.transport

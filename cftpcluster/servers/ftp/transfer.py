@@ -213,7 +213,10 @@ async def _receive(session: Session, transfer: Transfer, target: Target) -> None
 
     def taken(data: bytes) -> None:
         nonlocal begun
-        begun = begun or session.reactor.seconds()
+        if not begun:
+            begun = session.reactor.seconds()
+            if lines is None:
+                connection.fill(receiver)
         receiver.dataReceived(data if lines is None else lines.convert(data))
 
     lost = False
