@@ -9,8 +9,10 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
 
 from attrs import frozen
+from twisted.internet.task import deferLater
 
 from ...errors import NotAFolder, NotFound
 from ...files import paths
@@ -22,6 +24,9 @@ from .information import status
 from .replies import Refusal, Reply
 from .session import Command, Session
 from .underway import Transfer, conduct
+
+TURN_LINES = 500
+"""Lines that are written before other connections have their turn."""
 
 STATUS_LINES = 1000
 """Lines that STAT gives of a folder; LIST has no such bound."""
@@ -105,7 +110,7 @@ async def _listed(
         try:
             transfer.check()
             session.control.reply(Reply.of(150, "Here comes the listing"))
-            await _send(await transfer.connect(), source, lineOf(source))
+            await _send(session.reactor, await transfer.connect(), source, lineOf(source))
         finally:
             source.close()
         return Reply.of(226, "Listing sent")
@@ -113,12 +118,15 @@ async def _listed(
     return await conduct(session, verb, paths.render(session.path(argument)), work)
 
 
-async def _send(connection: DataConnection, source: _Source, line: LineOf) -> None:
+async def _send(reactor: Any, connection: DataConnection, source: _Source, line: LineOf) -> None:
     gate = Gate(connection)
     try:
         async for entries in source.batches():
-            connection.write(b"".join([line(entry.name, entry.stat) for entry in entries]))
-            await gate.passed()
+            for start in range(0, len(entries), TURN_LINES):
+                some = entries[start : start + TURN_LINES]
+                connection.write(b"".join([line(entry.name, entry.stat) for entry in some]))
+                await deferLater(reactor, 0)
+                await gate.passed()
     finally:
         connection.unregisterProducer()
     await connection.finish()
