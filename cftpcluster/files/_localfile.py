@@ -203,7 +203,11 @@ class LocalFile:
             ending, self.ending = self.ending, None
             return await ending.abort(keep)
         await self.drained()
-        await self._worker.run(closeFile, self.file, False)
+        if self._writable:
+            await self._worker.run(closeFile, self.file, False)
+        else:
+            # Nothing of it can go wrong for anybody, so nobody waits for a thread to say so.
+            self._worker.pool.callInThread(self.file.close)
         return False
 
     def _close(self) -> None:
