@@ -26,7 +26,7 @@ from ...errors import FileSystemError
 from ...files import paths
 from ..tls import clientNames
 from . import access, files, hashing, information, listing, parameters, sites, transfer, unique
-from .replies import ABORTED, DRAINING, FAILED_HERE, LOGIN_FIRST, TLS_FIRST, Refusal, Reply, refused
+from .replies import ABORTED, DRAINING, FAILED_HERE, LOGIN_FIRST, TLS_FIRST, Refusal, Reply, forget, refused
 from .session import Command, Session
 from .wire import Lines, LineTooLong
 
@@ -327,10 +327,9 @@ class ControlConnection(Protocol, TimeoutMixin):
             if isinstance(line, LineTooLong):
                 return Reply.of(500, "That line is too long")
             return await self._perform(line)
-        except Refusal as refusal:
-            return refusal.reply
-        except FileSystemError as error:
-            return refused(error)
+        except (Refusal, FileSystemError) as error:
+            forget(error)
+            return error.reply if isinstance(error, Refusal) else refused(error)
         except Exception:  # noqa: BLE001 - whatever it is, the session goes on
             log.failure("a command of {client} failed", client=self.session.client)
             return FAILED_HERE

@@ -14,7 +14,7 @@ from ...files.checksums import checksum
 from ...interfaces import IFile
 from ...vocabulary import OpenMode
 from . import sums
-from .replies import Refusal, Reply
+from .replies import Refusal, Reply, forget
 from .session import Command, Session
 
 
@@ -27,6 +27,7 @@ async def _open(session: Session, argument: str) -> tuple[sums.Wanted, IFile]:
         except FileSystemError as error:
             if not isinstance(error, NotFound):
                 raise
+            forget(error)
     return last, await session.files.open(session.path(last.name), OpenMode.read)
 
 

@@ -21,7 +21,7 @@ from ...vocabulary import Entry, Kind, Stat
 from . import listings
 from .data import DataConnection, Gate
 from .information import status
-from .replies import Refusal, Reply
+from .replies import Refusal, Reply, forget
 from .session import Command, Session
 from .underway import Transfer, conduct
 
@@ -69,7 +69,8 @@ async def _source(session: Session, argument: str) -> _Source:
     path = session.path(argument)
     try:
         stat = await session.files.stat(path)
-    except NotFound:
+    except NotFound as error:
+        forget(error)
         name = argument.rpartition("/")[2]
         if not _WILDCARD.search(name):
             raise

@@ -70,6 +70,17 @@ def refused(error: errors.FileSystemError) -> Reply:
     return Reply.of(550, text[:1].upper() + text[1:])
 
 
+def forget(error: BaseException | None) -> None:
+    """Let go of where an error came from that was dealt with.
+
+    Errors that come out of a Deferred refer to themselves by way of their traceback. As long as nobody finds such a
+    circle it keeps everything that was at hand on the way, open folders too.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
+
+
 def quoted(path: str) -> str:
     """A path as 257 shows it."""
     return '"' + path.replace('"', '""') + '"'
