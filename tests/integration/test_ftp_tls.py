@@ -150,6 +150,19 @@ class ClientCertificateTests(TLSCase):
         self.assertEqual(await self.inThread(use), 0)
         self.assertEqual(self.users.logins, [])
 
+    @needs("curl")
+    async def test_curlLogsInByIt(self) -> None:
+        await self.put("/x", b"abc")
+        certificate, key = AUTHORITY.issue("alice")
+        pem = self.folder / "curl.pem"
+        pem.write_bytes(certificate + key)
+        for newest in ("1.2", "1.3"):
+            command = ["curl", "-sSk", "--ssl-reqd", "--tls-max", newest, "--cert", str(pem), "-u", "alice:"]
+            url = f"ftp://127.0.0.1:{self.port}/x"
+            done = await self.inThread(partial(subprocess.run, [*command, url], capture_output=True, timeout=20))
+            self.assertEqual((done.stdout, done.stderr), (b"abc", b""))
+        self.assertEqual([type(login) for login in self.users.logins], [CertificateLogin] * 2)
+
 
 class RequiredCertificateTests(TLSCase):
     options = FTPOptions(
