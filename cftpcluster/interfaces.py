@@ -142,6 +142,12 @@ class IHasDescriptor(Interface):
         """Tell that the kernel sent so many more bytes, which no :meth:`IFile.read` saw; not a Deferred."""
 
 
+class IOpened(Interface):
+    """An opened file that may know what it was when it was opened, which costs nothing to ask."""
+
+    opened: Stat | None = Attribute("what :meth:`IFile.stat` would have told then; ``None`` where that is not known")
+
+
 class IContents(Interface):
     """An opened file whose bytes can be looked at where they are: nobody is sent them, and they count nowhere."""
 

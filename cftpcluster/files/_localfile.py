@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..errors import Closed, FileSystemError, PermissionDenied
-from ..interfaces import IContents, IFile, IHasDescriptor, IListing, ITakesCopies
+from ..interfaces import IContents, IFile, IHasDescriptor, IListing, IOpened, ITakesCopies
 from ..vocabulary import Attributes, Entry, Stat
 from ._descriptors import Descriptor, describe, meaning
 from ._tree import FolderScan, setModeAndTimes
@@ -51,7 +51,7 @@ class Ending(Protocol):
     async def abort(self, keep: bool) -> bool: ...
 
 
-@implementer(IFile, IHasDescriptor, IContents, ITakesCopies)
+@implementer(IFile, IHasDescriptor, IContents, IOpened, ITakesCopies)
 @define(eq=False)
 class LocalFile:
     """An open file.
@@ -67,6 +67,7 @@ class LocalFile:
     _writable: bool
     _sync: bool
     _forget: Callable[[LocalFile], None]
+    opened: Stat | None = None
     ending: Ending | None = field(default=None, init=False)
     damage: FileSystemError | None = field(default=None, init=False)
     damagedFrom: int | None = field(default=None, init=False)

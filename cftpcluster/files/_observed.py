@@ -26,6 +26,7 @@ from ..interfaces import (
     IHasDescriptor,
     IHashed,
     ILinks,
+    IOpened,
     IPaced,
     IServerSideCopy,
     ISizedUpload,
@@ -92,7 +93,7 @@ class ObservedFile(FileWrapper):
     _isWritten: bool = False
 
     def __conform__(self, interface: type[Interface]) -> Any:
-        if interface in {IPaced, ISizedUpload}:
+        if interface in {IOpened, IPaced, ISizedUpload}:
             return ability(interface, self.inner)
         if interface is IHashed:
             self.isHashed = True

@@ -17,6 +17,7 @@ from ..interfaces import (
     IHasDescriptor,
     ILinks,
     IListing,
+    IOpened,
     IServerSideCopy,
     ISizedUpload,
     ISpaceReport,
@@ -74,7 +75,8 @@ class PermittedFile(FileWrapper):
     _ended: Callable[[PermittedFile], None]
 
     def __conform__(self, interface: type[Interface]) -> Any:
-        if interface in {ISizedUpload, ITakesCopies} or (interface in {IContents, IHasDescriptor} and self._readable):
+        isReading = interface in {IContents, IHasDescriptor}
+        if interface in {IOpened, ISizedUpload, ITakesCopies} or (isReading and self._readable):
             return ability(interface, self.inner)
         return None
 

@@ -18,7 +18,7 @@ from ...errors import AlreadyExists, FileSystemError, NotFound, OutOfSpace
 from ...files import paths
 from ...files.streams import FileReceiver, FileSender
 from ...files.wrappers import ability
-from ...interfaces import IFile, ISizedUpload
+from ...interfaces import IFile, IOpened, ISizedUpload
 from ...vocabulary import OpenMode, VirtualPath
 from .data import DataConnection, DataLost
 from .direct import sendFile
@@ -84,7 +84,9 @@ async def retrieve(session: Session, argument: str) -> Reply:
 
 
 async def _send(session: Session, transfer: Transfer, path: VirtualPath, file: IFile, offset: int) -> Reply:
-    length = (await file.stat()).size - offset
+    known = ability(IOpened, file)
+    stat = (known and known.opened) or await file.stat()
+    length = stat.size - offset
     if length < 0:
         return Reply.of(554, "The file is not that long")
     transfer.check()

@@ -19,7 +19,7 @@ from cftpcluster.config.document import Limits, Mount, User
 from cftpcluster.errors import StorageFailed
 from cftpcluster.files.streams import Stopped
 from cftpcluster.files.throttled import AllRates
-from cftpcluster.interfaces import IHasDescriptor
+from cftpcluster.interfaces import IHasDescriptor, IOpened
 from cftpcluster.servers.ftp.data import DataConnection
 from cftpcluster.servers.ftp.direct import WINDOW_BYTES, sendFile
 from cftpcluster.testing.auth import documentWith, originOf
@@ -228,6 +228,14 @@ class OwnFilesTests(LocalMixin, ConnectedCase):
         self.assertEqual(await self.client.ended, CONTENTS)
         await self.file.abort(False)
         self.assertEqual([event.size for event in self.events], [len(CONTENTS)])
+
+    async def test_theirLengthIsKnownWithoutAsking(self) -> None:
+        await self.open()
+        known = IOpened(self.file).opened
+        self.assertEqual(known, await self.file.stat())
+        assert known is not None
+        self.assertEqual(known.size, len(CONTENTS))
+        await self.finish()
 
     async def test_theKernelSendsThemAndTheyAreCounted(self) -> None:
         await self.open()
