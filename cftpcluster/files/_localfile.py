@@ -19,6 +19,7 @@ from ..vocabulary import Attributes, Entry, Stat
 from ._descriptors import Descriptor, describe, meaning
 from ._tree import FolderScan, setModeAndTimes
 from ._worker import Worker
+from ._writeout import writeOut
 
 R = TypeVar("R")
 
@@ -144,7 +145,8 @@ class LocalFile:
         if not self._writable:
             return fail(Closed() if self._closed else PermissionDenied())
         self._written = True
-        return self._use(writeFully, self.file.number, offset, data).addErrback(self._damaged, offset)
+        function = writeThrough if self._sync else writeFully
+        return self._use(function, self.file.number, offset, data).addErrback(self._damaged, offset)
 
     def _damaged(self, failure: Failure, offset: int) -> Failure:
         if isinstance(failure.value, FileSystemError) and not isinstance(failure.value, Closed):
@@ -284,6 +286,11 @@ def writeFully(number: int, offset: int, data: bytes | memoryview) -> None:
         written = os.pwrite(number, rest, offset)
         rest = rest[written:]
         offset += written
+
+
+def writeThrough(number: int, offset: int, data: bytes | memoryview) -> None:
+    writeFully(number, offset, data)
+    writeOut(number, offset, len(data))
 
 
 def setAttributes(file: Descriptor, attributes: Attributes) -> None:

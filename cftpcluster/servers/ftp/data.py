@@ -217,6 +217,7 @@ class DataConnection(Protocol):
 
     def connectionMade(self) -> None:
         self._tcp.bufferSize = RECEIVE_BYTES
+        self._tcp.SEND_LIMIT = SENT_BYTES
         if not self.secured:
             self._opened(self)
 

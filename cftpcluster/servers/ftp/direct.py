@@ -26,11 +26,11 @@ from .data import DataConnection
 
 log = Logger()
 
-WINDOW_BYTES = 1024 * 1024
+WINDOW_BYTES = 2 * 1024 * 1024
 """What is looked for in the cache at once."""
 
-PROBE_BYTES = 64 * 1024
-"""How far apart pages are looked for: the kernel reads ahead in pieces larger than this."""
+PROBE_BYTES = 128 * 1024
+"""How far apart pages are looked for: the kernel reads ahead in pieces of this size."""
 
 
 async def sendFile(file: IFile, connection: DataConnection, offset: int, length: int) -> int:
