@@ -107,10 +107,13 @@ class Talker:
         host: str = "127.0.0.1",
         implicit: bool = False,
         newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
+        context: ssl.SSLContext | None = None,
     ) -> None:
         self.host = host
-        self.context = clientContext()
-        self.context.maximum_version = newest
+        if context is None:
+            context = clientContext()
+            context.maximum_version = newest
+        self.context = context
         self.socket: socket.socket = socket.create_connection((host, port), SECONDS)
         if implicit:
             self.socket = self.context.wrap_socket(self.socket)
