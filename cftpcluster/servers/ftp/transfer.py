@@ -22,7 +22,7 @@ from ...interfaces import IFile, IOpened, ISizedUpload
 from ...vocabulary import OpenMode, VirtualPath
 from .data import DataConnection, DataLost
 from .direct import sendFile
-from .replies import Refusal, Reply
+from .replies import Refusal, Reply, forget
 from .session import Command, Session
 from .text import FromWire, ToWire
 from .underway import Transfer, conduct
@@ -149,7 +149,8 @@ async def _continued(session: Session, path: VirtualPath, offset: int) -> Target
     """A partial of this user is cut at ``offset``; of a committed file the bytes from there are written over."""
     try:
         file, isPartial = await session.files.open(path, OpenMode.resume), True
-    except NotFound:
+    except NotFound as error:
+        forget(error)
         file, isPartial = await session.files.open(path, OpenMode.inPlace), False
     try:
         size = (await file.stat()).size
@@ -176,11 +177,12 @@ async def _openToAppend(session: Session, path: VirtualPath) -> IFile:
     """A partial, else a new file, else the committed one: only the last needs more than the right to upload."""
     try:
         return await session.files.open(path, OpenMode.resume)
-    except NotFound:
-        pass
+    except NotFound as error:
+        forget(error)
     try:
         return await session.files.open(path, OpenMode.create)
-    except AlreadyExists:
+    except AlreadyExists as error:
+        forget(error)
         return await session.files.open(path, OpenMode.inPlace)
 
 
