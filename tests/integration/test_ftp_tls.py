@@ -254,16 +254,19 @@ class RequiredReuseTests(SessionReuseCase):
         await self.setUpFile()
         self.assertEqual(await self.inThread(steal), 522)
 
-    @needs("curl")
-    async def test_curlIsServed(self) -> None:
+    @needs("curl", "lftp", "wget")
+    async def test_curlLftpAndWgetAreServed(self) -> None:
         await self.setUpFile()
-        switches = ("-sSk", "--ssl-reqd", "-u", "alice:secret", "-T", __file__)
-        for newest in ("1.2", "1.3"):
-            url = f"ftp://127.0.0.1:{self.port}/{newest}"
-            await self.inThread(
-                partial(subprocess.run, ["curl", "--tls-max", newest, *switches, url], check=True, timeout=20)
-            )
-            self.assertEqual(await self.get(f"/{newest}"), Path(__file__).read_bytes())
+        url = f"ftp://127.0.0.1:{self.port}/x"
+        lftp = f"set ssl:verify-certificate no; set ftp:ssl-force yes; set ftp:ssl-protect-data yes; cat {url}"
+        for command in (
+            ["curl", "--tls-max", "1.2", "-sSk", "--ssl-reqd", "-u", "alice:secret", url],
+            ["curl", "--tls-max", "1.3", "-sSk", "--ssl-reqd", "-u", "alice:secret", url],
+            ["lftp", "--norc", "-c", lftp.replace("//", "//alice:secret@")],
+            ["wget", "-qO-", "-t1", "--no-check-certificate", url.replace("ftp://", "ftps://alice:secret@")],
+        ):
+            done = await self.inThread(partial(subprocess.run, command, capture_output=True, timeout=20))
+            self.assertEqual((done.returncode, done.stdout), (0, b"abc"), (command, done.stderr))
 
 
 class NoReuseTests(SessionReuseCase):
