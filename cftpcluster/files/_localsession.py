@@ -344,6 +344,7 @@ class LocalFileSystem:
                 await ended
             except FileSystemError as error:
                 log.error("A file that was open at the end of its session: {error!s}", error=error)
+        self._tree.letGo()
 
 
 def _release(uploads: Sequence[LocalUpload]) -> None:

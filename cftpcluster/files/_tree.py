@@ -59,9 +59,17 @@ class Tree:
     @property
     def root(self) -> Descriptor:
         with self._opening:
-            if self._root is None:
-                self._root = self.openRoot()
-            return self._root
+            root = self._root
+            if root is None:
+                root = self._root = self.openRoot()
+            return root
+
+    def letGo(self) -> None:
+        """Close the folder as soon as nothing works in it any more, whoever still knows this tree.
+
+        An error that was met on the way is such a one: as it refers to itself, it stays until that is found.
+        """
+        self._root = None
 
     def open(self, path: VirtualPath, flags: int) -> Descriptor:
         return self.opener.open(self.root, [paths.encode(name) for name in path], flags)

@@ -122,6 +122,16 @@ class DiskTests(LocalMixin, SynchronousTestCase):
         self.files = None
         self.assertLessEqual(len(os.listdir("/proc/self/fd")), before)
 
+    def test_aClosedSessionHoldsNothingWhoeverStillKnowsIt(self):
+        """Errors do, until the circles are found in which they refer to themselves."""
+        before = len(os.listdir("/proc/self/fd"))
+        files = self.backend.fileSystem("alice", "alice", True)
+        failed = self.failureResultOf(files.stat(("none",)), NotFound)
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before + 1)
+        self.result(ISessionFiles(files).close())
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertTrue(failed.tb)
+
     def test_specialFilesAreRefusedAtOnce(self):
         self.result(self.files.stat(()))
         os.mkfifo(self.disk("alice", "fifo"))
