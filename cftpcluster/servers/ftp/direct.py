@@ -6,7 +6,10 @@ for a disk. Knows no command, and no path.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import socket
+from array import array
 from typing import Any
 
 from attrs import define, field
@@ -28,6 +31,12 @@ log = Logger()
 
 WINDOW_BYTES = 2 * 1024 * 1024
 """What is looked for in the cache at once."""
+
+PIECE_BYTES = 64 * 1024
+"""What the kernel is given at once, and only when it has less than that to send: what waits in a queue costs both sides
+twice as much as what is sent within the call."""
+
+_SIOCOUTQNSD = 0x894B  # linux/sockios.h
 
 PROBE_BYTES = 128 * 1024
 """How far apart pages are looked for: the kernel reads ahead in pieces of this size."""
@@ -66,9 +75,12 @@ class _Sending:
     _descriptor: IHasDescriptor | None = field(default=None, init=False)
     _read: memoryview = field(default=memoryview(b""), init=False)  # of what is to be sent next
     _isOver: bool = field(default=False, init=False)
+    _unsent: array[int] = field(factory=lambda: array("i", [0]), init=False)
 
     def __attrs_post_init__(self) -> None:
         self._cachedUntil = self._offset
+        if self._transport.connected:
+            self._transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 2 * PIECE_BYTES)
         self._transport.registerProducer(self, True)
         if not self._isOver:
             self._transport.doWrite = self._doWrite
@@ -95,10 +107,25 @@ class _Sending:
 
     def _sendFromCache(self) -> int:
         assert self._descriptor is not None
-        wanted = self._cachedUntil - self._offset
-        count = os.sendfile(self._transport.fileno(), self._descriptor.descriptor(), self._offset, wanted)
-        self._descriptor.sent(count)
-        return count
+        source, target = self._descriptor.descriptor(), self._transport.fileno()
+        sent, wanted = 0, self._cachedUntil - self._offset
+        while sent < wanted and (not sent or self._unsentBytes() < PIECE_BYTES):
+            try:
+                count = os.sendfile(target, source, self._offset + sent, min(PIECE_BYTES, wanted - sent))
+            except BlockingIOError:
+                if not sent:
+                    raise
+                break
+            if not count:
+                break
+            sent += count
+        self._descriptor.sent(sent)
+        return sent
+
+    def _unsentBytes(self) -> int:
+        """What the kernel was given and has not sent once."""
+        fcntl.ioctl(self._transport.fileno(), _SIOCOUTQNSD, self._unsent)
+        return self._unsent[0]
 
     def _prepare(self) -> bool:
         """Whether something can be sent now."""
