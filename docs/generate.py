@@ -258,6 +258,10 @@ ROUTES: Mapping[str, str] = {
     "`?after`",
     "web PUT /api/v1/files": "uploads a file (`If-Match`, `If-None-Match: *`): 201, or 204 where it replaced one",
     "web DELETE /api/v1/files": "removes a file or an empty folder",
+    "web POST /api/v1/uploads": "begins an upload that can be resumed (tus 1.0.0; `Upload-Length`, `Upload-Metadata`): "
+    "201, its URL as `Location`",
+    "web PATCH /api/v1/uploads": "goes on with it, from `Upload-Offset` on",
+    "web DELETE /api/v1/uploads": "gives it up",
     "web POST /api/v1/files": "`?op=mkdir`; `?op=move` and `?op=copy` with `{to, overwrite}`",
 }
 """What routes do that have no docstring: by API, method and path."""
@@ -274,7 +278,8 @@ def routes(app: Klein, api: str) -> list[tuple[str, str, str]]:
             said = ROUTES.get(f"{api} {method} {path}") or summary(app.endpoints[rule.endpoint])
             if not said:
                 raise Undocumented(f"{api} {method} {path}: its route needs a docstring, or an entry in ROUTES here")
-            found.append((method, path + ("/PATH" if path.endswith("/files") else ""), said))
+            rest = {"/files": "/PATH", "/uploads": "" if method == "POST" else "/TOKEN"}
+            found.append((method, path + next((more for end, more in rest.items() if path.endswith(end)), ""), said))
     return sorted(found, key=lambda one: (one[1], one[0]))
 
 

@@ -71,6 +71,7 @@ class WebCase(InProcessCase):
             notify=self.logins.notify,
             now=time.time,
             randomBytes=os.urandom,
+            pool=self.pool,
         )
         tls = ServerTLS(pem(LEAF) + pem(ROOT), pem(KEY))
         factory = TLSMemoryBIOFactory(tls, False, server, self.reactor)

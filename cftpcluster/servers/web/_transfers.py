@@ -7,6 +7,7 @@ and whether they may, is not known here.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -115,7 +116,7 @@ async def upload(request: Any, files: IFileSystem, path: VirtualPath, mostBytes:
         sized = ability(ISizedUpload, opened)
         if sized is not None and request.length is not None:
             sized.expect(request.length)
-        await _receive(request, opened, mostBytes)
+        await receive(request, opened, mostBytes)
         if isConditional(request):
             isNotModified(request, await lookAnew())
     except BaseException as error:
@@ -143,14 +144,16 @@ async def _openForUpload(request: Any, files: IFileSystem, path: VirtualPath) ->
         raise PermissionDenied from None
 
 
-async def _receive(request: Any, opened: IFile, mostBytes: int) -> None:
-    receiver = FileReceiver(opened, 0, request, request.refuseBody)
+async def receive(request: Any, opened: IFile, mostBytes: int, offset: int = 0) -> int:
+    """Write the body to a file, from ``offset`` on; tells how long it was. Nothing is being written when it ends."""
+    receiver = FileReceiver(opened, offset, request, request.refuseBody)
     try:
         await request.receive(receiver.dataReceived, mostBytes)
     except BaseException:
-        await receiver.finish(isBroken=True)
+        with suppress(FileSystemError):
+            await receiver.finish(isBroken=True)
         raise
-    await receiver.finish()
+    return await receiver.finish()
 
 
 async def committed(files: IFileSystem, path: VirtualPath) -> Stat | None:
