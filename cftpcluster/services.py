@@ -21,6 +21,7 @@ from twisted.python.threadpool import ThreadPool
 
 from .auth.chain import ChainingChecker
 from .auth.delay import FailureDelay
+from .auth.own import OwnCredentials
 from .auth.portal import AccountPortal
 from .auth.realm import Realm
 from .auth.rules import Rules
@@ -71,6 +72,7 @@ class Services:
 
     :ivar _lasting: the kinds of listeners that serve the node itself, and go on whatever becomes of its clients.
     :ivar _rules: what holds for log-ins and sessions on all nodes.
+    :ivar _own: what users change of themselves.
     :ivar quotas: what users hold.
     :ivar problems: what is wrong, by the path of the object it concerns (``listeners/ftp``).
     """
@@ -87,6 +89,7 @@ class Services:
     _delay: FailureDelay
     _upgradeHash: Callable[[str, str, str], None]
     _rules: Rules
+    _own: OwnCredentials
     _rows: ISharedRows
     _makeListener: Callable[..., ListenerService] = ListenerService
     _lasting: frozenset[str] = frozenset()
@@ -131,7 +134,7 @@ class Services:
             self.currentDocument, trees.build, self._avatars, time.time, self._rules.sessions, self._reactor
         )
         self._chain = ChainingChecker(())
-        self._portal = AccountPortal(self._realm, self._chain, self.notify, self._delay, self._rules)
+        self._portal = AccountPortal(self._realm, self._chain, self.notify, self._delay, self._rules, self._own)
 
     def currentDocument(self) -> Document:
         return self.document

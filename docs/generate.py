@@ -253,7 +253,17 @@ ROUTES: Mapping[str, str] = {
     "manager DELETE /api/v1/COLLECTION/<name>": "removes it",
     "web POST /api/v1/login": "`{name, password}`: sets the session cookie, answers `{csrfToken}`",
     "web POST /api/v1/logout": "ends the session",
-    "web GET /api/v1/session": "who is logged in: `{name, csrfToken}`",
+    "web GET /api/v1/session": "who is logged in, and what they may: `{name, csrfToken, id, mayChange, "
+    "leastPasswordCharacters, uploadLimitBytes, quota}`; `id` is that of the session in the list of sessions",
+    "web GET /api/v1/sessions": "one's own live sessions on all nodes, `{items}`, each `{id, protocol, address, node, "
+    "software, since, seen, current}`",
+    "web DELETE /api/v1/sessions": "ends all of one's own sessions on all nodes, this one too: `{ended}`",
+    "web DELETE /api/v1/sessions/<key>": "ends one of one's own sessions, on whichever node it is",
+    "web PUT /api/v1/password": "`{current, new}`: changes one's own password, and ends the sessions before, but for "
+    "this one, whose cookie is set anew; 403 where `current` is wrong or `mayChange` does not say `password`",
+    "web GET /api/v1/publickeys": "one's own SSH keys, `{items}`, each `{id, fingerprint, type, comment}`",
+    "web POST /api/v1/publickeys": "`{key, password}`: adds a line as in a `.pub` file; the password is one's own",
+    "web DELETE /api/v1/publickeys/<key>": "removes a key, and ends the sessions before, but for this one",
     "web GET /api/v1/files": "a file (`Range`, `If-None-Match`, `If-Range`), or a folder: `{entries, next}`, `?limit`, "
     "`?after`",
     "web PUT /api/v1/files": "uploads a file (`If-Match`, `If-None-Match: *`): 201, or 204 where it replaced one",

@@ -286,6 +286,7 @@ _SETTINGS_BOUNDS = {
     "loginsPerMinute": (0, 1_000_000),
     "sessionIdleSeconds": (60, _YEAR_SECONDS),
     "sessionAbsoluteSeconds": (60, _YEAR_SECONDS),
+    "leastPasswordCharacters": (1, 128),
     "partialSeconds": (0, 10 * _YEAR_SECONDS),
     "historyRevisions": (1, 10_000_000),
 }

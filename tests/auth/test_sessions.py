@@ -12,6 +12,7 @@ from cftpcluster.auth.credentials import TurnedAway
 from cftpcluster.auth.sessions import MOST_ENDED_OF_A_USER, PRESENCE_SECONDS, LiveSessions, publicId
 from cftpcluster.config.document import Limits, User
 from cftpcluster.errors import ClusterError
+from cftpcluster.testing.auth import documentWith
 from cftpcluster.vocabulary import Origin
 
 from .nodes import RuledNodes
@@ -26,7 +27,7 @@ class Files:
 
 class SessionsCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.nodes = RuledNodes()
+        self.nodes = RuledNodes(document=documentWith(ALICE, User(name="bob"), User(name="carol")))
 
     def on(self, node: str = "a") -> LiveSessions:
         return self.nodes.rules[node].sessions
@@ -69,6 +70,7 @@ class ListTests(SessionsCase):
                     "listener": "sftp",
                     "address": "192.0.2.7",
                     "since": 1_000_000,
+                    "seen": 1_000_005,
                     "node": "a",
                     "software": "OpenSSH_9.9",
                 },
@@ -120,7 +122,7 @@ class ListTests(SessionsCase):
         for _ in range(100):
             self.visit("a", "1")
             self.nodes.clock.advance(1)
-        self.assertEqual(len(told), 1)
+        self.assertEqual(len(told), 2)
 
     def test_aRequestThatLastsStaysListed(self) -> None:
         self.enter("a", "1", protocol="https", lingerSeconds=60)

@@ -97,7 +97,7 @@ class UserAccess:
 
     async def _bySession(self, request: Any) -> Visit:
         session = self._sessions.read(request)
-        if session is None or self._portal.rules.sessions.isRevoked(session.sessionId):
+        if session is None or self._hasEnded(session):
             raise unauthorized(request)
         if self._sessions.isForged(request, session):
             raise HTTPProblem(403, "the X-CSRF-Token is missing or wrong, or another site made this request")
@@ -107,9 +107,31 @@ class UserAccess:
         except UnauthorizedLogin:
             raise unauthorized(request) from None
         renewed = self._sessions.renewed(session)
-        if renewed is not None:
+        if renewed is not None and self._mayRenew(session):
             self._sessions.setCookie(request, renewed)
         return Visit(account, session, logout)
+
+    def _hasEnded(self, session: Session) -> bool:
+        live = self._portal.rules.sessions
+        if live.isRevoked(session.sessionId) or session.issued < live.endedBefore(session.name):
+            return True
+        # Whoever has an old key could sign a session, but knows of none that is there.
+        return session.isOfOldKey and not live.isKnown(session.sessionId)
+
+    def _mayRenew(self, session: Session) -> bool:
+        """A node that hears of nobody does not know what was ended elsewhere: that must not last for ever."""
+        live = self._portal.rules.sessions
+        return session.node == live.node or not live.isCutOff()
+
+    async def confirm(self, visit: Visit, password: str) -> None:
+        """Fails with an ``HTTPProblem`` unless it is the password of whoever's visit it is."""
+        account = visit.account
+        login = PasswordLogin(account.name, password.encode("utf-8", "surrogatepass"), account.origin)
+        try:
+            again, _ = await self._login(login)
+        except UnauthorizedLogin:
+            raise HTTPProblem(403, "the current password is wrong") from None
+        await again.logout()
 
     async def _login(self, login: ILogin) -> tuple[IAccount, Callable[[], Any]]:
         account: Any
@@ -162,10 +184,6 @@ class UserAccess:
         def logout(request: IRequest) -> Deferred[bytes]:
             return toTheEnd(self._logOut(request))
 
-        @app.route("/api/v1/session", methods=["GET"])
-        def session(request: IRequest) -> Deferred[bytes]:
-            return toTheEnd(self._describe(request))
-
     async def _logIn(self, request: Any) -> bytes:
         if isForeign(request):
             raise HTTPProblem(403, "another site made this request")
@@ -173,7 +191,8 @@ class UserAccess:
         name, password = body.get("name"), body.get("password")
         if not isinstance(name, str) or not isinstance(password, str) or body.keys() != {"name", "password"}:
             raise HTTPProblem(422, "expected name and password")
-        session = self._sessions.start(name, 0)
+        live = self._portal.rules.sessions
+        session = self._sessions.start(name, 0, live.node)
         secret = password.encode("utf-8", "surrogatepass")
         origin = self._origin(request, session.sessionId, self._sessions.idleSeconds)
         try:
@@ -182,7 +201,9 @@ class UserAccess:
             raise unauthorized(request) from None
         # Not the portal's farewell: the session goes on.
         await account.logout()
-        session = evolve(session, name=account.name, credentialsRevision=account.revision)
+        # Another node's clock may have said that all sessions before a later second have ended.
+        issued = max(session.issued, live.endedBefore(account.name))
+        session = evolve(session, name=account.name, credentialsRevision=account.revision, issued=issued)
         self._sessions.setCookie(request, session)
         return jsonAnswer(request, {"csrfToken": self._sessions.csrfToken(session)})
 
@@ -200,11 +221,6 @@ class UserAccess:
             self._portal.rules.sessions.revoke(name, session.sessionId, "logged out")
         except ClusterError as error:
             raise HTTPProblem(503, str(error)) from None
-
-    async def _describe(self, request: Any) -> bytes:
-        visit = await self.visit(request)
-        await visit.end()
-        return jsonAnswer(request, {"name": visit.account.name, "csrfToken": self.csrfToken(visit.session)})
 
 
 def _address(request: Any) -> str:

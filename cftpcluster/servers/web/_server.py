@@ -24,6 +24,7 @@ from ...interfaces import IFile, IServer, IServerFactory, IValidator
 from ...vocabulary import Problem
 from ..http import RoutedResource, Sessions, Site, VerifiedLogins, answerProblems
 from ._access import AUDIENCE, COOKIE, UserAccess
+from ._account import AccountRoutes
 from ._checksums import ALGORITHMS, Checked
 from ._files import FileRoutes
 from ._names import FILES, FOLDERS, UPLOADS
@@ -114,17 +115,13 @@ def webServer(
     """
     app = Klein()
     answerProblems(app)
-    access = UserAccess(
-        portal,
-        listener,
-        Sessions(COOKIE, AUDIENCE, sessionKeys, settings, reactor.seconds, randomBytes),
-        VerifiedLogins(randomBytes(32), reactor.seconds),
-        notify,
-        randomBytes,
-    )
+    sessions = Sessions(COOKIE, AUDIENCE, sessionKeys, settings, reactor.seconds, randomBytes)
+    verified = VerifiedLogins(randomBytes(32), reactor.seconds)
+    access = UserAccess(portal, listener, sessions, verified, notify, randomBytes)
     access.addRoutes(app)
     site = Site(RoutedResource(app, *(prefix.encode("ascii") for prefix in (FILES, UPLOADS, FOLDERS))), reactor)
     server = WebServer(options, site)
+    AccountRoutes(access, portal, sessions, server.knownLimit).add(app)
 
     def checked(opened: IFile, algorithm: str) -> Checked:
         return Checked(opened, ALGORITHMS[algorithm](), partial(deferToThreadPool, reactor, pool))

@@ -103,7 +103,7 @@ class SessionTests(AccessCase):
             self.assertEqual(self.statusWith(altered), 401, altered)
 
     def test_onlyTheKeyMakesCookies(self) -> None:
-        session = Session("bob", "00" * 16, 1_700_000_000, 1_700_000_000, 0)
+        session = Session("bob", "00" * 16, 1_700_000_000, 1_700_000_000, 1_700_010_000, 0, "")
         for name, audience, key, expected in [
             (COOKIE, "files", b"k" * 32, 200),
             (COOKIE, "files", b"x" * 32, 401),
