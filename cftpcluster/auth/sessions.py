@@ -260,7 +260,7 @@ class LiveSessions:
     def isCutOff(self) -> bool:
         """Whether no other node was heard of for a minute, though there are others: sessions may have been ended since
         without this node knowing."""
-        if not self._document().nodes.keys() - {self.node}:
+        if not set(self._document().nodes) - {self.node}:
             return False
         return all(row.node == self.node for row in self._rows.rows(PRESENCE))
 
