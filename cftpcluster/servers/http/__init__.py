@@ -3,7 +3,7 @@
 It serves no route of its own, and knows neither files nor administration.
 """
 
-from ._bodies import jsonBody, queryBytes, queryNumber, refuseOthers
+from ._bodies import jsonBody, queryBytes, queryFlag, queryNumber, refuseOthers
 from ._channel import Patience, Site
 from ._problems import HTTPProblem, answerProblems, encodeJSON, jsonAnswer, problemOf
 from ._request import JSON_BYTES, BodyCutShort, Request
@@ -39,6 +39,7 @@ __all__ = [
     "jsonBody",
     "problemOf",
     "queryBytes",
+    "queryFlag",
     "queryNumber",
     "refuseOthers",
     "toTheEnd",

@@ -54,6 +54,14 @@ def queryNumber(request: Any, name: str, default: int, most: int) -> int:
     return min(int(raw), most)
 
 
+def queryFlag(request: Any, name: str) -> bool:
+    """Whether a parameter is ``true``; it is not where it is not given."""
+    value = queryBytes(request, name)
+    if value not in {None, b"true", b"false"}:
+        raise HTTPProblem(400, f"{name}: expected true or false")
+    return value == b"true"
+
+
 def refuseOthers(request: Any, *known: str) -> None:
     """A query that says more than the route understands is refused, not ignored."""
     for name in request.args:

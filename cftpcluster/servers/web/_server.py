@@ -123,10 +123,12 @@ def webServer(
     server = WebServer(options, site)
     AccountRoutes(access, portal, sessions, server.knownLimit).add(app)
 
-    def checked(opened: IFile, algorithm: str) -> Checked:
-        return Checked(opened, ALGORITHMS[algorithm](), partial(deferToThreadPool, reactor, pool))
+    run = partial(deferToThreadPool, reactor, pool)
 
-    files = FileRoutes(access, server.uploadLimit, now)
+    def checked(opened: IFile, algorithm: str) -> Checked:
+        return Checked(opened, ALGORITHMS[algorithm](), run)
+
+    files = FileRoutes(access, server.uploadLimit, now, randomBytes, run)
     files.add(app)
     tokens = UploadTokens(sessionKeys, randomBytes)
     UploadRoutes(files.served, tokens, Writers(reactor), checked, server.knownLimit, settings, now).add(app)

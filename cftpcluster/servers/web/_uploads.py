@@ -257,7 +257,8 @@ class UploadRoutes:
         return upload
 
     def _expiry(self, touched: float) -> bytes:
-        return datetimeToString(int(touched + self._settings().partialSeconds))
+        expiry: bytes = datetimeToString(int(touched + self._settings().partialSeconds))
+        return expiry
 
 
 # --- the file that an upload becomes
