@@ -1,8 +1,8 @@
 """A strict HTTP/1.1 connection, and the site whose connections are such.
 
-RFC 9112: message syntax; sections 2.2, 5.1, 5.2 and 6 on what must be refused. A message that two readers could
-understand differently (a proxy in front and this server) is answered with 400 and ends the connection; so is one that
-takes its time. What is asked for is not known here.
+RFC 9112: message syntax; sections 2.2, 3, 5.1, 5.2 and 6 on what must be refused. A message that two readers could
+understand differently (a proxy in front and this server) is answered with 400 (414 and 431 where it is too long) and
+ends the connection; so is one that takes its time. What is asked for is not known here.
 
 The conversation: a request's headers are read; it is served at once (:class:`~._request.Request`); the body is read
 when the route asks for it; the next request of the connection is read when the answer is complete. An answer that did
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from attrs import frozen
@@ -53,7 +54,10 @@ LARGE_BODY_BYTES = 256 * 1024
 
 _LINGER_BYTES = 1024 * 1024
 _LENGTH = re.compile(rb"[0-9]{1,18}")
-_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~%-]{1,253})?(:[0-9]{0,5})?")
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~%-]{1,253})(:[0-9]{0,5})?")
+_CONTROLS = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
+"""Bare line ends among them."""
+
 _ONCE = (b"Content-Length", b"Transfer-Encoding", b"Host", b"Authorization", b"Content-Type", b"Expect")
 
 
@@ -151,16 +155,20 @@ class Channel(HTTPChannel):
     def lineReceived(self, line: bytes) -> None:
         if self._deaf:
             return
-        if b"\r" in line or b"\n" in line or b"\0" in line or line[:1] in {b" ", b"\t"}:
-            # Bare line ends, and headers continued on a second line (obs-fold).
-            self._respondToBadRequestAndDisconnect()
-            return
-        super().lineReceived(line)
+        if _CONTROLS.search(line) or line[:1] in {b" ", b"\t"}:
+            # The second: headers continued on another line (obs-fold).
+            self._refuse(400)
+        elif self._receivedHeaderSize + len(line) > self.totalHeadersSize:
+            self._refuse(414 if self.idle else 431)
+        else:
+            super().lineReceived(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        self._respondToBadRequestAndDisconnect()
+        self._refuse(414 if self.idle else 431)
 
     def headerReceived(self, line: bytes) -> bool:
+        if not self._deaf and self._receivedHeaderCount >= self.maxHeaders:
+            self._refuse(431)
         # The superclass goes on with the next line after a bad one.
         return not self._deaf and bool(super().headerReceived(line))
 
@@ -174,8 +182,8 @@ class Channel(HTTPChannel):
     def allHeadersReceived(self) -> None:
         self._setDeadline(None)
         request = self.requests[-1]
-        if not self._wellFormed(request):
-            self._respondToBadRequestAndDisconnect()
+        if not self._wellFormed(request) or not self._isExpected(request):
+            self._refuse(417 if self._wellFormed(request) else 400)
             self.length = None
             return
         request.parseCookies()
@@ -199,13 +207,22 @@ class Channel(HTTPChannel):
         host = headers.getRawHeaders(b"Host")
         if host is None:
             return bool(self._version == b"HTTP/1.0")
-        expect = headers.getRawHeaders(b"Expect", [b"100-continue"])[0]
-        return _HOST.fullmatch(host[0]) is not None and expect.lower() == b"100-continue"
+        return _HOST.fullmatch(host[0]) is not None
+
+    def _isExpected(self, request: Any) -> bool:
+        """Whether what the client expects is something that is kept."""
+        expect: bytes = request.requestHeaders.getRawHeaders(b"Expect", [b"100-continue"])[0]
+        return expect.lower() == b"100-continue"
 
     def _respondToBadRequestAndDisconnect(self) -> None:
+        self._refuse(400)
+
+    def _refuse(self, status: int) -> None:
+        """No request can be made of what comes: say so, and hear nothing more."""
         if self._deaf:
             return
-        self.transport.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        phrase = HTTPStatus(status).phrase.encode("ascii")
+        self.transport.write(b"HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % (status, phrase))
         for request in self.requests:
             request.connectionLost(Failure(ConnectionError("the client broke the protocol")))
         self.requests = []

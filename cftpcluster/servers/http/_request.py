@@ -173,6 +173,14 @@ class Request(server.Request):
         """Hand over no more of the body: :meth:`receive` fails with ``reason``."""
         self._endBody(reason)
 
+    def endEarly(self, problem: HTTPProblem) -> None:
+        """Whoever asked may not be served any more: a body that is being taken fails with ``problem``, an answer that
+        is on its way is broken off."""
+        if self._bodyDone is not None:
+            self._endBody(Failure(problem))
+        elif self.startedWriting and not self.finished:
+            self.breakOff()
+
     def _endBody(self, result: Any) -> None:
         done, self._bodyDone = self._bodyDone, None
         self._deliver = _ignore
@@ -202,6 +210,7 @@ class Request(server.Request):
         if self.isSecure():
             self.setHeader(*STRICT_TRANSPORT)
         self.prepath = []
+        self._dropAuthority()
         self.postpath = [unquote_to_bytes(segment) for segment in self.path[1:].split(b"/")]
         refusal = self._refusal()
         if refusal is not None:
@@ -212,6 +221,12 @@ class Request(server.Request):
             self.render(self.site.getResourceFor(self))
         except Exception:  # noqa: BLE001 whatever a resource did, its client gets an answer
             self.processingFailed(Failure())
+
+    def _dropAuthority(self) -> None:
+        """A target with scheme and host is understood, if it is this host (RFC 9112, section 3.2.2)."""
+        start = b"%s://%s/" % (b"https" if self.isSecure() else b"http", self.getHeader(b"Host") or b"")
+        if self.path[: len(start)].lower() == start.lower():
+            self.path, self.uri = self.path[len(start) - 1 :], self.uri[len(start) - 1 :]
 
     def _refusal(self) -> HTTPProblem | None:
         """What no route needs to see."""

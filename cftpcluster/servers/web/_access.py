@@ -83,7 +83,15 @@ class UserAccess:
         return "" if session is None else self._sessions.csrfToken(session)
 
     async def visit(self, request: Any) -> Visit:
-        """Whose request it is. Fails with an ``HTTPProblem`` where nobody's, or where another site may have made it."""
+        """Whose request it is. Fails with an ``HTTPProblem`` where nobody's, or where another site may have made it.
+
+        Where the cluster ends the session before the request was served, what is under way of it ends at once.
+        """
+        visit = await self._visit(request)
+        _ = visit.account.whenEnded().addCallback(lambda reason: request.endEarly(unauthorized(request)))
+        return visit
+
+    async def _visit(self, request: Any) -> Visit:
         if request.requestHeaders.hasHeader(b"Authorization"):
             basic = basicCredentials(request)
             if basic is None:

@@ -405,7 +405,7 @@ class PasswordTests(AccessCase):
         browser.send(b"x" * 60)
         self.served.clock.advance(0)
         (answer,) = parseAnswers(browser.received(), ["PUT"])
-        self.assertEqual(answer.status, 503)
+        self.assertEqual(answer.status, 401)
         self.assertEqual(self.served.ask("GET", f"{FILES}/new").status, 404)
 
     def test_busyIsNoRefusal(self) -> None:
