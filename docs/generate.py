@@ -228,6 +228,8 @@ ROUTES: Mapping[str, str] = {
     "manager POST /api/v1/nodes/<name>/pause": "has a node follow no more until it is resumed: `{}`",
     "manager POST /api/v1/nodes/<name>/resync": "has a node take everything anew from the primary; with `{dryRun}` "
     "only says what that would change, in `differences`",
+    "manager POST /api/v1/nodes/<name>/rotateSessionKeys": "has a node give the cluster a new key to sign web sessions "
+    "with, of users and of administrators; they go on, unless `{endSessions}`: then all of them have ended",
     "manager GET /api/v1/nodes/<name>/branches": "the branches that a node keeps, in `branches`",
     "manager GET /api/v1/nodes/<name>/branches/<branch>": "a branch: who changed what, in `entries`, and how each "
     "object stands against the present configuration (`open`, `conflict`, `same`, `kept`), in `parts`",
@@ -239,6 +241,7 @@ ROUTES: Mapping[str, str] = {
     "manager POST /api/v1/tokens/join": "`{name, expiresSeconds}`: a join token for a new node",
     "manager GET /api/v1/sessions": "the live sessions of all nodes, `{items, total}`: `?user`, `?node`, `?limit`",
     "manager DELETE /api/v1/sessions/<key>": "ends a session, on whichever node it is",
+    "manager DELETE /api/v1/sessions": "ends all sessions of `?user`, on all nodes: `{user, ended}`",
     "manager GET /api/v1/bans": "the bans that hold, `{items, total}`",
     "manager POST /api/v1/bans": "`{network, seconds, reason}`: bans an address or a network; all but `network` may be "
     "absent",

@@ -257,6 +257,25 @@ class WebSessionsTests(SynchronousTestCase):
         for node in (self.a, self.b, self.c):
             self.dead(browser, node)
 
+    # --- keys
+
+    def test_sessionsOutliveTheirKeyUnlessTheyAreToEnd(self) -> None:
+        self.user("web-rotated")
+        browser, idle = self.loggedIn(self.a, "web-rotated"), self.loggedIn(self.b, "web-rotated")
+        self.soon("known on a", lambda: len(self.listed(self.a, "web-rotated")) == 2)
+        self.b.ctl("rotate-session-keys")
+        self.cluster.converged()
+        before = browser.cookie
+        for node in (self.a, self.b, self.c):
+            self.assertTrue(browser.isIn(node), node.name)
+        self.assertNotEqual(browser.cookie, before)
+        self.assertEqual(browser.ask(self.c, "POST", "files/z?op=mkdir").status, 201)
+        self.assertTrue(idle.isIn(self.c))
+        self.c.ctl("rotate-session-keys", "--end-sessions")
+        self.cluster.converged()
+        for node in (self.a, self.b, self.c):
+            self.assertFalse(browser.isIn(node), node.name)
+
     # --- without the primary
 
     def test_withoutThePrimary(self) -> None:

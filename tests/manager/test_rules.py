@@ -69,6 +69,16 @@ class SessionTests(RulesTestCase):
         self.assertEqual(self.successResultOf(account.whenEnded()), "ended by an administrator")
         self.ask("DELETE", f"sessions/{publicId('1')}", status=404)
 
+    def test_allOfAUserAreKicked(self) -> None:
+        told = [self.enter("alice", "1").whenEnded(), self.enter("alice", "2").whenEnded()]
+        kept = self.enter("bob", "3").whenEnded()
+        self.assertEqual(self.ask("DELETE", "sessions?user=alice").json, {"user": "alice", "ended": 2})
+        self.assertEqual([self.successResultOf(each) for each in told], ["ended by an administrator"] * 2)
+        self.assertNoResult(kept)
+        self.assertEqual([one["user"] for one in self.ask("GET", "sessions").json["items"]], ["bob"])
+        self.assertEqual(self.askAs("full", "DELETE", "sessions").status, 400)
+        self.assertEqual(self.askAs("auditor", "DELETE", "sessions?user=bob").status, 403)
+
     def test_roles(self) -> None:
         self.enter("alice", "1")
         self.assertEqual(self.askAs("auditor", "GET", "sessions").status, 200)
