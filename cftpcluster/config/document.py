@@ -70,6 +70,23 @@ class OwnPart(enum.Enum):
 
 
 @frozen(kw_only=True)
+class Branding:
+    """What the file manager looks like.
+
+    :ivar name: stands at the head of its pages, at most 60 characters; "" for ``Files``.
+    :ivar logo: a PNG or SVG picture of at most 64 KiB, in base64; shown 28 pixels high. "" for the built-in one.
+    :ivar accentColor: of links and buttons, as ``#rrggbb``; made darker or lighter where it could not be read. ""
+        for the built-in one.
+    :ivar extra: keys that this version does not know, kept as they came.
+    """
+
+    name: str = ""
+    logo: str = field(default="", repr=False)
+    accentColor: str = ""
+    extra: Options = Factory(dict)
+
+
+@frozen(kw_only=True)
 class Settings:
     """Settings of the whole cluster.
 
@@ -100,6 +117,7 @@ class Settings:
         branch.
     :ivar probeNetworks: networks (CIDR) of whoever looks whether ports answer: what comes from there without logging in
         is neither logged nor counted as a failure.
+    :ivar branding: what the file manager looks like.
     :ivar revision: the revision of their last change.
     :ivar extra: settings that this version does not know, kept as they came.
     """
@@ -122,6 +140,7 @@ class Settings:
     historyRevisions: int = 10000
     appendUnconfirmed: bool = False
     probeNetworks: tuple[str, ...] = ()
+    branding: Branding = Branding()
     revision: int = 0
     extra: Options = Factory(dict)
 

@@ -16,6 +16,7 @@ from attrs import fields_dict
 from ..errors import Invalid
 from ..vocabulary import Problem
 from . import _syntax
+from ._branding import brandingProblems
 from ._messages import joined, prefixed, shown, suggestion
 from ._structure import structure
 from .changes import SETTINGS, Batch, Change, MergeSettings, Promote, Put, Rehash, Remove, Target, Unknown
@@ -272,6 +273,8 @@ def _settingsProblems(values: Mapping[str, Any]) -> Iterator[Problem]:
                 yield Problem(key, f"{value} is out of bounds: expected {low} to {high}")
         elif isinstance(value, tuple):
             yield from _faults(key, _syntax.networkFault, value)
+    if "branding" in given:
+        yield from prefixed("branding", brandingProblems(settings.branding))
 
 
 _YEAR_SECONDS = 366 * 24 * 3600

@@ -1,10 +1,12 @@
-"""What everything that speaks HTTP shares: a strict front, problem details, sessions in signed cookies.
+"""What everything that speaks HTTP shares: a strict front, problem details, sessions in signed cookies, pages.
 
 It serves no route of its own, and knows neither files nor administration.
 """
 
+from ._assets import Assets
 from ._bodies import jsonBody, queryBytes, queryFlag, queryNumber, refuseOthers
 from ._channel import Patience, Site
+from ._pages import Pages, templatesOf
 from ._problems import HTTPProblem, answerProblems, encodeJSON, jsonAnswer, problemOf
 from ._request import JSON_BYTES, BodyCutShort, Request
 from ._routing import RoutedResource, toTheEnd
@@ -22,8 +24,10 @@ __all__ = [
     "CSRF_HEADER",
     "JSON_BYTES",
     "SAFE_METHODS",
+    "Assets",
     "BodyCutShort",
     "HTTPProblem",
+    "Pages",
     "Patience",
     "Request",
     "RoutedResource",
@@ -42,5 +46,6 @@ __all__ = [
     "queryFlag",
     "queryNumber",
     "refuseOthers",
+    "templatesOf",
     "toTheEnd",
 ]

@@ -193,12 +193,17 @@ class UserAccess:
             return toTheEnd(self._logOut(request))
 
     async def _logIn(self, request: Any) -> bytes:
-        if isForeign(request):
-            raise HTTPProblem(403, "another site made this request")
         body = await jsonBody(request, LOGIN_BYTES)
         name, password = body.get("name"), body.get("password")
         if not isinstance(name, str) or not isinstance(password, str) or body.keys() != {"name", "password"}:
             raise HTTPProblem(422, "expected name and password")
+        return jsonAnswer(request, {"csrfToken": await self.logIn(request, name, password)})
+
+    async def logIn(self, request: Any, name: str, password: str) -> str:
+        """Begin a session, whose cookie the answer sets; gives what its unsafe requests must carry. Fails with an
+        ``HTTPProblem`` where the password is wrong, or where another site may have made the request."""
+        if isForeign(request):
+            raise HTTPProblem(403, "another site made this request")
         live = self._portal.rules.sessions
         session = self._sessions.start(name, 0, live.node)
         secret = password.encode("utf-8", "surrogatepass")
@@ -213,16 +218,20 @@ class UserAccess:
         issued = max(session.issued, live.endedBefore(account.name))
         session = evolve(session, name=account.name, credentialsRevision=account.revision, issued=issued)
         self._sessions.setCookie(request, session)
-        return jsonAnswer(request, {"csrfToken": self._sessions.csrfToken(session)})
+        return self._sessions.csrfToken(session)
 
     async def _logOut(self, request: Any) -> bytes:
+        await self.logOut(request)
+        return jsonAnswer(request, {})
+
+    async def logOut(self, request: Any) -> None:
+        """End the session that a request came by."""
         visit = await self.visit(request)
         await visit.end()
         if visit.session is not None:
             self._revoke(visit.account.name, visit.session)
             self._notify(LoggedOut(user=visit.account.name, origin=visit.account.origin))
         self._sessions.clearCookie(request)
-        return jsonAnswer(request, {})
 
     def _revoke(self, name: str, session: Session) -> None:
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from attrs import frozen
 
@@ -23,7 +23,7 @@ _SLACK = 2000
 
 _INVERTED = bytes(255 - each for each in range(256))
 
-Key: TypeAlias = tuple[bool, float, bytes]
+Key: TypeAlias = tuple[bool, float, Any]
 
 
 @frozen
@@ -41,7 +41,7 @@ class Order:
     search: str = ""
 
     @classmethod
-    def parse(cls, text: str, foldersFirst: bool = False, search: str = "") -> Order:
+    def parse(cls, text: str, foldersFirst: bool = False, search: str = "") -> Self:
         """``name``, ``-name``, ``size`` ...; ``ValueError`` for any other text."""
         by = text.removeprefix("-")
         if by not in {"name", "size", "modified"}:

@@ -132,7 +132,7 @@ def webServer(
     files.add(app)
     tokens = UploadTokens(sessionKeys, randomBytes)
     UploadRoutes(files.served, tokens, Writers(reactor), checked, server.knownLimit, settings, now).add(app)
-    PageRoutes(access).add(app)
+    PageRoutes(access, settings).add(app)
     return server
 
 
