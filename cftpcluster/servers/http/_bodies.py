@@ -17,7 +17,10 @@ async def jsonBody(request: Any, mostBytes: int = JSON_BYTES) -> dict[str, Any]:
         raise HTTPProblem(415, "the body must be application/json")
     body = await request.body(mostBytes)
     try:
-        plain = json.loads(body or b"{}", parse_constant=_refuse, object_pairs_hook=_withoutDuplicates)
+        # Bytes could be in one of five encodings.
+        plain = json.loads(
+            (body or b"{}").decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_withoutDuplicates
+        )
     except (ValueError, RecursionError) as error:
         raise HTTPProblem(400, f"the body is not JSON: {error}") from None
     if type(plain) is not dict:

@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
+from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder, _MalformedChunkedDataError
 from twisted.web.server import Site as TwistedSite
 
 from ._request import Request
@@ -53,6 +53,7 @@ LARGE_BODY_BYTES = 256 * 1024
 """From this length on, bodies are read from the socket in pieces of this length."""
 
 _LINGER_BYTES = 1024 * 1024
+_MOST_COUNTED = 10**18
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~%-]{1,253})(:[0-9]{0,5})?")
 _CONTROLS = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
@@ -61,12 +62,23 @@ _CONTROLS = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
 _ONCE = (b"Content-Length", b"Transfer-Encoding", b"Host", b"Authorization", b"Content-Type", b"Expect")
 
 
+class _Chunks(_ChunkedTransferDecoder):
+    """Chunks of lengths that any reader can count."""
+
+    def _dataReceived_CHUNK_LENGTH(self) -> bool:
+        isRead: bool = super()._dataReceived_CHUNK_LENGTH()
+        if isRead and self.length >= _MOST_COUNTED:
+            raise _MalformedChunkedDataError("the chunk is too long to be counted")
+        return isRead
+
+
 class Channel(HTTPChannel):
     """One connection."""
 
     site: Any
     transport: Any
     timeOut: Any
+    line_mode: Any
     patience: Patience = Patience()
     _silent = True
     _deaf = False
@@ -127,6 +139,12 @@ class Channel(HTTPChannel):
             self._silent = False
             self._setDeadline(self.patience.header)
         super().dataReceived(data)
+        if self.line_mode and not self._deaf and self._isNoLine(self._buffer):
+            self._refuse(400)
+
+    def _isNoLine(self, start: bytes) -> bool:
+        """Whether what was received of a line cannot become one: for a line that ends otherwise one waits for ever."""
+        return b"\r\n" not in start and _CONTROLS.search(start.removesuffix(b"\r")) is not None
 
     def _throwAway(self, data: bytes) -> None:
         self._thrownAway += len(data)
@@ -177,7 +195,10 @@ class Channel(HTTPChannel):
             return self._failChooseTransferDecoder()
         if header == b"Transfer-Encoding" and (data.lower() != b"chunked" or self._version != b"HTTP/1.1"):
             return self._failChooseTransferDecoder()
-        return bool(super()._maybeChooseTransferDecoder(header, data))
+        chosen = bool(super()._maybeChooseTransferDecoder(header, data))
+        if chosen and header == b"Transfer-Encoding":
+            self._transferDecoder = _Chunks(self.requests[-1].handleContentChunk, self._finishRequestBody)
+        return chosen
 
     def allHeadersReceived(self) -> None:
         self._setDeadline(None)

@@ -214,6 +214,10 @@ class Request(server.Request):
         self.postpath = [unquote_to_bytes(segment) for segment in self.path[1:].split(b"/")]
         refusal = self._refusal()
         if refusal is not None:
+            if refusal.status == 400:
+                # Who sends what nobody can make sense of may mean the rest otherwise, too.
+                self.channel.endAfterAnswer()
+                self.setHeader(b"Connection", b"close")
             self.write(refusal.answer(self))
             self.finish()
             return

@@ -172,6 +172,10 @@ class StrictnessTests(ChannelTestCase):
         ):
             self.assertRefused(line + b"\r\nHost: a\r\n\r\n")
 
+    def test_otherLineEndsAreRefusedAtOnce(self) -> None:
+        for end in (b"\n", b"\r", b"\n\r", b"\x0b", b"\0"):
+            self.assertRefused(b"GET /hello HTTP/1.1" + end + b"Host: a" + end + end)
+
     def test_badHostsAreRefused(self) -> None:
         for host in (
             b"Host: a/b",
@@ -207,7 +211,8 @@ class StrictnessTests(ChannelTestCase):
             b"5_0\r\n12345\r\n0\r\n\r\n",
             b"\xef\xbc\x95\r\n12345\r\n0\r\n\r\n",
             b"5\r\n12345\r\n0\r\n" + b"X: y\r\n" * 20_000,
-            b"FFFFFFFFFFFFFFFFFFFFFFFF\r\n" + b"x" * 20_000,
+            b"F" * 17 + b"\r\n12345\r\n0\r\n\r\n",
+            b"0" * 1100 + b"5\r\n12345\r\n0\r\n\r\n",
         ):
             self.assertRefusedChunks(start + chunks)
 
