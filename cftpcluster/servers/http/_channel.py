@@ -37,13 +37,14 @@ class Patience:
     :ivar idle: between two requests.
     :ivar body: for each :data:`LEAST_BODY_BYTES` of a body.
     :ivar answer: for taking what was written to it, and for leaving when told to.
-    :ivar linger: for hearing an answer that did not wait for the request's body.
+    :ivar linger: for hearing an answer that did not wait for the request's body, and for leaving where nothing was
+        said to it.
     """
 
-    first: float = 30
-    header: float = 30
+    first: float = 25
+    header: float = 25
     idle: float = 75
-    body: float = 30
+    body: float = 25
     answer: float = 60
     linger: float = 2
 
@@ -78,7 +79,6 @@ class Channel(HTTPChannel):
     site: Any
     transport: Any
     timeOut: Any
-    line_mode: Any
     patience: Patience = Patience()
     _silent = True
     _deaf = False
@@ -139,7 +139,7 @@ class Channel(HTTPChannel):
             self._silent = False
             self._setDeadline(self.patience.header)
         super().dataReceived(data)
-        if self.line_mode and not self._deaf and self._isNoLine(self._buffer):
+        if self.line_mode and self._isNoLine(self._buffer):
             self._refuse(400)
 
     def _isNoLine(self, start: bytes) -> bool:
@@ -167,6 +167,8 @@ class Channel(HTTPChannel):
             self.abort()
         else:
             self.loseConnection()
+            # Who did not even shake hands will not say good-bye.
+            self._endIn(self.patience.linger, self.abort)
 
     # --- headers
 

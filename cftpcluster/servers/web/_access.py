@@ -105,7 +105,7 @@ class UserAccess:
 
     async def _bySession(self, request: Any) -> Visit:
         session = self._sessions.read(request)
-        if session is None or self._hasEnded(session):
+        if session is None or self.hasEnded(session):
             raise unauthorized(request)
         if self._sessions.isForged(request, session):
             raise HTTPProblem(403, "the X-CSRF-Token is missing or wrong, or another site made this request")
@@ -119,7 +119,8 @@ class UserAccess:
             self._sessions.setCookie(request, renewed)
         return Visit(account, session, logout)
 
-    def _hasEnded(self, session: Session) -> bool:
+    def hasEnded(self, session: Session) -> bool:
+        """Whether a session was ended before its time."""
         live = self._portal.rules.sessions
         if live.isRevoked(session.sessionId) or session.issued < live.endedBefore(session.name):
             return True

@@ -421,27 +421,34 @@ class BodyTests(ChannelTestCase):
 
 class PatienceTests(ChannelTestCase):
     def test_silentConnectionEnds(self) -> None:
-        self.clock.pump([1] * 29)
+        self.clock.pump([1] * 24)
+        self.assertFalse(self.client.closed)
+        self.clock.pump([1] * 2)
+        self.assertTrue(self.client.closed)
+
+    def test_whoDoesNotEvenShakeHandsIsCutOff(self) -> None:
+        self.client.transport.loseConnection = lambda: None
+        self.clock.pump([1] * 26)
         self.assertFalse(self.client.closed)
         self.clock.pump([1] * 2)
         self.assertTrue(self.client.closed)
 
     def test_firstRequestHasItsOwnTime(self) -> None:
-        self.clock.advance(29)
+        self.clock.advance(24)
         self.client.send(b"GET /hello HTTP/1.1\r\n")
-        self.clock.advance(29)
+        self.clock.advance(24)
         self.client.send(b"Host: a\r\n\r\n")
         self.assertEqual(self.client.answers()[0].status, 200)
 
     def test_drippedHeadersEnd(self) -> None:
-        for _ in range(31):
+        for _ in range(26):
             self.client.send(b"G")
             self.clock.advance(1)
         self.assertTrue(self.client.closed)
 
     def test_drippedBodyEnds(self) -> None:
         self.client.send(b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
-        for _ in range(31):
+        for _ in range(26):
             self.client.send(b"x")
             self.clock.advance(1)
         self.assertTrue(self.client.closed)
