@@ -15,6 +15,7 @@ from attrs import define, field, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.testing.processes import NodeProcess, waitFor
+from tests.faults.scale import figure
 from tests.sharedclusters import THREE
 
 COOKIE = "__Host-cftpcluster-user"
@@ -127,6 +128,7 @@ class WebSessionsTests(SynchronousTestCase):
             self.assertTrue(browser.isIn(self.c))
             self.assertEqual(browser.ask(self.c, "POST", "files/x?op=mkdir").status, 201)
             self.assertEqual(browser.ask(self.c, "DELETE", "files/x").status, 204)
+        figure(f"a cookie of one node is taken by another {min(seconds) * 1000:.1f} ms after it was asked there")
         self.assertLess(min(seconds), AT_ONCE_SECONDS)
 
     def test_alteredCookiesAreRefusedEverywhere(self) -> None:
@@ -163,6 +165,7 @@ class WebSessionsTests(SynchronousTestCase):
             self.assertFalse(browser.isIn(self.b))
             seconds += [self.dead(browser, node) for node in (self.a, self.c)]
             self.assertTrue(other.isIn(self.a))
+        figure(f"sessions that one node ended are dead on the others after {1000 * sorted(seconds)[3]:.0f} ms")
         self.assertLess(sorted(seconds)[3], SOON_SECONDS)
 
     def dead(self, browser: Browser, node: NodeProcess) -> float:
@@ -207,6 +210,7 @@ class WebSessionsTests(SynchronousTestCase):
         changed = browser.ask(self.b, "PUT", "password", {"current": PASSWORD, "new": "a new and longer one"})
         self.assertEqual(changed.status, 200, changed.value)
         seconds = [self.dead(other, node) for node in (self.a, self.b, self.c)]
+        figure(f"sessions before a new password are dead on all nodes after {1000 * max(seconds):.0f} ms")
         self.assertLess(sorted(seconds)[1], SOON_SECONDS)
         for node in (self.a, self.b, self.c):
             self.assertTrue(browser.isIn(node), node.name)

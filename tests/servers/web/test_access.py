@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from typing import Any
 
 from attrs import evolve
@@ -321,6 +322,25 @@ class ForgeryTests(AccessCase):
                 }
                 self.assertEqual(self.served.ask(method, path, body, **headers).status, 403, (given, method))
         self.assertEqual(self.state(), before)
+
+    def test_noRouteThatChangesSomethingGoesWithoutTheToken(self) -> None:
+        cookie, _ = self.login()
+        app: Any = self.served.server.site.resource
+        before, tried = self.state(), 0
+        for rule in app._routes._app.url_map.iter_rules():
+            path = re.sub(r"<[^>]*>", "a", rule.rule)
+            for method in sorted((rule.methods or set()) - {"GET", "HEAD", "OPTIONS"}):
+                if path == "/api/v1/login":
+                    continue
+                for headers in ({}, {"origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+                    for kind in ("application/json", "application/x-www-form-urlencoded"):
+                        given: dict[str, Any] = {"cookie": cookie, "contentType": kind, "Tus-Resumable": "1.0.0"}
+                        answer = self.served.ask(method, path, b"{}", authorization=None, **given, **headers)
+                        self.assertIn(answer.status, {401, 403, 405}, (method, path, headers, kind, answer.body))
+                        tried += 1
+        self.assertGreater(tried, 50)
+        self.assertEqual(self.state(), before)
+        self.assertEqual(self.statusWith(cookie), 200)
 
     def test_ownRequestsAreServed(self) -> None:
         for method, path, body, kind in self.requests():
