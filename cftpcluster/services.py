@@ -103,6 +103,7 @@ class Services:
     _tls: dict[str, Running] = field(factory=dict, init=False)
     _hostKeys: tuple[bytes, ...] = field(factory=tuple, init=False, repr=False)
     _sessionKeys: tuple[bytes, ...] = field(factory=tuple, init=False, repr=False)
+    _derivedKeys: dict[str, Sequence[bytes]] = field(factory=dict, init=False, repr=False)
     quotas: Quotas = field(init=False)
     _rates: AllRates = field(init=False)
     _chain: ChainingChecker = field(init=False)
@@ -231,6 +232,7 @@ class Services:
         opened = self._opened("keys", sessions, lambda value: value.key)
         newestFirst = sorted(opened, key=lambda name: sessions[name].revision, reverse=True)
         self._sessionKeys = tuple(opened[name] for name in newestFirst)
+        self._derivedKeys.clear()
         for name, key in self._opened("certificates", document.certificates, lambda value: value.key).items():
             certificate = document.certificates[name]
             running = self._tls.get(name)
@@ -264,10 +266,13 @@ class Services:
 
     def sessionKeys(self, kind: str) -> Sequence[bytes]:
         """Keys to sign sessions with, for listeners of one kind alone."""
-        return [
-            HKDF(hashes.SHA256(), 32, None, b"cftpcluster sessions " + kind.encode("utf-8")).derive(key)
-            for key in self._sessionKeys
-        ]
+        if kind not in self._derivedKeys:
+            # Asked for at each request.
+            self._derivedKeys[kind] = [
+                HKDF(hashes.SHA256(), 32, None, b"cftpcluster sessions " + kind.encode("utf-8")).derive(key)
+                for key in self._sessionKeys
+            ]
+        return self._derivedKeys[kind]
 
     # --- backends, checkers, observers
 

@@ -183,7 +183,7 @@ class LiveSessions:
             "address": origin.address,
             "software": origin.software[:LONGEST_SOFTWARE],
             "since": round(session.since, 3),
-            "seen": round(self._now()),
+            "seen": round(self._now(), 3),
             "revision": session.revision,
             "of": "" if origin.lingerSeconds else self._incarnation,
         }
@@ -240,7 +240,7 @@ class LiveSessions:
     def _stands(self, row: Row) -> bool:
         """Whether the node that wrote the row is still the process that wrote it, if that matters, and its user may go
         on with it."""
-        if self._rows.get(ENDED, row.key) or not self._isOfToday(row):
+        if self._wasEnded(row) or not self._isOfToday(row):
             return False
         incarnation = row.value.get("of")
         if not incarnation or row.node == self.node:
@@ -249,6 +249,12 @@ class LiveSessions:
             presence.node == row.node and presence.value.get("incarnation") == incarnation
             for presence in self._rows.get(PRESENCE, row.node)
         )
+
+    def _wasEnded(self, row: Row) -> bool:
+        """Whether it was ended after it was in use last: the node that wrote the row may not have heard yet. Who gives
+        a password with each request may begin anew."""
+        seen = row.value.get("seen", float("inf"))
+        return any(end.value.get("at", 0.0) >= seen for end in self._rows.get(ENDED, row.key))
 
     def _isOfToday(self, row: Row) -> bool:
         revision = row.value.get("revision")
@@ -338,7 +344,7 @@ class LiveSessions:
         return bool(self._rows.get(ENDED, publicId(session)))
 
     def _end(self, key: str, by: str, reason: str, seconds: float) -> None:
-        self._rows.put(ENDED, key, {"reason": reason, "by": by}, seconds)
+        self._rows.put(ENDED, key, {"reason": reason, "by": by, "at": round(self._now(), 3)}, seconds)
 
     def _heardOfEnd(self, before: Row | None, after: Row | None) -> None:
         for row, more in ((before, -1), (after, 1)):
