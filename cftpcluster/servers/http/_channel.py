@@ -113,7 +113,9 @@ class Channel(HTTPChannel):
         """Once all is written, and not for ever where nobody reads it."""
         self._deaf = True
         self._setDeadline(None)
-        self._endIn(self.patience.answer, self.abort)
+        # Who goes on sending is not read any more, so would not find out otherwise that this is the end.
+        isFlooded = self._thrownAway > _LINGER_BYTES
+        self._endIn(self.patience.linger if isFlooded else self.patience.answer, self.abort)
         super().loseConnection()
 
     def _endIn(self, seconds: float | None, end: Callable[[], object] | None = None) -> None:

@@ -382,6 +382,20 @@ class BodyTests(ChannelTestCase):
         self.clock.advance(2)
         self.assertTrue(self.client.closed)
 
+    def test_whoGoesOnSendingARefusedBodyIsCutOff(self) -> None:
+        length = 4_000_000
+        self.client.send(b"PUT /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % length)
+        for _ in range(20):
+            self.client.send(bytes(100_000))
+        self.assertEqual([answer.status for answer in self.client.answers()], [403])
+        self.assertTrue(self.client.paused)
+        # over TLS the end is only asked for, and never heard of by a client that has more to send
+        self.client.transport.loseConnection = lambda: None
+        self.clock.advance(2)
+        self.assertFalse(self.client.closed)
+        self.clock.advance(2)
+        self.assertTrue(self.client.closed)
+
     def test_nothingIsReadUntilTheBodyIsWanted(self) -> None:
         self.routes.accept = Deferred()
         self.client.send(b"PUT /body HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab")

@@ -183,7 +183,7 @@ export function showMenu(opener, label, items) {
     },
   };
   menu.addEventListener("keydown", keys);
-  document.body.append(menu);
+  (opener.closest("main") ?? document.body).append(menu);
   const place = opener.getBoundingClientRect();
   const top = place.bottom + menu.offsetHeight > innerHeight ? Math.max(4, place.top - menu.offsetHeight) : place.bottom;
   menu.style.setProperty("top", `${top}px`);

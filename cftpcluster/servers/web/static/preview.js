@@ -51,7 +51,7 @@ export function showPreview(row, rows) {
   const get = button("download", {label: "Download"});
   const close = button("x", {label: "Close"});
   const content = make("div", {className: "content"});
-  const head = make("header", {}, title, previous, next, get, close);
+  const head = make("div", {className: "head"}, title, previous, next, get, close);
   const dialog = make("dialog", {className: "preview", "aria-labelledby": "previewTitle"}, make("div", {}, head, content));
   previous.firstElementChild.classList.add("back");
 

@@ -33,7 +33,7 @@ export class Panel {
     this.panel = make(
       "section",
       {className: "queue", "aria-label": "Uploads", hidden: true},
-      make("header", {}, this.title, this.switch, fold, close),
+      make("div", {className: "head"}, this.title, this.switch, fold, close),
       make("div", {className: "total"}, make("p", {}, this.all, this.left), this.bar),
       this.list,
     );

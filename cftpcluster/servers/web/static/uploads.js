@@ -70,6 +70,7 @@ export class Queue extends EventTarget {
       return new Upload(file, place, inFolder(place, file.name), decisions, index === chosen.length - 1);
     });
     for (const each of added) each.top = folder;
+    if (!this.isActive && !this.count("paused", "failed")) this.clear();
     this.uploads.push(...added);
     this.#next();
   }

@@ -1,0 +1,188 @@
+"""The file manager in a real browser, before three nodes that take turns with each request, one of which is killed."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from cftpcluster.testing.processes import ClusterProcesses, loopbackAddresses, waitFor
+
+from .browser import Browser, RoundRobin, dropOn, inaccessible, limitUploads
+from .clients import needs, needsPackage, randomFile
+
+PASSWORD = "correct horse"
+UPLOAD_BYTES = 6_000_000
+UPLOAD_BYTES_PER_SECOND = 1_500_000
+HOSTILE = "<img src=x onerror=alert(1)>.txt"
+
+
+@needs("chromium", "haproxy")
+@needsPackage("playwright")
+@needsPackage("axe_playwright_python")
+class BrowserTests(SynchronousTestCase):
+    """One cluster and one browser for all that a partner does."""
+
+    def setUp(self) -> None:
+        (*nodes, self.front) = loopbackAddresses(4)
+        self.cluster = self.entered(ClusterProcesses(addresses=nodes))
+        self.cluster.startAll()
+        self.share = self.cluster.folder / "share"
+        self.share.mkdir()
+        everyone = {"password": PASSWORD, "mayChange": ["password", "publicKeys"]}
+        self.cluster.primary.apply(
+            {
+                "backends": [{"name": "share", "kind": "local", "root": str(self.share), "shared": True}],
+                "users": [{"name": "alice", **everyone, "mounts": [{"path": "/", "backend": "share"}]}],
+                "settings": {"branding": {"name": "Acme & Co", "accentColor": "#b3005e"}},
+            },
+            wait=30,
+        )
+        self.balancer = self.entered(RoundRobin(self.cluster, self.front))
+        self.browser = self.entered(Browser())
+        self.url = f"https://{self.front}:8443"
+
+    def entered(self, manager: Any) -> Any:
+        entered = manager.__enter__()
+        self.addCleanup(manager.__exit__, None, None, None)
+        return entered
+
+    def test_aPartnerNoticesNothingOfNodesThatTakeTurnsAndDie(self) -> None:
+        self.page = self.browser.page()
+        served: set[str] = set()
+        self.page.on("response", lambda response: served.add(response.headers.get("x-node", "")))
+        self.logIn(self.page)
+        self.uploadsAFolder()
+        self.renames()
+        self.moves()
+        self.assertGreaterEqual(served, set(self.cluster.nodes))
+        self.pagesAreAccessible()
+        self.anUploadGoesOnElsewhere()
+        self.downloadsAsZIP()
+        self.logsOut()
+        self.assertEqual(self.browser.complaints, [])
+
+    def logIn(self, page: Any) -> None:
+        page.goto(self.url)
+        page.fill("#name", "alice")
+        page.fill("#password", PASSWORD)
+        page.click("button[type=submit]")
+        page.wait_for_selector("#listing")
+
+    def row(self, name: str) -> Any:
+        return self.page.locator(f"tr[data-name='{name}']")
+
+    def rows(self) -> list[str]:
+        return [row.get_attribute("data-name") for row in self.page.locator("tbody tr").all()]
+
+    def confirm(self, text: str) -> None:
+        self.page.locator("dialog[open] button", has_text=text).click()
+        self.page.wait_for_selector("dialog", state="detached")
+
+    # --- what a partner does
+
+    def uploadsAFolder(self) -> None:
+        folder = self.cluster.folder / "Project"
+        (folder / "deep" / "er").mkdir(parents=True)
+        (folder / "empty").mkdir()
+        randomFile(folder / "one.bin", 300_000)
+        randomFile(folder / "deep" / "er" / "two.bin", 1000)
+        (folder / HOSTILE).write_text("<b>text</b>")
+        (folder / "nothing.txt").touch()
+        dropOn(self.page, "#listing", folder)
+        self.page.wait_for_selector(".queue h2:has-text('4 files uploaded')")
+        self.assertEqual(contents(self.share / "Project"), contents(folder))
+        self.row("Project").get_by_role("link").click()
+        self.page.wait_for_selector("tr[data-name=deep]")
+        self.assertEqual(self.rows(), ["deep", "empty", HOSTILE, "nothing.txt", "one.bin"])
+        self.page.go_back()
+        self.row("Project").wait_for()
+
+    def renames(self) -> None:
+        self.row("Project").get_by_role("link").focus()
+        self.page.keyboard.press("F2")
+        self.page.fill("#askedText", "Project Ω")
+        self.page.keyboard.press("Enter")
+        self.row("Project Ω").wait_for()
+        self.assertTrue((self.share / "Project Ω" / "one.bin").exists())
+
+    def moves(self) -> None:
+        self.page.click("#newFolder")
+        self.page.fill("#askedText", "Archive")
+        self.confirm("Create")
+        self.row("Archive").wait_for()
+        self.row("Project Ω").locator("input").check()
+        self.page.locator("#selection [data-verb=move]").click()
+        self.page.locator(".picker button", has_text="Archive").click()
+        self.page.wait_for_selector(".where strong:has-text('Archive')")
+        self.confirm("Move here")
+        self.row("Project Ω").wait_for(state="detached")
+        self.assertTrue((self.share / "Archive" / "Project Ω" / "one.bin").exists())
+
+    def anUploadGoesOnElsewhere(self) -> None:
+        source = randomFile(self.cluster.folder / "long.bin", UPLOAD_BYTES)
+        asked: list[tuple[str, str]] = []
+        self.page.on(
+            "request", lambda request: asked.append((request.method, request.headers.get("upload-offset", "")))
+        )
+        limitUploads(self.page, UPLOAD_BYTES_PER_SECOND)
+        self.page.set_input_files("#chosenFiles", [str(source)])
+        bar = self.page.locator(".queue li.running progress")
+        waitFor("a third is sent", lambda: bar.evaluate("bar => bar.value") > 0.3, pauseSeconds=0.1)
+        served = waitFor("a node takes the upload", self.balancer.busy)
+        self.cluster.nodes[served].kill()
+        # meanwhile people walk on
+        self.row("Archive").get_by_role("link").click()
+        self.row("Project Ω").wait_for()
+        limitUploads(self.page, -1)
+        self.page.wait_for_selector(".queue h2:has-text('1 file uploaded')")
+        self.assertEqual((self.share / "long.bin").read_bytes(), source.read_bytes())
+        offsets = [int(offset) for method, offset in asked if method == "PATCH"]
+        self.assertGreater(len(offsets), 1)
+        self.assertGreater(offsets[-1], 0)
+        self.assertEqual(self.page.locator(".toast.failed").count(), 0)
+
+    def downloadsAsZIP(self) -> None:
+        self.row("Project Ω").locator("input").check()
+        with self.page.expect_download() as download:
+            self.page.locator("#selection [data-verb=download]").click()
+        self.assertEqual(download.value.suggested_filename, "Project Ω.zip")
+        with zipfile.ZipFile(download.value.path()) as archive:
+            packed = {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
+        expected = contents(self.share / "Archive" / "Project Ω")
+        found = {name.removeprefix("Project Ω/"): data for name, data in packed.items()}
+        self.assertEqual(found, {name: data for name, data in expected.items() if data is not None})
+
+    def logsOut(self) -> None:
+        cookies = self.page.context.cookies()
+        self.page.locator("#logout button").click()
+        self.page.wait_for_selector("#login")
+        self.page.context.add_cookies(cookies)
+        for _ in self.cluster.nodes:
+            answer = self.page.request.get(f"{self.url}/api/v1/session")
+            self.assertEqual(answer.status, 401, answer.headers.get("x-node"))
+
+    # --- everybody
+
+    def pagesAreAccessible(self) -> None:
+        for colors, width in (("light", 1280), ("dark", 390)):
+            page = self.browser.page(width, 844, colors)
+            page.goto(self.url)
+            self.assertEqual(inaccessible(page), [], colors)
+            self.logIn(page)
+            self.assertIn("Acme & Co", page.title())
+            page.locator("tbody tr input").first.check()
+            self.assertEqual(inaccessible(page), [], colors)
+            page.locator("#selection [data-verb=delete]").click()
+            self.assertEqual(inaccessible(page), [], colors)
+            page.goto(f"{self.url}/account")
+            page.wait_for_selector("#keys li:not(.skeleton)")
+            self.assertEqual(inaccessible(page), [], colors)
+            page.context.close()
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Of everything in a folder; ``None`` of folders."""
+    return {str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes() for path in folder.rglob("*")}
