@@ -16,14 +16,16 @@ from twisted.internet.defer import Deferred
 from ...errors import AlreadyExists, FileSystemError, NotFound, PermissionDenied
 from ...files.streams import FileReceiver, FileSender, Stopped
 from ...files.wrappers import ability
-from ...interfaces import IFile, IFileSystem, ISizedUpload
+from ...interfaces import IFile, IFileSystem, IHasDescriptor, ISizedUpload
 from ...vocabulary import OpenMode, Stat, VirtualPath
+from ..bulktls import BulkTLS
 from ..http import BodyCutShort, HTTPProblem, queryFlag
 from ._archives import Archive, BrokenOff, Outlet
 from ._conditions import etagOf, isConditional, isNotModified, lastModified, mustBeNew, rangesOf
 from ._digests import setDigest, wantedDigest
 from ._names import shown
 from ._previews import SANDBOX, policyOf, typeOf
+from ._sending import CAN_SEND, CachedSender
 
 Look: TypeAlias = Callable[[], Awaitable[Stat | None]]
 
@@ -136,10 +138,19 @@ async def _sendParts(
     request.write(end)
 
 
+def _senderOf(request: Any, opened: IFile) -> FileSender | CachedSender:
+    tls, lender = request.channel.transport if request.channel is not None else None, ability(IHasDescriptor, opened)
+    if not CAN_SEND or lender is None or not isinstance(tls, BulkTLS):
+        return FileSender(opened, request)
+    # the answer's head goes before
+    request.write(b"")
+    return CachedSender(opened, lender, tls, request, request.site.reactor, tls.factory.outgoing)
+
+
 async def _send(request: Any, opened: IFile, offset: int, length: int) -> bool:
     """Send a piece of a file; tells whether all of it was sent."""
     try:
-        sent = await FileSender(opened, request).send(offset, length)
+        sent = await _senderOf(request, opened).send(offset, length)
     except Stopped:
         request.breakOff()
         return False
@@ -239,7 +250,7 @@ async def receive(request: Any, opened: IFile, mostBytes: int, offset: int = 0) 
     """Write the body to a file, from ``offset`` on; tells how long it was. Nothing is being written when it ends."""
     receiver = FileReceiver(opened, offset, request, request.refuseBody)
     try:
-        await request.receive(receiver.dataReceived, mostBytes)
+        await request.receive(receiver.dataReceived, mostBytes, receiver)
     except BaseException:
         with suppress(FileSystemError):
             await receiver.finish(isBroken=True)
