@@ -268,8 +268,8 @@ ROUTES: Mapping[str, str] = {
     "web POST /api/v1/publickeys": "`{key, password}`: adds a line as in a `.pub` file; the password is one's own",
     "web DELETE /api/v1/publickeys/<key>": "removes a key, and ends the sessions before, but for this one",
     "web GET /api/v1/files": "a file (`Range`, `If-None-Match`, `If-Range`, `Want-Repr-Digest`; `?inline=true`; "
-    "`?op=checksum&algorithm=`), or a folder: `{entries, next}`, `?limit`, `?after`, `?sort`, `?foldersFirst`, `?search`; "
-    "`?op=zip`, perhaps with `&name=`: as a ZIP archive",
+    "`?op=checksum&algorithm=`), or a folder: `{entries, next}`, `?limit`, `?after`, `?sort`, `?foldersFirst`, "
+    "`?search`; `?op=zip`, perhaps with `&name=`: as a ZIP archive",
     "web PUT /api/v1/files": "uploads a file (`If-Match`, `If-None-Match: *`): 201, or 204 where it replaced one",
     "web DELETE /api/v1/files": "removes a file or an empty folder; `?recursive=true`: a folder with all that is in it",
     "web POST /api/v1/uploads": "begins an upload that can be resumed (tus 1.0.0; `Upload-Length`, `Upload-Metadata`): "
