@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder, _MalformedChunkedDataError
 from twisted.web.server import Site as TwistedSite
 
-from ._request import Request
+from ._request import HARDENING, STRICT_TRANSPORT, Request
 
 
 @frozen
@@ -247,7 +247,9 @@ class Channel(HTTPChannel):
         if self._deaf:
             return
         phrase = HTTPStatus(status).phrase.encode("ascii")
-        self.transport.write(b"HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % (status, phrase))
+        always = (*HARDENING, *((STRICT_TRANSPORT,) if self.isSecure() else ()))
+        lines = [b"%s: %s" % each for each in (*always, (b"Content-Length", b"0"), (b"Connection", b"close"))]
+        self.transport.write(b"\r\n".join((b"HTTP/1.1 %d %s" % (status, phrase), *lines, b"", b"")))
         for request in self.requests:
             request.connectionLost(Failure(ConnectionError("the client broke the protocol")))
         self.requests = []

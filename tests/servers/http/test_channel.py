@@ -288,6 +288,12 @@ class AnswerTests(ChannelTestCase):
             self.assertNotIn("Server", headers)
         self.flushLoggedErrors(ZeroDivisionError)
 
+    def test_refusalsOfWhatIsNoRequestAreHardenedToo(self) -> None:
+        self.client.send(b"nonsense\r\n\r\n")
+        (answer,) = self.client.answers()
+        self.assertEqual((answer.status, answer.headers["X-Content-Type-Options"]), (400, "nosniff"))
+        self.assertIn("max-age", answer.headers["Strict-Transport-Security"])
+
     def test_withoutTLSNothingIsSaidOfIt(self) -> None:
         headers = Conversation.with_(self.site, secure=False).ask("GET", "/hello").headers
         self.assertNotIn("Strict-Transport-Security", headers)
