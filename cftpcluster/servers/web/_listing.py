@@ -23,7 +23,7 @@ class NaturalOrder(Order):
     their value; what is searched for need not have the accents either. Folders are as large as nothing."""
 
     def shows(self, entry: Entry) -> bool:
-        return not self.search or simplified(self.search) in simplified(displayed(entry.name))
+        return not self.search or simplified(self.search) in simplified(_displayed(entry.name))
 
     def key(self, entry: Entry) -> Key:
         isFolder = entry.stat.kind is Kind.folder
@@ -32,7 +32,7 @@ class NaturalOrder(Order):
         return self._key(self.foldersFirst and not isFolder, value, paths.encode(entry.name))
 
     def _key(self, isLater: bool, value: float, name: bytes) -> Key:
-        words = wordsOf(displayed(paths.decode(name)))
+        words = wordsOf(_displayed(paths.decode(name)))
         if self.by == "name":
             return (isLater, 0.0, _Reversed((words, name)) if self.isDescending else (words, name))
         return (isLater, -value if self.isDescending else value, (words, name))
@@ -62,4 +62,11 @@ def wordsOf(name: str) -> tuple[tuple[str, int, str], ...]:
 
 def simplified(text: str) -> str:
     """Without case and accents."""
+    if text.isascii():
+        return text.lower()
     return "".join(each for each in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(each))
+
+
+def _displayed(name: str) -> str:
+    # most names, and a large folder has very many
+    return name if name.isascii() and name.isprintable() else displayed(name)
