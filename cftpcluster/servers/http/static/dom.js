@@ -122,7 +122,9 @@ export function ask(title, body, buttons, {classes = "", check = () => ""} = {})
     });
     document.body.append(dialog);
     dialog.showModal();
-    (dialog.querySelector("[data-first], input, textarea") ?? actions.lastElementChild).focus();
+    // Enter must not destroy what nobody has read about.
+    const safest = main.classes?.includes("danger") ? actions.firstElementChild : actions.lastElementChild;
+    (dialog.querySelector("[data-first], input, textarea") ?? safest).focus();
     dialog.querySelector("input[data-select]")?.setSelectionRange(0, Number(dialog.querySelector("input[data-select]").dataset.select));
   });
 }
