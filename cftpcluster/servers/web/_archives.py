@@ -170,7 +170,8 @@ class Archive:
             if self._entries >= MOST_ENTRIES:
                 self._leaveOut((*place, entry.name), f"an archive has at most {MOST_ENTRIES} entries")
             elif entry.stat.kind is Kind.folder:
-                if await self._isLink((*folder, entry.name)):
+                if entry.link:
+                    # going on there could lead back to where it came from
                     self._leaveOut((*place, entry.name), "it is a link to a folder")
                 else:
                     self._entries += 1
@@ -179,13 +180,6 @@ class Archive:
                 self._entries += 1
                 await self._addEntry((*folder, entry.name), (*place, entry.name), entry.stat)
         return folders
-
-    async def _isLink(self, path: VirtualPath) -> bool:
-        """Whether going on there could lead back to where it came from."""
-        try:
-            return (await self._files.stat(path, follow=False)).kind is Kind.link
-        except FileSystemError:
-            return True
 
     async def _addEntry(self, path: VirtualPath, member: tuple[str, ...], stat: Stat) -> None:
         if stat.kind is not Kind.file:

@@ -53,7 +53,7 @@ class Order:
 
     def key(self, entry: Entry) -> Key:
         """What entries are in order by."""
-        value = {"name": 0.0, "size": float(entry.stat.size), "modified": entry.stat.modified}[self.by]
+        value = 0.0 if self.by == "name" else float(entry.stat.size) if self.by == "size" else entry.stat.modified
         isLater = self.foldersFirst and entry.stat.kind is not Kind.folder
         return self._key(isLater, value, paths.encode(entry.name))
 

@@ -52,19 +52,13 @@ class Removal:
             while batch := await listing.next():
                 for entry in batch:
                     path = (*folder, entry.name)
-                    if entry.stat.kind is Kind.folder and not await self._isLink(path):
+                    if entry.stat.kind is Kind.folder and not entry.link:
                         folders.append(path)
                     else:
                         await self._end(path, isFolder=False)
         finally:
             listing.close()
         return folders
-
-    async def _isLink(self, path: VirtualPath) -> bool:
-        try:
-            return (await self._files.stat(path, follow=False)).kind is Kind.link
-        except FileSystemError:
-            return False
 
     async def _end(self, path: VirtualPath, isFolder: bool) -> None:
         try:
