@@ -18,6 +18,35 @@ UPLOAD_BYTES = 6_000_000
 UPLOAD_BYTES_PER_SECOND = 1_500_000
 HOSTILE = "<img src=x onerror=alert(1)>.txt"
 
+PAYLOADS = (
+    "<script>alert(1)<",
+    "<img src=x onerror=alert(1)>",
+    "<svg onload=alert(1)>",
+    "<details open ontoggle=alert(1)>",
+    "<iframe srcdoc=x onload=alert(1)>",
+    "<input autofocus onfocus=alert(1)>",
+    "<video src=x onerror=alert(1)>",
+    "<style>*{display:none}",
+    "<base href=javascript:alert(1)>",
+    "<meta http-equiv=refresh content=0>",
+    "<form action=javascript:alert(1)><button>",
+    "<math><mtext><table><mglyph><style><!--",
+    "<template><img src=x onerror=alert(1)>",
+    "javascript:alert(1)",
+    "data:text,alert(1)",
+    "#<img src=x onerror=alert(1)>",
+    "?inline=true&x=<svg onload=alert(1)>",
+    "${alert(1)}",
+    "{{constructor.constructor('alert(1)')()}}",
+    "{% include 'x' %}",
+    "%3Cscript%3Ealert(1)%3C",
+    "&lt;script&gt;alert(1)&lt;",
+    "\u202e<script>alert(1)<",
+    "\u2066\u200b\ufeff<svg onload=alert(1)>",
+    "__proto__",
+)
+FORMS = ("{}", "{}.txt", "{}.html", "{}.svg", "'{}", '"{}', '"> {}', "--> {}")
+
 
 @needs("chromium", "haproxy")
 @needsPackage("playwright")
@@ -59,6 +88,7 @@ class BrowserTests(SynchronousTestCase):
         self.moves()
         self.assertGreaterEqual(served, set(self.cluster.nodes))
         self.pagesAreAccessible()
+        self.namesAreText()
         self.anUploadGoesOnElsewhere()
         self.downloadsAsZIP()
         self.logsOut()
@@ -120,6 +150,45 @@ class BrowserTests(SynchronousTestCase):
         self.confirm("Move here")
         self.row("Project Ω").wait_for(state="detached")
         self.assertTrue((self.share / "Archive" / "Project Ω" / "one.bin").exists())
+
+    def namesAreText(self) -> None:
+        shown: list[str] = []
+        self.page.on("dialog", lambda dialog: (shown.append(dialog.message), dialog.dismiss()))
+        names = [form.format(payload) for payload in PAYLOADS for form in FORMS]
+        place = self.share / "Names"
+        for name in names:
+            (place / f"folder {name}").mkdir(parents=True)
+            (place / name).write_text("<script>alert(1)</script>")
+        self.page.goto(f"{self.url}/folders/Names/")
+        self.page.wait_for_selector("tbody tr:nth-child(300)")
+        self.page.locator(".following").scroll_into_view_if_needed()
+        self.page.wait_for_selector("tbody tr:nth-child(400)")
+        self.assertEqual(self.page.locator("tbody tr").count(), 2 * len(names))
+        self.page.locator("#all").check()
+        self.page.locator("#selection [data-verb=delete]").click()
+        self.page.keyboard.press("Escape")
+        self.page.locator("#selection [data-verb=clear]").click()
+        for form in ("{}", "{}.txt"):
+            name = form.format(PAYLOADS[1])
+            self.rowOf(name).locator("[data-verb=menu]").click()
+            self.page.get_by_role("menuitem", name="Move").click()
+            self.page.wait_for_selector(".picker button:nth-child(200)")
+            self.page.locator(".picker button", has_text=f"folder {PAYLOADS[0]}").first.click()
+            self.page.wait_for_selector(f".where strong:has-text('folder {PAYLOADS[0]}')")
+            self.page.keyboard.press("Escape")
+        self.rowOf(f"{PAYLOADS[1]}.html").get_by_role("link").click()
+        self.page.wait_for_selector(".preview pre:has-text('<script>alert(1)</script>')")
+        self.page.keyboard.press("Escape")
+        self.rowOf(f"folder {PAYLOADS[1]}").get_by_role("link").click()
+        self.page.wait_for_selector(".empty")
+        self.assertIn(PAYLOADS[1], self.page.title())
+        self.assertEqual(shown, [])
+        self.page.goto(self.url)
+
+    def rowOf(self, name: str) -> Any:
+        """As :meth:`row`, of any name."""
+        quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+        return self.page.locator(f'tr[data-name="{quoted}"]')
 
     def anUploadGoesOnElsewhere(self) -> None:
         source = randomFile(self.cluster.folder / "long.bin", UPLOAD_BYTES)
