@@ -10,12 +10,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.testing.processes import ClusterProcesses, loopbackAddresses, waitFor
 
+from ..sharedclusters import ALONE
 from .browser import Browser, RoundRobin, dropOn, inaccessible, limitUploads
 from .clients import needs, needsPackage, randomFile
 
 PASSWORD = "correct horse"
 UPLOAD_BYTES = 6_000_000
 UPLOAD_BYTES_PER_SECOND = 1_500_000
+KEY_LINE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJq7ljyqbxPWEb0WLtMvdDLrhtHMxFy8mGl5vSyfzJS <b>bob"
 HOSTILE = "<img src=x onerror=alert(1)>.txt"
 
 PAYLOADS = (
@@ -48,10 +50,28 @@ PAYLOADS = (
 FORMS = ("{}", "{}.txt", "{}.html", "{}.svg", "'{}", '"{}', '"> {}', "--> {}")
 
 
+class BrowserCase(SynchronousTestCase):
+    """:ivar url: of the pages."""
+
+    url: str
+
+    def entered(self, manager: Any) -> Any:
+        entered = manager.__enter__()
+        self.addCleanup(manager.__exit__, None, None, None)
+        return entered
+
+    def logIn(self, page: Any, name: str) -> None:
+        page.goto(self.url)
+        page.fill("#name", name)
+        page.fill("#password", PASSWORD)
+        page.click("button[type=submit]")
+        page.wait_for_selector("#listing")
+
+
 @needs("chromium", "haproxy")
 @needsPackage("playwright")
 @needsPackage("axe_playwright_python")
-class BrowserTests(SynchronousTestCase):
+class PartnerTests(BrowserCase):
     """One cluster and one browser for all that a partner does."""
 
     def setUp(self) -> None:
@@ -60,11 +80,10 @@ class BrowserTests(SynchronousTestCase):
         self.cluster.startAll()
         self.share = self.cluster.folder / "share"
         self.share.mkdir()
-        everyone = {"password": PASSWORD, "mayChange": ["password", "publicKeys"]}
         self.cluster.primary.apply(
             {
                 "backends": [{"name": "share", "kind": "local", "root": str(self.share), "shared": True}],
-                "users": [{"name": "alice", **everyone, "mounts": [{"path": "/", "backend": "share"}]}],
+                "users": [{"name": "alice", "password": PASSWORD, "mounts": [{"path": "/", "backend": "share"}]}],
                 "settings": {"branding": {"name": "Acme & Co", "accentColor": "#b3005e"}},
             },
             wait=30,
@@ -73,16 +92,11 @@ class BrowserTests(SynchronousTestCase):
         self.browser = self.entered(Browser())
         self.url = f"https://{self.front}:8443"
 
-    def entered(self, manager: Any) -> Any:
-        entered = manager.__enter__()
-        self.addCleanup(manager.__exit__, None, None, None)
-        return entered
-
     def test_aPartnerNoticesNothingOfNodesThatTakeTurnsAndDie(self) -> None:
         self.page = self.browser.page()
         served: set[str] = set()
         self.page.on("response", lambda response: served.add(response.headers.get("x-node", "")))
-        self.logIn(self.page)
+        self.logIn(self.page, "alice")
         self.uploadsAFolder()
         self.renames()
         self.moves()
@@ -93,13 +107,6 @@ class BrowserTests(SynchronousTestCase):
         self.downloadsAsZIP()
         self.logsOut()
         self.assertEqual(self.browser.complaints, [])
-
-    def logIn(self, page: Any) -> None:
-        page.goto(self.url)
-        page.fill("#name", "alice")
-        page.fill("#password", PASSWORD)
-        page.click("button[type=submit]")
-        page.wait_for_selector("#listing")
 
     def row(self, name: str) -> Any:
         return self.page.locator(f"tr[data-name='{name}']")
@@ -240,7 +247,7 @@ class BrowserTests(SynchronousTestCase):
             page = self.browser.page(width, 844, colors)
             page.goto(self.url)
             self.assertEqual(inaccessible(page), [], colors)
-            self.logIn(page)
+            self.logIn(page, "alice")
             self.assertIn("Acme & Co", page.title())
             page.locator("tbody tr input").first.check()
             self.assertEqual(inaccessible(page), [], colors)
@@ -250,6 +257,51 @@ class BrowserTests(SynchronousTestCase):
             page.wait_for_selector("#keys li:not(.skeleton)")
             self.assertEqual(inaccessible(page), [], colors)
             page.context.close()
+
+
+@needs("chromium")
+@needsPackage("playwright")
+class AccountTests(BrowserCase):
+    def test_theAccountIsOnesOwnToManage(self) -> None:
+        node = ALONE.get().primary
+        mounts = [{"path": "/", "backend": "files", "folder": "walker"}]
+        own = {"mayChange": ["password", "publicKeys"], "mounts": mounts}
+        node.apply({"users": [{"name": "walker", "password": PASSWORD, **own}]}, wait=30)
+        self.url = f"https://{node.address}:8443"
+        self.browser = self.entered(Browser())
+        here, there = self.browser.page(), self.browser.page()
+        for page in (here, there):
+            self.logIn(page, "walker")
+        here.goto(f"{self.url}/account")
+        here.wait_for_selector("#sessions li:nth-child(2) strong")
+        for box in ("#new", "#again"):
+            here.fill(box, "another horse battery")
+        here.fill("#current", "wrong")
+        here.click("#password [type=submit]")
+        here.wait_for_selector("#passwordMessage:has-text('The current password is wrong.')")
+        here.fill("#current", PASSWORD)
+        here.click("#password [type=submit]")
+        here.wait_for_selector(".toast:has-text('Your password was changed.')")
+        # whoever was logged in elsewhere goes on where they were, with the new password
+        there.click("#newFolder")
+        there.fill("#askedText", "Anew")
+        there.keyboard.press("Enter")
+        there.fill("#askedPassword", "another horse battery")
+        there.keyboard.press("Enter")
+        there.wait_for_selector("tr[data-name=Anew]")
+        here.fill("#key", KEY_LINE)
+        here.fill("#keyPassword", "another horse battery")
+        here.click("#addKey [type=submit]")
+        here.wait_for_selector("#keys li:has-text('<b>bob')")
+        here.locator("#keys button").click()
+        here.locator("dialog[open] button", has_text="Remove").click()
+        here.wait_for_selector("#keys li:has-text('There is no key yet.')")
+        here.click("#endAll")
+        here.locator("dialog[open] button", has_text="Log out everywhere").click()
+        here.wait_for_selector("#login")
+        there.goto(f"{self.url}/account")
+        there.wait_for_selector("#login")
+        self.assertEqual(self.browser.complaints, [])
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:

@@ -3,7 +3,7 @@
 import {ask, busyWhile, make} from "./dom.js";
 
 const DELAYS = [200, 600, 1500, 3000, 5000];
-const MOST_WAIT = 10000;
+const MOST_WAIT = 5000;
 
 /** What the server answered instead of doing it. */
 export class Refused extends Error {
@@ -69,11 +69,12 @@ export async function send(method, url, {json, headers = {}, done = [], signal} 
       await signIn();
       continue;
     }
-    const lost = response === null || [502, 504].includes(response.status);
-    if (lost ? attempt < DELAYS.length : response.status === 503 && attempt < 3) {
+    // What a balancer says of a node that is gone is no problem of the API.
+    const lost = response === null || ([502, 504].includes(response.status) && !response.headers.get("Content-Type")?.includes("json"));
+    const asked = 1000 * Number(response?.headers.get("Retry-After") ?? 0);
+    if (lost ? attempt < DELAYS.length : response.status === 503 && attempt < 3 && asked <= MOST_WAIT) {
       isRepeated ||= lost;
-      const asked = 1000 * Number(response?.headers.get("Retry-After") ?? 0);
-      await wait(Math.min(MOST_WAIT, Math.max(DELAYS[attempt], asked || 0)));
+      await wait(Math.max(DELAYS[attempt], asked));
       continue;
     }
     if (response === null) throw new Unreachable();

@@ -1,8 +1,8 @@
 // The file manager. Folders are rendered by the server: what is shown anew is the page fetched anew, so that uploads go on
 // while people walk through folders.
 
-import {busyWhile, button, closeMenu, countText, displayed, element, make, showMenu, showTimes, startTheme, announce, tell} from "./dom.js";
-import {call, renew, sentence, signIn, wait} from "./api.js";
+import {ask, busyWhile, button, closeMenu, countText, displayed, element, make, showMenu, showTimes, startTheme, icon, announce, tell} from "./dom.js";
+import {call, renew, send, sentence, signIn, wait} from "./api.js";
 import {download, newFolder, relocate, remove, rename} from "./actions.js";
 import {Decisions} from "./conflicts.js";
 import {readChosen, readDrop} from "./drop.js";
@@ -11,11 +11,11 @@ import {showPreview} from "./preview.js";
 import {Panel} from "./queue.js";
 import {focusOn, Selection} from "./selection.js";
 import {brokenOff, discard, forget, Queue} from "./uploads.js";
-import {icon} from "./dom.js";
 
 const MOST_ROWS = 3000;
 const DELAYS = [300, 1000, 2000, 4000];
 const REFRESH_MILLISECONDS = 700;
+const IN_USE_MILLISECONDS = 240000;
 
 const queue = new Queue();
 let main = element("main");
@@ -383,9 +383,16 @@ async function offerToResume() {
   main.before(note);
 }
 
+// However long a file takes: the session is in use.
+setInterval(() => queue.isActive && send("GET", "/api/v1/session").catch(() => {}), IN_USE_MILLISECONDS);
+
 element("logout")?.addEventListener("submit", async (event) => {
   event.preventDefault();
-  if (queue.isActive && !confirm("Uploads are still under way. Log out all the same?")) return;
+  if (queue.isActive) {
+    const body = [make("p", {textContent: "Uploads are still under way, and would be given up."})];
+    const buttons = [{text: "Stay", value: ""}, {text: "Log out", value: "yes", classes: "primary danger"}];
+    if (!(await ask("Log out now?", body, buttons))) return;
+  }
   queue.cancelAll();
   try {
     await call("POST", "/api/v1/logout");
@@ -397,6 +404,7 @@ element("logout")?.addEventListener("submit", async (event) => {
 });
 
 startTheme();
+announce("");
 started();
 // The library is loaded before modules run; without it folders can be read all the same.
 if (window.tus) offerToResume();
