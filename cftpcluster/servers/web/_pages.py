@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.web.iweb import IRequest
 
 from ...config.document import Settings
-from ...errors import FileSystemError, NotAFolder
+from ...errors import FileSystemError, NotAFolder, PermissionDenied
 from ...files import paths
 from ...vocabulary import Entry, Kind, VirtualPath
 from ..http import CSRF_HEADER, Assets, HTTPProblem, Pages, queryBytes, refuseOthers, templatesOf, toTheEnd
@@ -172,13 +172,22 @@ class PageRoutes:
             order = NaturalOrder.parse(sort, foldersFirst=True, search=find)
         except ValueError as error:
             raise HTTPProblem(400, f"sort: {error}") from None
+        isHidden = False
         try:
             page = await pageOf(visit.account.files, path, ENTRIES_OF_A_PAGE, cursor, order)
+        except PermissionDenied:
+            # who may not look may still be there to upload
+            page, isHidden = Page([], None), True
         except ValueError:
             raise HTTPProblem(400, "after: this is not where a page begins") from None
         except NotAFolder as error:
             raise HTTPProblem(404, str(error)) from None
-        values = {**self._site(visit), "isContinued": bool(cursor), **_valuesOf(path, order, page)}
+        values = {
+            **self._site(visit),
+            "isContinued": bool(cursor),
+            "isHidden": isHidden,
+            **_valuesOf(path, order, page),
+        }
         return self._pages.render(request, "folder.html", 200, values)
 
 

@@ -13,8 +13,10 @@ from urllib.parse import urlencode
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.config.document import Branding, Settings
+from cftpcluster.files.policy import Permitted
 from cftpcluster.servers.http._pages import READABLE, contrast, parsed
 from cftpcluster.servers.web._pages import sizeText
+from cftpcluster.vocabulary import Permission
 
 from .support import PASSWORD, Answer, Served, basic
 
@@ -69,6 +71,15 @@ class PageTests(SynchronousTestCase):
             folder = f"/api/v1/files/{self.quoted('folder ' + name)}?op=mkdir"
             self.assertEqual(served.ask("POST", folder, b"").status, 201)
         return served
+
+    def test_whoMayNotLookCanStillUpload(self) -> None:
+        served = Served.of({"/secret": b"", "/sub": None}, wrap=lambda files: Permitted(files, {Permission.upload}))
+        for path in ("/", "/folders/sub/"):
+            answer, page = self.page(served, path)
+            self.assertEqual((answer.status, self.rows(page)), (200, []))
+            self.assertIn("You may not look into this folder", page.text)
+            self.assertIn(b"Upload files", answer.body)
+            self.assertNotIn(b"secret", answer.body)
 
     def test_strangersAreAskedWhoTheyAre(self) -> None:
         answer = Served.of({"/a": b""}).ask("GET", "/", authorization=None)

@@ -6,21 +6,27 @@ import {besides, lastOf, shownOf} from "./names.js";
 
 const MOST_TRIED = 50;
 
-export async function exists(url) {
+/** 200 where there is such a name, 404 where there is none, 403 for who may not look. */
+async function look(url) {
   try {
     await send("HEAD", url);
-    return true;
+    return 200;
   } catch (error) {
-    if (error.status === 404) return false;
+    if (error.status === 404 || error.status === 403) return error.status;
     throw error;
   }
 }
 
-/** The first name beside a taken one that is free. */
+/** Whether a name is taken, as far as can be seen. */
+export const exists = async (url) => (await look(url)) === 200;
+
+/** A name beside a taken one that is free. */
 export async function freeBeside(url) {
   for (let number = 2; number < MOST_TRIED; number += 1) {
     const other = besides(url, number);
-    if (!(await exists(other))) return other;
+    const found = await look(other);
+    if (found === 404) return other;
+    if (found === 403) break;
   }
   return besides(url, Date.now());
 }

@@ -12,6 +12,7 @@ const REMEMBERED = 512 * 1024;
 const DELAYS = [0, 500, 1000, 2000, 3000, 5000, 8000, 10000, 15000, 20000, 30000, 30000];
 const KEPT_MILLISECONDS = 7 * 86400000;
 const SPEED_MILLISECONDS = 8000;
+const MOST_STUMBLES = 8;
 
 const user = () => document.body.dataset.user;
 const keyStart = () => `${encodeURIComponent(user())}|`;
@@ -22,6 +23,8 @@ class Upload {
   state = "waiting";
   error = "";
   overwrite = false;
+  refusal = "";
+  stumbles = 0;
   tus = null;
 
   constructor(file, folder, url, decisions, isLast) {
@@ -195,15 +198,38 @@ export class Queue extends EventTarget {
   async #failed(upload, error) {
     const status = error.originalResponse?.getStatus() ?? 0;
     const method = error.originalRequest?.getMethod();
+    upload.refusal = status ? error.originalResponse.getBody() : "";
     try {
       if (status === 401) {
         await signIn();
         this.#become(upload, "waiting");
-      } else if (status === 409 && method === "POST" && (await exists(upload.url))) await this.#ask(upload);
+      } else if (status === 409 && method === "POST" && (await this.#isTaken(upload))) await this.#ask(upload);
+      else if (status === 409 && method === "PATCH") await this.#outOfStep(upload);
       else if (status === 501) await this.#putWhole(upload);
       else this.#become(upload, "failed", detailOf(error, status));
     } catch (other) {
       this.#become(upload, "failed", sentence(other.message));
+    }
+  }
+
+  /** Whether it was refused since there is such a file, and not since there is no folder for it. */
+  async #isTaken(upload) {
+    return (await exists(upload.url)) || /exists/i.test(upload.refusal);
+  }
+
+  /** What was sent does not follow what has come in, as after a lost answer; or the name was taken meanwhile. */
+  async #outOfStep(upload) {
+    upload.stumbles += 1;
+    if (upload.stumbles > MOST_STUMBLES) {
+      this.#become(upload, "failed", problemText(upload.refusal, 409));
+      return;
+    }
+    try {
+      await send("HEAD", upload.tus.url, {headers: {"Tus-Resumable": "1.0.0"}});
+      this.#become(upload, "waiting");
+    } catch (error) {
+      if (error.status !== 410 && error.status !== 404) throw error;
+      await this.#ask(upload);
     }
   }
 
@@ -271,7 +297,6 @@ async function makeFolder(url) {
 /** Whether it may be better in a moment: another node answers then. */
 function isPassing(error) {
   const status = error.originalResponse?.getStatus() ?? 0;
-  if (status === 409) return error.originalRequest?.getMethod() === "PATCH";
   return status === 0 || status === 423 || status === 460 || (status >= 500 && status !== 501 && status !== 507);
 }
 
