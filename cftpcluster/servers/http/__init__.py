@@ -5,7 +5,7 @@ It serves no route of its own, and knows neither files nor administration.
 
 from ._assets import Assets
 from ._bodies import jsonBody, queryBytes, queryFlag, queryNumber, refuseOthers
-from ._channel import Patience, Site
+from ._channel import Patience
 from ._pages import Pages, templatesOf
 from ._problems import HTTPProblem, answerProblems, encodeJSON, jsonAnswer, problemOf
 from ._request import JSON_BYTES, BodyCutShort, Request
@@ -19,6 +19,7 @@ from ._sessions import (
     basicCredentials,
     isForeign,
 )
+from ._site import Site
 
 __all__ = [
     "CSRF_HEADER",
