@@ -11,7 +11,6 @@ from twisted.web.server import Site as TwistedSite
 from ._channel import Channel, Patience
 from ._request import Request
 
-
 USUAL = Patience()
 
 
