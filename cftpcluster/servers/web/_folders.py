@@ -12,7 +12,8 @@ from typing import Any, Self, TypeAlias
 from attrs import frozen
 
 from ...files import paths
-from ...interfaces import IFileSystem
+from ...files.wrappers import ability
+from ...interfaces import IFileSystem, ISelective
 from ...vocabulary import Entry, Kind, Stat, VirtualPath
 from ._names import named, shown
 
@@ -63,6 +64,12 @@ class Order:
         # the end comes before what goes on, so that longer names come first
         return isLater, -value, (name.translate(_INVERTED) + b"\xff" if self.by == "name" else name)
 
+    def early(self, name: str, isFolder: bool | None) -> Key | None:
+        """The key, where name and kind are enough to tell it; ``isFolder`` is ``None`` where the kind is not known."""
+        if self.by != "name" or (self.foldersFirst and isFolder is None):
+            return None
+        return self._key(self.foldersFirst and not isFolder, 0.0, paths.encode(name))
+
     def after(self, entry: Entry) -> str:
         """What tells where to go on: a name, with what stands before it in the key where that is needed."""
         if self.by == "name" and not self.foldersFirst:
@@ -105,13 +112,22 @@ async def pageOf(files: IFileSystem, path: VirtualPath, limit: int, after: bytes
     """The first ``limit`` entries of a folder that come after ``after``. ``ValueError`` where that is no place in this
     order."""
     kept: list[tuple[Key, Entry]] = []
-    least, most = order.keyAfter(after), None
+    least: Key | None = order.keyAfter(after)
+    most: Key | None = None
+
+    def isBetween(key: Key | None) -> bool:
+        return key is None or ((least is None or key > least) and (most is None or key < most))
+
     listing = await files.list(path)
+    selective = ability(ISelective, listing)
+    if selective is not None:
+        # of a large folder only what may stand on the page is looked at
+        selective.only(lambda name, isFolder: isBetween(order.early(name, isFolder)))
     try:
         while batch := await listing.next():
             for entry in batch:
                 key = order.key(entry)
-                if (least is None or key > least) and (most is None or key < most) and order.shows(entry):
+                if isBetween(key) and order.shows(entry):
                     kept.append((key, entry))
             if len(kept) > limit + _SLACK:
                 kept = _first(kept, limit + 1)

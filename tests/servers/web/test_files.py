@@ -10,13 +10,14 @@ from urllib.parse import quote
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from cftpcluster.config.document import Limits
 from cftpcluster.files.mounts import Mounts
 from cftpcluster.files.policy import Permitted
 from cftpcluster.files.throttled import AllRates, SessionFlows, Throttled
 from cftpcluster.files.wrappers import FileSystemWrapper
-from cftpcluster.interfaces import IFileSystem, ILinks
+from cftpcluster.interfaces import IFileSystem, ILinks, IListing, ISelective
 from cftpcluster.vocabulary import Permission
 
 from .support import Answer, Served, basic, fill, parseAnswers, request
@@ -393,6 +394,34 @@ class FolderTests(SynchronousTestCase):
             "search=b&sort=-name": "b ab",
         }.items():
             self.assertEqual(self.ordered(served, query), expected.split(), query)
+
+    def test_onlyWhatMayStandOnThePageIsLookedAt(self) -> None:
+        asked: list[Any] = []
+
+        @implementer(IListing, ISelective)
+        class Selective:
+            def __init__(self, inner: Any) -> None:
+                self.next, self.close = inner.next, inner.close
+
+            def only(self, wanted: Any) -> None:
+                asked.append(wanted)
+
+        class Selecting(FileSystemWrapper):
+            def list(self, path: Any) -> Any:
+                return self.inner.list(path).addCallback(Selective)
+
+        served = Served.of({"/b": b"", "/d": None}, wrap=lambda files: Mounts({(): Selecting(files)}))
+        for query, wanted in {
+            "": {"a": True, "c": True},
+            "after=b": {"a": False, "b": False, "c": True},
+            "after=b&sort=-name": {"a": True, "b": False, "c": False},
+            "sort=size&after=0/5/b": {"a": True, "c": True},
+            "foldersFirst=true&after=1/0.0/b": {"a": False, "c": True, "folder": False},
+        }.items():
+            self.assertEqual(served.ask("GET", f"{FILES}/?limit=1&{query}").status, 200)
+            for name, expected in wanted.items():
+                self.assertEqual(asked[-1](name, name == "folder"), expected, (query, name))
+        self.assertTrue(asked[-1]("a", None))
 
     def test_newestComesFirst(self) -> None:
         served = Served.of({"/old": b""})
