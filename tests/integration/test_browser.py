@@ -261,14 +261,43 @@ class PartnerTests(BrowserCase):
 
 @needs("chromium")
 @needsPackage("playwright")
-class AccountTests(BrowserCase):
-    def test_theAccountIsOnesOwnToManage(self) -> None:
-        node = ALONE.get().primary
-        mounts = [{"path": "/", "backend": "files", "folder": "walker"}]
-        own = {"mayChange": ["password", "publicKeys"], "mounts": mounts}
-        node.apply({"users": [{"name": "walker", "password": PASSWORD, **own}]}, wait=30)
-        self.url = f"https://{node.address}:8443"
+class SessionTests(BrowserCase):
+    """On a node that others use too."""
+
+    def setUp(self) -> None:
+        self.node = ALONE.get().primary
+        self.url = f"https://{self.node.address}:8443"
         self.browser = self.entered(Browser())
+
+    def has(self, name: str) -> None:
+        """A user with a folder, who may change themselves."""
+        mounts = [{"path": "/", "backend": "files", "folder": name}]
+        own = {"mayChange": ["password", "publicKeys"], "mounts": mounts}
+        self.node.apply({"users": [{"name": name, "password": PASSWORD, **own}]}, wait=30)
+
+    def test_anUploadOutlivesItsSession(self) -> None:
+        self.has("sitter")
+        page = self.browser.page()
+        self.logIn(page, "sitter")
+        asked: list[int] = []
+        page.on("request", lambda one: asked.append(int(one.headers.get("upload-offset", -1))))
+        limitUploads(page, UPLOAD_BYTES_PER_SECOND)
+        source = randomFile(Path(self.mktemp()).absolute(), UPLOAD_BYTES // 2)
+        page.set_input_files("#chosenFiles", [str(source)])
+        bar = page.locator(".queue li.running progress")
+        waitFor("half is sent", lambda: bar.evaluate("bar => bar.value") > 0.5, pauseSeconds=0.1)
+        page.locator(".queue li [data-verb=pause]").click()
+        page.context.clear_cookies()
+        page.locator(".queue li [data-verb=resume]").click()
+        page.fill("#askedPassword", PASSWORD)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".queue h2:has-text('1 file uploaded')")
+        self.assertGreater(max(asked), 0)
+        stored = self.node.state / "files" / "sitter" / source.name
+        self.assertEqual(stored.read_bytes(), source.read_bytes())
+
+    def test_theAccountIsOnesOwnToManage(self) -> None:
+        self.has("walker")
         here, there = self.browser.page(), self.browser.page()
         for page in (here, there):
             self.logIn(page, "walker")

@@ -177,6 +177,7 @@ export class Queue extends EventTarget {
       retryDelays: DELAYS,
       headers: {Accept: "application/json"},
       onBeforeRequest: (request) => request.setHeader("X-CSRF-Token", csrfToken()),
+      onAfterResponse: (request, response) => goesOn(request.getMethod(), response.getStatus()),
       onShouldRetry: (error) => upload.tus === tus && isPassing(error),
       onProgress: (sent) => {
         upload.sent = sent;
@@ -200,10 +201,7 @@ export class Queue extends EventTarget {
     const method = error.originalRequest?.getMethod();
     upload.refusal = status ? error.originalResponse.getBody() : "";
     try {
-      if (status === 401) {
-        await signIn();
-        this.#become(upload, "waiting");
-      } else if (status === 409 && method === "POST" && (await this.#isTaken(upload))) await this.#ask(upload);
+      if (status === 409 && method === "POST" && (await this.#isTaken(upload))) await this.#ask(upload);
       else if (status === 409 && method === "PATCH") await this.#outOfStep(upload);
       else if (status === 501) await this.#putWhole(upload);
       else this.#become(upload, "failed", detailOf(error, status));
@@ -292,6 +290,12 @@ async function makeFolder(url) {
     // It is there already, or something else is: the file that should go into it finds out.
     if (error.status !== 409) throw error;
   }
+}
+
+/** Fails where the same is to be asked again: the library would begin the upload anew, from its first byte. */
+async function goesOn(method, status) {
+  if (status === 401) await signIn();
+  if (status === 401 || (method === "HEAD" && (status >= 500 || status === 429))) throw new Error(`The server answered ${status}.`);
 }
 
 /** Whether it may be better in a moment: another node answers then. */
