@@ -23,7 +23,8 @@ from ._beneath import FOLDER, Opener, WalkingOpener, renameNew
 from ._descriptors import Descriptor, checkRegular, describe, isNamed, lock, statIn, syncFolder
 from ._names import isPartial, partialName
 
-YIELD_NAMES = 256
+YIELD_NAMES = 128
+YIELD_SECONDS = 0.0001
 
 ANY = os.O_PATH
 QUICK = os.O_NONBLOCK | os.O_NOCTTY
@@ -237,8 +238,8 @@ class FolderScan:
             name = paths.decode(os.fsencode(item.name))
             if paths.isReserved(name) or not self._isWanted(name, item):
                 if number % YIELD_NAMES == 0:
-                    # nothing else here lets other threads run
-                    time.sleep(0)
+                    # nothing else here lets other threads run; a sleep of nothing seldom does
+                    time.sleep(YIELD_SECONDS)
                 continue
             try:
                 stat = describe(item.stat(follow_symlinks=False))
