@@ -302,7 +302,7 @@ class PageTests(SynchronousTestCase):
         answer, page = self.page(served)
         self.assertIn(b"&lt;Acme&gt; &amp; Co", answer.body)
         urls = [str(each.get("src") or each.get("href")) for tag, each in page.tags if tag in {"link", "img"}]
-        colors, picture = sorted(url for url in urls if url.startswith("/branding/"))
+        colors, picture = sorted({url for url in urls if url.startswith("/branding/")})
         answer = served.ask("GET", picture, authorization=None)
         self.assertEqual((answer.body, answer.headers["content-type"]), (logo, "image/png"))
         sheet = served.ask("GET", colors, authorization=None).body.decode()
