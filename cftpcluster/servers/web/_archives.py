@@ -18,14 +18,13 @@ from typing import Any
 
 from attrs import Factory, define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
-from zope.interface import implementer
 
 from ...errors import FileSystemError
 from ...files.streams import CHUNK_BYTES, Stopped
 from ...files.wrappers import ability
 from ...interfaces import IFile, IFileSystem, IPaced
 from ...vocabulary import Entry, Kind, OpenMode, Stat, VirtualPath
+from ._sending import Patient
 
 MOST_ENTRIES = 200_000
 """An archive with more leaves the rest out, and says so."""
@@ -62,40 +61,24 @@ class Sink(list[bytes]):
         return data
 
 
-@implementer(IPushProducer)
 @define(eq=False)
-class Outlet:
+class Outlet(Patient):
     """Pieces to one consumer, as fast as it takes them."""
 
     _consumer: Any
-    _isStopped: bool = False
-    _paused: Deferred[None] | None = None
     sent: int = 0
 
     async def write(self, data: bytes) -> None:
         """Fires when more may be made. Fails with ``Stopped`` when nobody takes any."""
-        if self._isStopped:
+        if self.isStopped:
             raise Stopped(self.sent)
         if data:
             self.sent += len(data)
             self._consumer.write(data)
-        if self._paused is not None:
-            await self._paused
-        if self._isStopped:
+        if self.paused is not None:
+            await self.paused
+        if self.isStopped:
             raise Stopped(self.sent)
-
-    def pauseProducing(self) -> None:
-        if self._paused is None:
-            self._paused = Deferred()
-
-    def resumeProducing(self) -> None:
-        paused, self._paused = self._paused, None
-        if paused is not None:
-            paused.callback(None)
-
-    def stopProducing(self) -> None:
-        self._isStopped = True
-        self.resumeProducing()
 
 
 @define(eq=False)

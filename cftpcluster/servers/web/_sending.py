@@ -28,7 +28,28 @@ CAN_SEND = hasattr(os, "RWF_NOWAIT")
 
 @implementer(IPushProducer)
 @define(eq=False)
-class CachedSender:
+class Patient:
+    """A producer that waits while its consumer has enough, and ends when nobody takes any more."""
+
+    isStopped: bool = field(default=False, init=False)
+    paused: Deferred[None] | None = field(default=None, init=False)
+
+    def pauseProducing(self) -> None:
+        if self.paused is None:
+            self.paused = Deferred()
+
+    def resumeProducing(self) -> None:
+        paused, self.paused = self.paused, None
+        if paused is not None:
+            paused.callback(None)
+
+    def stopProducing(self) -> None:
+        self.isStopped = True
+        self.resumeProducing()
+
+
+@define(eq=False)
+class CachedSender(Patient):
     """Sends ranges of one file over one connection.
 
     :ivar consumer: whom the producer is registered with.
@@ -41,9 +62,7 @@ class CachedSender:
     _consumer: Any
     _reactor: IReactorTime
     _space: memoryview
-    _inThread: int = 0
-    _isStopped: bool = False
-    _paused: Deferred[None] | None = field(default=None, init=False)
+    _inThread: int = field(default=0, init=False)
 
     async def send(self, offset: int, length: int) -> int:
         """As :meth:`~cftpcluster.files.streams.FileSender.send`."""
@@ -51,7 +70,7 @@ class CachedSender:
         self._consumer.registerProducer(self, True)
         try:
             while sent < length:
-                if self._isStopped:
+                if self.isStopped:
                     raise Stopped(sent)
                 count = self._sendCached(offset + sent, length - sent)
                 if not count:
@@ -59,7 +78,7 @@ class CachedSender:
                 if not count:
                     break
                 sent += count
-                await (self._turn() if self._paused is None else self._paused)
+                await (self._turn() if self.paused is None else self.paused)
         finally:
             self._consumer.unregisterProducer()
         return sent
@@ -83,7 +102,7 @@ class CachedSender:
 
     async def _sendRead(self, offset: int, left: int) -> int:
         data = await self._file.read(offset, min(PIECE_BYTES, left))
-        if self._isStopped:
+        if self.isStopped:
             raise Stopped(0)
         if data:
             self._tls.writeNow(memoryview(data))
@@ -93,18 +112,3 @@ class CachedSender:
         turn: Deferred[None] = Deferred()
         self._reactor.callLater(0, turn.callback, None)
         return turn
-
-    # from the consumer
-
-    def pauseProducing(self) -> None:
-        if self._paused is None:
-            self._paused = Deferred()
-
-    def resumeProducing(self) -> None:
-        paused, self._paused = self._paused, None
-        if paused is not None:
-            paused.callback(None)
-
-    def stopProducing(self) -> None:
-        self._isStopped = True
-        self.resumeProducing()
