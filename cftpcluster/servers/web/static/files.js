@@ -1,16 +1,16 @@
 // The file manager. Folders are rendered by the server: what is shown anew is the page fetched anew, so that uploads go on
 // while people walk through folders.
 
-import {ask, busyWhile, button, closeMenu, countText, displayed, element, make, showMenu, showTimes, startTheme, icon, announce, tell} from "./dom.js";
+import {ask, busyWhile, closeMenu, countText, element, make, showMenu, showTimes, startTheme, announce, tell} from "./dom.js";
 import {call, renew, send, sentence, signIn, wait} from "./api.js";
 import {download, newFolder, relocate, remove, rename} from "./actions.js";
 import {Decisions} from "./conflicts.js";
 import {readChosen, readDrop} from "./drop.js";
-import {lastOf, shownOf} from "./names.js";
 import {showPreview} from "./preview.js";
 import {Panel} from "./queue.js";
 import {focusOn, Selection} from "./selection.js";
-import {brokenOff, discard, forget, Queue} from "./uploads.js";
+import {offerToResume} from "./resume.js";
+import {forget, Queue} from "./uploads.js";
 
 const MOST_ROWS = 3000;
 const DELAYS = [300, 1000, 2000, 4000];
@@ -350,39 +350,6 @@ addEventListener("beforeunload", (event) => {
   if (queue.isActive) event.preventDefault();
 });
 
-// --- uploads that an earlier page began
-
-async function offerToResume() {
-  const broken = await brokenOff();
-  if (!broken.length) return;
-  const names = broken.slice(0, 3).map((each) => displayed(each.name)).join(", ") + (broken.length > 3 ? ` and ${broken.length - 3} more` : "");
-  const text = make("p", {}, make("strong", {textContent: `${countText(broken.length, "upload was", "uploads were")} broken off: `}), make("bdi", {textContent: names}), ". Choose the same files again, and they go on where they were.");
-  const choose = button("upload", {text: "Choose files", classes: "primary"});
-  const drop = button("trash-2", {text: "Discard"});
-  const input = make("input", {type: "file", multiple: true, hidden: true, "aria-label": "Files to go on with"});
-  const note = make("section", {className: "resume", "aria-label": "Uploads that were broken off"}, icon("rotate-cw"), text, choose, drop, input);
-  choose.addEventListener("click", () => input.click());
-  drop.addEventListener("click", async () => {
-    note.remove();
-    await discard(broken);
-  });
-  input.addEventListener("change", () => {
-    const decisions = new Decisions();
-    let unknown = 0;
-    for (const file of input.files) {
-      const found = broken.find((each) => each.size === file.size && each.lastModified === file.lastModified && lastOf(each.url) === encodeURIComponent(file.name));
-      if (found) {
-        broken.splice(broken.indexOf(found), 1);
-        queue.addResumed(file, found.url, decisions);
-      } else unknown += 1;
-    }
-    if (unknown) tell(`${countText(unknown, "file is", "files are")} not among those that were broken off, or changed since.`, {failed: true});
-    note.remove();
-    if (broken.length) offerToResume();
-  });
-  main.before(note);
-}
-
 // However long a file takes: the session is in use.
 setInterval(() => queue.isActive && send("GET", "/api/v1/session").catch(() => {}), IN_USE_MILLISECONDS);
 
@@ -407,4 +374,4 @@ startTheme();
 announce("");
 started();
 // The library is loaded before modules run; without it folders can be read all the same.
-if (window.tus) offerToResume();
+if (window.tus) offerToResume(queue, (note) => main.before(note));
