@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from .actions import AUTHOR, Action
+from .auth.own import OWN_ROLE, requireOwn
 from .cluster.authority import openAuthority
 from .cluster.faults import LinkLost
 from .cluster.messages import plainFromAuthor
@@ -63,6 +64,14 @@ def touched(change: Change) -> Iterator[Target]:
             yield from touched(part)
     else:
         yield from list(change.targets()) or [("nodes", "")]
+
+
+def requireChange(author: Author, document: Document, change: Change) -> None:
+    """:raises Forbidden: where this author, an administrator or a user, may not make that change."""
+    if author.role == OWN_ROLE:
+        requireOwn(author, document, change)
+    else:
+        requireRight(author, document, touched(change))
 
 
 @implementer(IAdministration)

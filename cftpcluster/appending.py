@@ -10,7 +10,7 @@ from collections.abc import Callable
 from attrs import define
 from twisted.internet.defer import Deferred
 
-from .administration import DURABLE_SECONDS, requireRight, touched
+from .administration import DURABLE_SECONDS, requireChange
 from .cluster.publisher import Publisher
 from .interfaces import IJournal
 from .journal.entry import Head, Proposal
@@ -46,7 +46,7 @@ class Appending:
     async def _inTurn(self, publisher: Publisher, proposal: Proposal) -> int:
         # While it waited another node may have become primary.
         publisher.requireAppending()
-        requireRight(proposal.author, self._head().document, touched(proposal.change))
+        requireChange(proposal.author, self._head().document, proposal.change)
         head: Head = await self._journal.append(proposal)
         if head.revision > self._head().revision:
             self._committed(head)

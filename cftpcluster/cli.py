@@ -86,6 +86,7 @@ for _verb in (
     nodes.node,
     rules.sessions,
     rules.kick,
+    rules.rotateSessionKeys,
     rules.bans,
 ):
     cftpctl.add_command(_verb)

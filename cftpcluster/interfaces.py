@@ -52,6 +52,14 @@ class IListing(Interface):
         """Let go of the folder; idempotent, and implied by the end."""
 
 
+class ISelective(Interface):
+    """A folder being read that spares itself what nobody wants to know."""
+
+    def only(wanted: Callable[[str, bool | None], bool]) -> None:
+        """From now on names for which ``wanted`` says no may be left out. It is asked in another thread, with the name
+        and whether that is a folder, ``None`` where it takes a look to know. Not a Deferred."""
+
+
 class IFileSystem(Interface):
     """A tree of files and folders: every backend, every wrapper of one, and what an account holds.
 

@@ -26,6 +26,7 @@ from .administration import Administration
 from .appending import Appending
 from .auth.administrators import AdminPasswords
 from .auth.delay import FailureDelay
+from .auth.own import OwnCredentials
 from .auth.passwords import Passwords
 from .auth.rules import Rules
 from .cluster.members import Waiters
@@ -191,6 +192,7 @@ class Node:
             delay=delay,
             upgradeHash=self._upgradeHash,
             rules=self._rules,
+            own=self._makeOwnCredentials(),
             rows=self.peering.rows,
             lasting=frozenset(NODE_KINDS),
         )
@@ -243,6 +245,14 @@ class Node:
     def _makeRules(self) -> Rules:
         return Rules.of(
             self.peering.rows, self.name, self._reactor, self.liveDocument, time.time, lambda: uuid.uuid4().hex
+        )
+
+    def _makeOwnCredentials(self) -> OwnCredentials:
+        return OwnCredentials(
+            document=self.liveDocument,
+            passwords=Passwords(self._reactor, self._pools.hashes, os.urandom, HASH_THREADS),
+            propose=self._proposed,
+            isLive=self._liveHere,
         )
 
     def _performHere(self, action: str, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:

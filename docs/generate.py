@@ -228,6 +228,8 @@ ROUTES: Mapping[str, str] = {
     "manager POST /api/v1/nodes/<name>/pause": "has a node follow no more until it is resumed: `{}`",
     "manager POST /api/v1/nodes/<name>/resync": "has a node take everything anew from the primary; with `{dryRun}` "
     "only says what that would change, in `differences`",
+    "manager POST /api/v1/nodes/<name>/rotateSessionKeys": "has a node give the cluster a new key to sign web sessions "
+    "with, of users and of administrators; they go on, unless `{endSessions}`: then all of them have ended",
     "manager GET /api/v1/nodes/<name>/branches": "the branches that a node keeps, in `branches`",
     "manager GET /api/v1/nodes/<name>/branches/<branch>": "a branch: who changed what, in `entries`, and how each "
     "object stands against the present configuration (`open`, `conflict`, `same`, `kept`), in `parts`",
@@ -239,6 +241,7 @@ ROUTES: Mapping[str, str] = {
     "manager POST /api/v1/tokens/join": "`{name, expiresSeconds}`: a join token for a new node",
     "manager GET /api/v1/sessions": "the live sessions of all nodes, `{items, total}`: `?user`, `?node`, `?limit`",
     "manager DELETE /api/v1/sessions/<key>": "ends a session, on whichever node it is",
+    "manager DELETE /api/v1/sessions": "ends all sessions of `?user`, on all nodes: `{user, ended}`",
     "manager GET /api/v1/bans": "the bans that hold, `{items, total}`",
     "manager POST /api/v1/bans": "`{network, seconds, reason}`: bans an address or a network; all but `network` may be "
     "absent",
@@ -253,11 +256,26 @@ ROUTES: Mapping[str, str] = {
     "manager DELETE /api/v1/COLLECTION/<name>": "removes it",
     "web POST /api/v1/login": "`{name, password}`: sets the session cookie, answers `{csrfToken}`",
     "web POST /api/v1/logout": "ends the session",
-    "web GET /api/v1/session": "who is logged in: `{name, csrfToken}`",
-    "web GET /api/v1/files": "a file (`Range`, `If-None-Match`, `If-Range`), or a folder: `{entries, next}`, `?limit`, "
-    "`?after`",
+    "web GET /api/v1/session": "who is logged in, and what they may: `{name, csrfToken, id, mayChange, "
+    "leastPasswordCharacters, uploadLimitBytes, quota}`; `id` is that of the session in the list of sessions",
+    "web GET /api/v1/sessions": "one's own live sessions on all nodes, `{items}`, each `{id, protocol, address, node, "
+    "software, since, seen, current}`",
+    "web DELETE /api/v1/sessions": "ends all of one's own sessions on all nodes, this one too: `{ended}`",
+    "web DELETE /api/v1/sessions/<key>": "ends one of one's own sessions, on whichever node it is",
+    "web PUT /api/v1/password": "`{current, new}`: changes one's own password, and ends the sessions before, but for "
+    "this one, whose cookie is set anew; 403 where `current` is wrong or `mayChange` does not say `password`",
+    "web GET /api/v1/publickeys": "one's own SSH keys, `{items}`, each `{id, fingerprint, type, comment}`",
+    "web POST /api/v1/publickeys": "`{key, password}`: adds a line as in a `.pub` file; the password is one's own",
+    "web DELETE /api/v1/publickeys/<key>": "removes a key, and ends the sessions before, but for this one",
+    "web GET /api/v1/files": "a file (`Range`, `If-None-Match`, `If-Range`, `Want-Repr-Digest`; `?inline=true`; "
+    "`?op=checksum&algorithm=`), or a folder: `{entries, next}`, `?limit`, `?after`, `?sort`, `?foldersFirst`, "
+    "`?search`; `?op=zip`, perhaps with `&name=`: as a ZIP archive",
     "web PUT /api/v1/files": "uploads a file (`If-Match`, `If-None-Match: *`): 201, or 204 where it replaced one",
-    "web DELETE /api/v1/files": "removes a file or an empty folder",
+    "web DELETE /api/v1/files": "removes a file or an empty folder; `?recursive=true`: a folder with all that is in it",
+    "web POST /api/v1/uploads": "begins an upload that can be resumed (tus 1.0.0; `Upload-Length`, `Upload-Metadata`): "
+    "201, its URL as `Location`",
+    "web PATCH /api/v1/uploads": "goes on with it, from `Upload-Offset` on",
+    "web DELETE /api/v1/uploads": "gives it up",
     "web POST /api/v1/files": "`?op=mkdir`; `?op=move` and `?op=copy` with `{to, overwrite}`",
 }
 """What routes do that have no docstring: by API, method and path."""
@@ -274,7 +292,8 @@ def routes(app: Klein, api: str) -> list[tuple[str, str, str]]:
             said = ROUTES.get(f"{api} {method} {path}") or summary(app.endpoints[rule.endpoint])
             if not said:
                 raise Undocumented(f"{api} {method} {path}: its route needs a docstring, or an entry in ROUTES here")
-            found.append((method, path + ("/PATH" if path.endswith("/files") else ""), said))
+            rest = {"/files": "/PATH", "/uploads": "" if method == "POST" else "/TOKEN"}
+            found.append((method, path + next((more for end, more in rest.items() if path.endswith(end)), ""), said))
     return sorted(found, key=lambda one: (one[1], one[0]))
 
 

@@ -21,6 +21,7 @@ from .chain import ChainingChecker
 from .credentials import LONGEST_NAME_TOLD, LoginBusy, MoreNeeded, TurnedAway
 from .delay import FailureDelay
 from .guard import USERS
+from .own import OwnCredentials
 from .realm import Realm
 from .rules import Rules
 from .steps import CERTIFICATE, INTERACTIVE, PASSWORD, PUBLIC_KEY, Proof
@@ -55,13 +56,23 @@ class AccountPortal(Portal):
       what their user logs in by, make no events.
 
     :ivar rules: what holds for log-ins and sessions on all nodes.
+    :ivar own: what users change of themselves.
     """
 
     realm: Realm
 
-    def __init__(self, realm: Realm, chain: ChainingChecker, notify: Notify, delay: FailureDelay, rules: Rules) -> None:
+    def __init__(
+        self,
+        realm: Realm,
+        chain: ChainingChecker,
+        notify: Notify,
+        delay: FailureDelay,
+        rules: Rules,
+        own: OwnCredentials,
+    ) -> None:
         super().__init__(realm)
         self.rules = rules
+        self.own = own
         self._chain = chain
         self._notify = notify
         self._delay = delay

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..errors import Closed, FileSystemError, PermissionDenied
-from ..interfaces import IContents, IFile, IHasDescriptor, IListing, IOpened, ITakesCopies
+from ..interfaces import IContents, IFile, IHasDescriptor, IListing, IOpened, ISelective, ITakesCopies
 from ..vocabulary import Attributes, Entry, Stat
 from ._descriptors import Descriptor, describe, meaning
 from ._tree import FolderScan, setModeAndTimes
@@ -220,7 +220,7 @@ class LocalFile:
         self._forget(self)
 
 
-@implementer(IListing)
+@implementer(IListing, ISelective)
 @define(eq=False)
 class LocalListing:
     """A folder being read in threads, what the session has under way there included.
@@ -234,6 +234,9 @@ class LocalListing:
     _atEnd: bool = field(default=False, init=False)
     _closed: bool = field(default=False, init=False)
     _reading: bool = field(default=False, init=False)
+
+    def only(self, wanted: Callable[[str, bool | None], bool]) -> None:
+        self._scan.wanted = wanted
 
     def next(self) -> Deferred[Sequence[Entry]]:
         return Deferred.fromCoroutine(self._next())

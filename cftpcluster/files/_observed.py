@@ -165,6 +165,9 @@ class ObservedFile(FileWrapper):
         if self.mode is OpenMode.read or (self.mode is OpenMode.inPlace and not self._isWritten):
             if self.readBytes or not self.isHashed:
                 self._observed.tell(Downloaded, self.path, size=self.readBytes, seconds=seconds)
+        elif self.mode is OpenMode.resume and isKept and not self._isWritten:
+            # what had broken was looked at, and told when it broke
+            return
         elif isCommitted and not self.isRemoved:
             self._observed.tell(Uploaded, self.path, size=self.size, seconds=seconds)
         else:

@@ -22,6 +22,7 @@ from ..interfaces import (
     ISizedUpload,
     ISpaceReport,
     ITakesCopies,
+    IUsageReport,
 )
 from ..vocabulary import Attributes, OpenMode, Permission, Space, Stat, VirtualPath
 from .paths import isWithin, moved
@@ -237,12 +238,19 @@ class Permitted(FileSystemWrapper):
         return Deferred.fromCoroutine(self._rename(old, new, overwrite))
 
     async def _rename(self, old: VirtualPath, new: VirtualPath, overwrite: bool) -> None:
-        self._check(self._may(Permission.rename))
+        self._check(self._may(Permission.rename) or await self._isNew(old))
         await self._replacing(overwrite, lambda replace: self.inner.rename(old, new, replace))
         self._own.move(old, new)
         for opened in self._open:
             if isWithin(opened.path, old):
                 opened.path = moved(opened.path, old, new)
+
+    async def _isNew(self, path: VirtualPath) -> bool:
+        """Whether there is nothing but an upload of this session, which may as well have begun under another name."""
+        report = ability(IUsageReport, self.inner)
+        if report is None or not self._may(Permission.upload) or not self._isUnderWay(path):
+            return False
+        return (await report.held(path, follow=False)).committed is None
 
     async def _replacing(self, overwrite: bool, perform: Callable[[bool], Awaitable[None]]) -> None:
         """Perform what replaces a file only for those who may."""

@@ -23,6 +23,7 @@ ACTIONS: Mapping[str, frozenset[str]] = {
     "promote": frozenset({"force"}),
     "pause": frozenset(),
     "resync": frozenset({"dryRun"}),
+    "rotateSessionKeys": frozenset({"endSessions"}),
 }
 """The actions that can be asked for, and the arguments of each."""
 

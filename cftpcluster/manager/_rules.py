@@ -44,6 +44,10 @@ class RuleRoutes:
         async def kick(request: IRequest, key: str) -> bytes:
             return await self._kick(request, key)
 
+        @app.route("/api/v1/sessions", methods=["DELETE"])
+        async def kickUser(request: IRequest) -> bytes:
+            return await self._kickUser(request)
+
         @app.route("/api/v1/bans", methods=["GET"])
         async def bans(request: IRequest) -> bytes:
             await self._access.author(request)
@@ -78,6 +82,15 @@ class RuleRoutes:
         log.info("{author!r} ended session {key!r}", author=author.name, key=key)
         return jsonAnswer(request, {"id": key})
 
+    async def _kickUser(self, request: Any) -> bytes:
+        author = await self._mayRule(request, "user")
+        user = queryText(request, "user")
+        if not user:
+            raise HTTPProblem(400, "user: whose sessions?")
+        ended = self._rules.sessions.endAllOf(user, KICKED)
+        log.info("{author!r} ended all sessions of {user!r}", author=author.name, user=user)
+        return jsonAnswer(request, {"user": user, "ended": ended})
+
     async def _ban(self, request: Any) -> bytes:
         author = await self._mayRule(request)
         body = await jsonBody(request, _BODY_BYTES)
@@ -106,10 +119,10 @@ class RuleRoutes:
         log.info("{author!r} lifted the ban of {network!r}", author=author.name, network=network)
         return jsonAnswer(request, {"network": network})
 
-    async def _mayRule(self, request: Any) -> Author:
+    async def _mayRule(self, request: Any, *parameters: str) -> Author:
         author = await self._access.author(request)
         requireWrite(author, [("users", "")])
-        refuseOthers(request)
+        refuseOthers(request, *parameters)
         return author
 
 

@@ -256,9 +256,8 @@ class DelayTests(SynchronousTestCase):
     def _portal(self, clock: Clock, work: Deferred[Any], random: Any) -> AccountPortal:
         logins = loginsOf(clock=clock)
         chain = ChainingChecker([Answering(work)])  # type: ignore[list-item]
-        return AccountPortal(
-            logins.portal().realm, chain, logins.notify, FailureDelay(clock, random, 1.0, 0.4), logins.rules
-        )
+        delay = FailureDelay(clock, random, 1.0, 0.4)
+        return AccountPortal(logins.portal().realm, chain, logins.notify, delay, logins.rules, logins.own)
 
 
 @implementer(ICredentialsChecker)

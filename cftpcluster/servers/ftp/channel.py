@@ -23,8 +23,9 @@ from twisted.python.failure import Failure
 
 from ...networks import parseAddress
 from ..proxy import Header, HeaderReader, ProxyPolicy
-from .data import DataConnection, overTLS
+from .data import DataConnection
 from .options import FTPOptions
+from .protection import overTLS
 from .replies import Refusal
 
 log = Logger()

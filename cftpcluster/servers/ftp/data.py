@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from OpenSSL import SSL
@@ -21,14 +20,12 @@ from twisted.internet.interfaces import (
     IHandshakeListener,
     IProducer,
     IPushProducer,
-    IReactorTime,
     ISystemHandle,
 )
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from zope.interface import directlyProvides, implementer, providedBy
+from zope.interface import implementer
 
 from ...files.streams import FileReceiver
 
@@ -44,125 +41,6 @@ _ACKNOWLEDGED = struct.Struct("@120xQ")  # tcpi_bytes_acked of Linux's struct tc
 
 class DataLost(Exception):
     """A data connection ended before its transfer did."""
-
-
-class _Holding:
-    """A TCP transport that can keep for later what it is to send."""
-
-    def __init__(self, tcp: Any) -> None:
-        self.tcp = tcp
-        self._held: list[bytes] | None = None
-
-    def hold(self) -> None:
-        """Keep what is written from now on, until :meth:`release` or the end in order."""
-        self._held = []
-
-    def release(self) -> None:
-        held, self._held = self._held, None
-        if held:
-            self.tcp.write(b"".join(held))
-
-    def write(self, data: bytes) -> None:
-        if self._held is None:
-            self.tcp.write(data)
-        else:
-            self._held.append(data)
-
-    def loseConnection(self) -> None:
-        self.release()
-        self.tcp.loseConnection()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.tcp, name)
-
-
-class _TLS(BufferingTLSTransport):
-    """TLS beneath a data connection. Remembers how the TCP connection ended, which Twisted's hides."""
-
-    tcpReason: Failure | None = None
-    fill: Callable[[Callable[[memoryview], int]], int] | None = None
-
-    def makeConnection(self, transport: Any) -> None:
-        holding = _Holding(transport)
-        directlyProvides(holding, *providedBy(transport))
-        super().makeConnection(holding)
-
-    def holdTickets(self) -> None:
-        """Keep the session tickets of TLS 1.3, which come behind the handshake, until there is more to say.
-
-        A client that only sends does not read them; when it closes, its kernel sends a reset because of them, and
-        forgets what of the upload it still had to send.
-        """
-        if self.getHandle().get_protocol_version_name() == "TLSv1.3":
-            holding: Any = self.transport
-            holding.hold()
-
-    def dataReceived(self, data: bytes) -> None:
-        isShakingHands = not self._handshakeDone
-        super().dataReceived(data)
-        if isShakingHands:
-            self._acknowledge()
-
-    def _acknowledge(self) -> None:
-        """Have the kernel acknowledge what came: there is nothing to send that could carry it, and clients that say the
-        end of their handshake in two pieces, or have little to send behind it, wait for it before they send more."""
-        holding: Any = self.transport
-        descriptor = ISystemHandle(holding.tcp).getHandle()
-        if isinstance(descriptor, socket.socket) and hasattr(socket, "TCP_QUICKACK"):
-            descriptor.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-
-    def _write(self, bytes: bytes) -> None:
-        """As Twisted's, but all records of a piece leave OpenSSL at once, and no piece is copied to be cut."""
-        if self._lostTLSConnection:
-            return
-        tls: Any = self.getHandle()
-        rest = memoryview(bytes)
-        try:
-            while rest:
-                rest = rest[tls.send(rest) :]
-        except SSL.WantReadError:
-            self._bufferedWrite(rest.tobytes())
-        except SSL.Error:
-            self._tlsShutdownFinished(Failure())
-            return
-        self._flushSendBIO()
-
-    def _flushSendBIO(self) -> None:
-        transport: Any = self.transport
-        with suppress(SSL.WantReadError):
-            while True:
-                data = self.getHandle().bio_read(SENT_BYTES)
-                transport.write(data)
-                if len(data) < SENT_BYTES:
-                    break
-
-    def _flushReceiveBIO(self) -> None:
-        """As Twisted's, but all records that are there are handed up at once, where somebody has a place for them."""
-        while self.fill is not None and not self._aborted and self.fill(self._readInto):
-            pass
-        super()._flushReceiveBIO()
-
-    def _readInto(self, space: memoryview) -> int:
-        # pyOpenSSL's own makes a buffer for each record, and copies it.
-        library: Any = SSL
-        read, tls = library._lib.SSL_read, self.getHandle()._ssl
-        start, size, filled = library._ffi.from_buffer(space), len(space), 0
-        while filled < size and (count := read(tls, start + filled, size - filled)) > 0:
-            filled += count
-        return filled
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.tcpReason = reason
-        super().connectionLost(reason)
-
-
-class _TLSFactory(TLSMemoryBIOFactory):
-    protocol = _TLS
-
-
-def overTLS(connection: DataConnection, tls: Any, clock: IReactorTime) -> Protocol:
-    """``connection`` with TLS beneath it, this side being TLS's server whoever dialled."""
-    return _TLSFactory(tls, False, Factory.forProtocol(lambda: connection), clock).buildProtocol(None)
 
 
 @implementer(IHandshakeListener, IHalfCloseableProtocol, IConsumer)
@@ -367,7 +245,7 @@ class DataConnection(Protocol):
     def write(self, data: bytes) -> None:
         transport: Any = self.transport
         if self.secured and not self.sent:
-            transport.transport.release()
+            transport.release()
         self.sent += len(data)
         transport.write(data)
 
