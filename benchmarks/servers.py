@@ -5,13 +5,14 @@ from __future__ import annotations
 import getpass
 import importlib.util
 import os
+import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,50 @@ asyncio.run(serve(sys.argv[1], int(sys.argv[2]), *sys.argv[3:]))
 """
 
 
+FTP_PORT = 2121
+
+VSFTPD_CONFIGURATION = """
+listen=YES
+listen_address={address}
+listen_port={port}
+background=NO
+anonymous_enable=NO
+local_enable=YES
+write_enable=YES
+check_shell=NO
+pam_service_name=vsftpd
+use_sendfile=YES
+ssl_enable=YES
+force_local_data_ssl=NO
+force_local_logins_ssl=NO
+require_ssl_reuse=NO
+ssl_ciphers=HIGH
+rsa_cert_file={folder}/certificate.pem
+rsa_private_key_file={folder}/key.pem
+"""
+
+PYFTPDLIB_SERVER = """
+import sys
+from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.handlers import TLS_FTPHandler
+from pyftpdlib.servers import FTPServer
+
+host, port, place, password, TLS_FTPHandler.certfile, TLS_FTPHandler.keyfile = sys.argv[1:]
+TLS_FTPHandler.authorizer = DummyAuthorizer()
+TLS_FTPHandler.authorizer.add_user("bench", password, place, perm="elradfmwMT")
+FTPServer((host, int(port)), TLS_FTPHandler).serve_forever()
+"""
+
+
 @define(eq=False)
 class Server:
     """One of them.
 
     :ivar process: the one that listens.
-    :ivar ports: by protocol.
+    :ivar ports: by protocol: ``sftp``, ``ftp``, ``ftps`` (FTP where the client asks for TLS).
     :ivar folder: where its user finds the files, as clients name it.
     :ivar place: the same on this machine's disk.
+    :ivar group: the control group of its processes, where there is one: it counts processes too that nobody waited for.
     """
 
     name: str
@@ -51,9 +88,12 @@ class Server:
     folder: str
     place: Path
     password: str = field(default="", repr=False)
+    group: Path | None = field(default=None, repr=False)
 
     def cpuSeconds(self) -> float:
         """Spent so far by its processes, those that ended among them."""
+        if self.group is not None:
+            return _usedBy(self.group)
         return sum(_ticks(pid) for pid in _tree(self.process.pid)) / TICKS
 
     def memoryBytes(self) -> int:
@@ -110,26 +150,53 @@ class Bench:
 @contextmanager
 def bench(where: str, only: list[str]) -> Iterator[Bench]:
     """Start the servers whose names are in ``only``, or all of them, and end them."""
-    folder = Path(tempfile.mkdtemp(prefix="cftpcluster-bench-", dir=where))
-    running: list[subprocess.Popen[bytes]] = []
-    try:
+    folder = Path(tempfile.mkdtemp(prefix="cftpcluster-bench-", dir=where)).absolute()
+    with ExitStack() as ending:
+        ending.callback(shutil.rmtree, folder, ignore_errors=True)
+        # vsftpd's user has to pass.
+        folder.chmod(0o755)
         for name in ("host", "user"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
         made = Bench(folder, folder / "user")
         for name, start in STARTS.items():
-            server = start(folder) if not only or name in only else None
+            server = start(folder, ending) if not only or name in only else None
             if server is not None:
-                running.append(server.process)
+                server.group = _group(server.process.pid, ending)
+                ending.callback(_end, server.process)
                 made.servers.append(server)
         yield made
-    finally:
-        for process in running:
-            process.terminate()
-            process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _cftpcluster(folder: Path) -> Server:
+def _group(pid: int, ending: ExitStack) -> Path | None:
+    """A control group for a process and those that it starts; ``None`` where this user may not make any."""
+    for hierarchy in ("/sys/fs/cgroup/cpuacct", "/sys/fs/cgroup"):
+        group = Path(f"{hierarchy}/bench-{pid}")
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        ending.callback(group.rmdir)
+        (group / "cgroup.procs").write_text(str(pid))
+        return group
+    return None
+
+
+def _usedBy(group: Path) -> float:
+    first = group / "cpuacct.usage"
+    if first.exists():
+        return int(first.read_text()) / 1e9
+    second = dict(line.split() for line in (group / "cpu.stat").read_text().splitlines())
+    return int(second["usage_usec"]) / 1e6
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.wait()
+    # Its own children may take a moment longer.
+    time.sleep(0.5)
+
+
+def _cftpcluster(folder: Path, ending: ExitStack) -> Server:
     node = NodeProcess("node-a", loopbackAddresses(1)[0], folder / "node")
     node.start("primary")
     permissions = ["list", "download", "upload", "overwrite", "delete", "rename", "mkdir", "attributes"]
@@ -140,14 +207,16 @@ def _cftpcluster(folder: Path) -> Server:
         "publicKeys": [(folder / "user.pub").read_text().strip()],
         "mounts": [mount],
     }
-    node.apply({"users": [user]})
+    listener = {"name": "ftp", "kind": "ftp", "port": FTP_PORT, "tls": "optional"}
+    node.apply({"users": [user], "listeners": [listener]})
     place = folder / "node" / "files" / "bench"
     place.mkdir(parents=True)
     assert node.process is not None
-    return Server("cftpcluster", node.process, node.address, {"sftp": 2222}, "bench", "/", place, "bench-password")
+    ports = {"sftp": 2222, "ftp": FTP_PORT, "ftps": FTP_PORT}
+    return Server("cftpcluster", node.process, node.address, ports, "bench", "/", place, "bench-password")
 
 
-def _openssh(folder: Path) -> Server | None:
+def _openssh(folder: Path, ending: ExitStack) -> Server | None:
     program = shutil.which("sshd", path="/usr/sbin:" + os.environ["PATH"])
     if program is None:
         return None
@@ -159,32 +228,80 @@ def _openssh(folder: Path) -> Server | None:
         f"Port 2222\nListenAddress {address}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\n"
         "StrictModes no\nUsePAM no\nPidFile none\nMaxStartups 100\nSubsystem sftp internal-sftp\n"
     )
-    return _started("openssh", [program, "-D", "-f", f"{folder}/sshd_config"], address, place)
+    process = _started("openssh", [program, "-D", "-f", f"{folder}/sshd_config"], address, 2222)
+    return Server("openssh", process, address, {"sftp": 2222}, getpass.getuser(), str(place), place)
 
 
-def _asyncssh(folder: Path) -> Server | None:
+def _asyncssh(folder: Path, ending: ExitStack) -> Server | None:
     if importlib.util.find_spec("asyncssh") is None:
         return None
     address, place = loopbackAddresses(1)[0], folder / "asyncssh"
     place.mkdir()
     (folder / "server.py").write_text(ASYNCSSH_SERVER)
     command = [sys.executable, f"{folder}/server.py", address, "2222", f"{folder}/host", f"{folder}/user.pub"]
-    return _started("asyncssh", command, address, place)
+    process = _started("asyncssh", command, address, 2222)
+    return Server("asyncssh", process, address, {"sftp": 2222}, getpass.getuser(), str(place), place)
 
 
-def _started(name: str, command: list[str], address: str, place: Path) -> Server:
+def _vsftpd(folder: Path, ending: ExitStack) -> Server | None:
+    """Logs in accounts of the system alone: one is made, and removed in the end."""
+    program = shutil.which("vsftpd", path="/usr/sbin:" + os.environ["PATH"])
+    if program is None or os.getuid() != 0:
+        return None
+    address, place = loopbackAddresses(1)[0], folder / "vsftpd"
+    place.mkdir()
+    user, password = f"bench{os.getpid()}", secrets.token_urlsafe()
+    subprocess.run(["useradd", "-M", "-d", place, "-s", "/bin/sh", user], check=True)
+    ending.callback(subprocess.run, ["userdel", user], check=True)
+    subprocess.run(["chpasswd"], input=f"{user}:{password}".encode(), check=True)
+    shutil.chown(place, user)
+    _certificate(folder)
+    configuration = VSFTPD_CONFIGURATION.format(address=address, port=FTP_PORT, folder=folder)
+    (folder / "vsftpd.conf").write_text(configuration.lstrip())
+    process = _started("vsftpd", [program, f"{folder}/vsftpd.conf"], address, FTP_PORT)
+    return Server("vsftpd", process, address, {"ftp": FTP_PORT, "ftps": FTP_PORT}, user, str(place), place, password)
+
+
+def _pyftpdlib(folder: Path, ending: ExitStack) -> Server | None:
+    if importlib.util.find_spec("pyftpdlib") is None:
+        return None
+    address, place = loopbackAddresses(1)[0], folder / "pyftpdlib"
+    place.mkdir()
+    _certificate(folder)
+    (folder / "ftpserver.py").write_text(PYFTPDLIB_SERVER)
+    command = [sys.executable, f"{folder}/ftpserver.py", address, str(FTP_PORT), str(place), "bench-password"]
+    process = _started("pyftpdlib", [*command, f"{folder}/certificate.pem", f"{folder}/key.pem"], address, FTP_PORT)
+    ports = {"ftp": FTP_PORT, "ftps": FTP_PORT}
+    return Server("pyftpdlib", process, address, ports, "bench", "/", place, "bench-password")
+
+
+def _certificate(folder: Path) -> None:
+    """Of the kind that a cluster makes for itself."""
+    if not (folder / "certificate.pem").exists():
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        files = ["-keyout", f"{folder}/key.pem", "-out", f"{folder}/certificate.pem"]
+        subprocess.run([*command, *files, "-subj", "/CN=localhost"], check=True, stderr=subprocess.DEVNULL)
+
+
+def _started(name: str, command: list[str], address: str, port: int) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    waitFor(f"{name} listens", lambda: isListening(address, 2222))
-    return Server(name, process, address, {"sftp": 2222}, getpass.getuser(), str(place), place)
+    waitFor(f"{name} listens", lambda: isListening(address, port))
+    return process
 
 
-STARTS = {"cftpcluster": _cftpcluster, "openssh": _openssh, "asyncssh": _asyncssh}
+STARTS = {
+    "cftpcluster": _cftpcluster,
+    "openssh": _openssh,
+    "asyncssh": _asyncssh,
+    "vsftpd": _vsftpd,
+    "pyftpdlib": _pyftpdlib,
+}
 
 
 def settled(server: Server) -> float:
     """CPU seconds once those of the last client are counted: a process that ends is counted by its parent."""
     before = -1.0
-    while (now := server.cpuSeconds()) != before:
+    while (now := server.cpuSeconds()) - before > 1 / TICKS:
         before = now
         time.sleep(0.25)
     return now

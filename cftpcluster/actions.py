@@ -12,7 +12,8 @@ from attrs import define
 from twisted.internet.defer import Deferred
 
 from .cluster.messages import authorFromPlain
-from .config.changes import Change, Target
+from .cluster.rotation import SESSIONS, newSessionKey
+from .config.changes import Change, Target, revisionOf
 from .config.document import Document, Secret
 from .errors import ClusterError
 from .peering import Peering
@@ -51,6 +52,7 @@ class Actions:
             "branch": self._branch,
             "applyBranch": self._applyBranch,
             "discardBranch": self._discardBranch,
+            "rotateSessionKeys": self._rotateSessionKeys,
         }
         return {name: _deferred(coroutine) for name, coroutine in coroutines.items()}
 
@@ -85,6 +87,12 @@ class Actions:
     async def _discardBranch(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         await self._peering.branches.discard(_text(arguments, "id"))
         return {}
+
+    async def _rotateSessionKeys(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        document, sealer = self._document(), self._peering.sealer
+        change = newSessionKey(document, sealer, sealer, keepsOld=not _flag(arguments, "endSessions"))
+        expected = {("keys", SESSIONS): revisionOf(document, ("keys", SESSIONS))}
+        return {"revision": await self._propose(change, expected, _author(arguments))}
 
 
 def _deferred(coroutine: Callable[[Mapping[str, Any]], Any]) -> Action:

@@ -92,6 +92,7 @@ for _verb in (
     tokens.token,
     rules.sessions,
     rules.kick,
+    rules.rotateSessionKeys,
     rules.bans,
     events.events,
 ):

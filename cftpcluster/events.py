@@ -220,11 +220,16 @@ class Administered(Event):
 
 @frozen(kw_only=True)
 class SessionKicked(Event):
-    """An administrator ended a session, on whichever node it is."""
+    """An administrator ended a session, on whichever node it is, or all those of a user.
+
+    :ivar session: "" where all of them were meant.
+    :ivar user: whose.
+    """
 
     author: str
     address: str
-    session: str
+    user: str
+    session: str = ""
 
 
 @frozen(kw_only=True)

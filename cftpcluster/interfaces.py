@@ -52,6 +52,14 @@ class IListing(Interface):
         """Let go of the folder; idempotent, and implied by the end."""
 
 
+class ISelective(Interface):
+    """A folder being read that spares itself what nobody wants to know."""
+
+    def only(wanted: Callable[[str, bool | None], bool]) -> None:
+        """From now on names for which ``wanted`` says no may be left out. It is asked in another thread, with the name
+        and whether that is a folder, ``None`` where it takes a look to know. Not a Deferred."""
+
+
 class IFileSystem(Interface):
     """A tree of files and folders: every backend, every wrapper of one, and what an account holds.
 
@@ -140,6 +148,12 @@ class IHasDescriptor(Interface):
 
     def sent(byteCount: int) -> None:
         """Tell that the kernel sent so many more bytes, which no :meth:`IFile.read` saw; not a Deferred."""
+
+
+class IOpened(Interface):
+    """An opened file that may know what it was when it was opened, which costs nothing to ask."""
+
+    opened: Stat | None = Attribute("what :meth:`IFile.stat` would have told then; ``None`` where that is not known")
 
 
 class IContents(Interface):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Self, TypeAlias
 
 from attrs import frozen
@@ -27,6 +28,7 @@ PRIVATE_NETWORKS = (
 """Loopback, private and link-local networks."""
 
 
+@lru_cache(1024)
 def parseAddress(text: str) -> Address:
     """The address that ``text`` is; an IPv4 address in IPv6 clothing (``::ffff:192.0.2.1``) is the IPv4 address, so
     that it cannot pass by rules written for it. ``ValueError`` for anything else, host names included."""

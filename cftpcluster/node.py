@@ -26,6 +26,7 @@ from .administration import Administration
 from .appending import Appending
 from .auth.administrators import AdminPasswords
 from .auth.delay import FailureDelay
+from .auth.own import OwnCredentials
 from .auth.passwords import Passwords
 from .auth.rules import Rules
 from .chronicle import Chronicle
@@ -229,6 +230,7 @@ class Node:
             delay=delay,
             upgradeHash=self._upgradeHash,
             rules=self._rules,
+            own=self._makeOwnCredentials(),
             rows=self.peering.rows,
             always=(self.audit, self._metrics),
             measure=self._metrics.measure,
@@ -301,6 +303,14 @@ class Node:
             pools=self._pools,
             audit=self.audit,
             expiries=self._expiries,
+        )
+
+    def _makeOwnCredentials(self) -> OwnCredentials:
+        return OwnCredentials(
+            document=self.liveDocument,
+            passwords=Passwords(self._reactor, self._pools.hashes, os.urandom, HASH_THREADS),
+            propose=self._proposed,
+            isLive=self._liveHere,
         )
 
     def _performHere(self, action: str, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:

@@ -21,6 +21,7 @@ from twisted.python.threadpool import ThreadPool
 
 from .auth.chain import ChainingChecker
 from .auth.delay import FailureDelay
+from .auth.own import OwnCredentials
 from .auth.portal import AccountPortal
 from .auth.realm import Realm
 from .auth.rules import Rules
@@ -72,6 +73,7 @@ class Services:
     :ivar _lasting: the kinds of listeners that serve the node itself, and go on whatever becomes of its clients.
     :ivar _always: observers that there are whatever the document says.
     :ivar _rules: what holds for log-ins and sessions on all nodes.
+    :ivar _own: what users change of themselves.
     :ivar quotas: what users hold.
     :ivar problems: what is wrong, by the path of the object it concerns (``listeners/ftp``).
     """
@@ -88,6 +90,7 @@ class Services:
     _delay: FailureDelay
     _upgradeHash: Callable[[str, str, str], None]
     _rules: Rules
+    _own: OwnCredentials
     _rows: ISharedRows
     _always: Sequence[IObserver] = ()
     _measure: Measure = unmeasured
@@ -103,6 +106,7 @@ class Services:
     _tls: dict[str, Running] = field(factory=dict, init=False)
     _hostKeys: tuple[bytes, ...] = field(factory=tuple, init=False, repr=False)
     _sessionKeys: tuple[bytes, ...] = field(factory=tuple, init=False, repr=False)
+    _derivedKeys: dict[str, Sequence[bytes]] = field(factory=dict, init=False, repr=False)
     quotas: Quotas = field(init=False)
     _rates: AllRates = field(init=False)
     _chain: ChainingChecker = field(init=False)
@@ -135,7 +139,9 @@ class Services:
             self.currentDocument, trees.build, self._avatars, time.time, self._rules.sessions, self._reactor
         )
         self._chain = ChainingChecker(())
-        self._portal = AccountPortal(self._realm, self._chain, self.notify, self._delay, self._rules, self._measure)
+        self._portal = AccountPortal(
+            self._realm, self._chain, self.notify, self._delay, self._rules, self._own, self._measure
+        )
 
     def currentDocument(self) -> Document:
         return self.document
@@ -234,6 +240,7 @@ class Services:
         opened = self._opened("keys", sessions, lambda value: value.key)
         newestFirst = sorted(opened, key=lambda name: sessions[name].revision, reverse=True)
         self._sessionKeys = tuple(opened[name] for name in newestFirst)
+        self._derivedKeys.clear()
         for name, key in self._opened("certificates", document.certificates, lambda value: value.key).items():
             certificate = document.certificates[name]
             running = self._tls.get(name)
@@ -267,10 +274,13 @@ class Services:
 
     def sessionKeys(self, kind: str) -> Sequence[bytes]:
         """Keys to sign sessions with, for listeners of one kind alone."""
-        return [
-            HKDF(hashes.SHA256(), 32, None, b"cftpcluster sessions " + kind.encode("utf-8")).derive(key)
-            for key in self._sessionKeys
-        ]
+        if kind not in self._derivedKeys:
+            # Asked for at each request.
+            self._derivedKeys[kind] = [
+                HKDF(hashes.SHA256(), 32, None, b"cftpcluster sessions " + kind.encode("utf-8")).derive(key)
+                for key in self._sessionKeys
+            ]
+        return self._derivedKeys[kind]
 
     # --- backends, checkers, observers
 

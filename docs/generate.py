@@ -212,11 +212,26 @@ def commandText(command: click.Command, path: str, level: int) -> str:
 ROUTES: Mapping[str, str] = {
     "web POST /api/v1/login": "`{name, password}`: sets the session cookie, answers `{csrfToken}`",
     "web POST /api/v1/logout": "ends the session",
-    "web GET /api/v1/session": "who is logged in: `{name, csrfToken}`",
-    "web GET /api/v1/files": "a file (`Range`, `If-None-Match`, `If-Range`), or a folder: `{entries, next}`, `?limit`, "
-    "`?after`",
+    "web GET /api/v1/session": "who is logged in, and what they may: `{name, csrfToken, id, mayChange, "
+    "leastPasswordCharacters, uploadLimitBytes, quota}`; `id` is that of the session in the list of sessions",
+    "web GET /api/v1/sessions": "one's own live sessions on all nodes, `{items}`, each `{id, protocol, address, node, "
+    "software, since, seen, current}`",
+    "web DELETE /api/v1/sessions": "ends all of one's own sessions on all nodes, this one too: `{ended}`",
+    "web DELETE /api/v1/sessions/<key>": "ends one of one's own sessions, on whichever node it is",
+    "web PUT /api/v1/password": "`{current, new}`: changes one's own password, and ends the sessions before, but for "
+    "this one, whose cookie is set anew; 403 where `current` is wrong or `mayChange` does not say `password`",
+    "web GET /api/v1/publickeys": "one's own SSH keys, `{items}`, each `{id, fingerprint, type, comment}`",
+    "web POST /api/v1/publickeys": "`{key, password}`: adds a line as in a `.pub` file; the password is one's own",
+    "web DELETE /api/v1/publickeys/<key>": "removes a key, and ends the sessions before, but for this one",
+    "web GET /api/v1/files": "a file (`Range`, `If-None-Match`, `If-Range`, `Want-Repr-Digest`; `?inline=true`; "
+    "`?op=checksum&algorithm=`), or a folder: `{entries, next}`, `?limit`, `?after`, `?sort`, `?foldersFirst`, "
+    "`?search`; `?op=zip`, perhaps with `&name=`: as a ZIP archive",
     "web PUT /api/v1/files": "uploads a file (`If-Match`, `If-None-Match: *`): 201, or 204 where it replaced one",
-    "web DELETE /api/v1/files": "removes a file or an empty folder",
+    "web DELETE /api/v1/files": "removes a file or an empty folder; `?recursive=true`: a folder with all that is in it",
+    "web POST /api/v1/uploads": "begins an upload that can be resumed (tus 1.0.0; `Upload-Length`, `Upload-Metadata`): "
+    "201, its URL as `Location`",
+    "web PATCH /api/v1/uploads": "goes on with it, from `Upload-Offset` on",
+    "web DELETE /api/v1/uploads": "gives it up",
     "web POST /api/v1/files": "`?op=mkdir`; `?op=move` and `?op=copy` with `{to, overwrite}`",
 }
 """What the routes of the files do: by API, method and path."""
@@ -232,7 +247,9 @@ def fileRoutes() -> list[tuple[str, str, str]]:
             said = ROUTES.get(f"web {method} {rule.rule}")
             if not said:
                 raise Undocumented(f"web {method} {rule.rule}: its route needs an entry in ROUTES here")
-            found.append((method, rule.rule + ("/PATH" if rule.rule.endswith("/files") else ""), said))
+            rest = {"/files": "/PATH", "/uploads": "" if method == "POST" else "/TOKEN"}
+            more = next((more for end, more in rest.items() if rule.rule.endswith(end)), "")
+            found.append((method, rule.rule + more, said))
     return sorted(found, key=lambda one: (one[1], one[0]))
 
 

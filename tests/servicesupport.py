@@ -26,7 +26,7 @@ from cftpcluster.events import Event
 from cftpcluster.interfaces import IServer
 from cftpcluster.servers.listening import ListenerService
 from cftpcluster.services import Services
-from cftpcluster.testing.auth import rulesFor
+from cftpcluster.testing.auth import ownCredentials, rulesFor
 from cftpcluster.testing.membership import SmallCluster
 from cftpcluster.testing.rows import MemoryRows
 from cftpcluster.testing.threads import InlinePool, InlineReactor
@@ -210,6 +210,7 @@ class ServicesCase(SynchronousTestCase):
             delay=FailureDelay(self.reactor, lambda: 0.0, 0.0),
             upgradeHash=lambda name, before, after: None,
             rules=self.rules,
+            own=ownCredentials(lambda: self.services.document, lambda document: None),
             rows=rows,
             makeListener=partial(ListenerService, listen=self.network.listen),
         )

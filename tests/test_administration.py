@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import define
+from attrs import define, evolve
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from cftpcluster.administration import RELAYED_WAIT_SECONDS, Administration
+from cftpcluster.auth.own import OWN_ROLE
 from cftpcluster.cluster.tokens import JoinTokenText
 from cftpcluster.config.changes import Batch, Change, MergeSettings, Promote, Put, Remove, Unknown
-from cftpcluster.config.document import Admin, Backend, Document, Group, Node, Role, User
+from cftpcluster.config.document import Admin, Backend, Document, Group, Node, OwnPart, Role, User
 from cftpcluster.errors import ClusterError, Conflict, Forbidden, NotAppending, OutcomeUnknown, PrimaryUnreachable
 from cftpcluster.interfaces import IAdministration
 from cftpcluster.journal.entry import Proposal
-from cftpcluster.manager.rights import present, requireChange
+from cftpcluster.manager.rights import present, requireChange, requireRole
 from cftpcluster.testing.auth import documentWith
 from cftpcluster.testing.cluster import soon
 from cftpcluster.vocabulary import Author
@@ -83,6 +84,23 @@ class RightsTests(SynchronousTestCase):
     def test_userOfTheFilesIsNoAdministrator(self) -> None:
         document = documentWith(User(name="alice"), admins=ADMINS)
         self.assertFalse(self.may(author("alice"), PUT_USER, document))
+
+    def test_usersMayChangeOfThemselvesWhatTheyMay(self) -> None:
+        alice = User(name="alice", mayChange=frozenset({OwnPart.publicKeys}))
+        document, who = documentWith(alice, User(name="bob"), admins=ADMINS), author("alice", OWN_ROLE)
+        keys = evolve(alice, publicKeys=("ssh-ed25519 AAAA",))
+        for change, granted in (
+            (Put("users", keys), True),
+            (Put("users", evolve(keys, passwordHash="x")), False),
+            (Put("users", User(name="bob", publicKeys=("ssh-ed25519 AAAA",))), False),
+            (Batch((Put("users", keys),)), False),
+            (Remove("users", "alice"), False),
+            (Remove("apiTokens", "0" * 16), False),
+            (PROMOTE, False),
+            (UNKNOWN, False),
+        ):
+            self.assertEqual(self.may(who, change, document), granted, change)
+        self.assertRaises(Forbidden, requireRole, who, Role.auditor)
 
     def test_whoOwnsTheSocketNeedsNoEntry(self) -> None:
         for address in ("socket", "local"):

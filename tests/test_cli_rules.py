@@ -8,6 +8,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 
 from cftpcluster.auth.account import Account
+from cftpcluster.config.changes import Batch, Put
+from cftpcluster.config.document import User
 from cftpcluster.vocabulary import Origin, publicId
 
 from .test_cli import CommandTestCase
@@ -21,13 +23,14 @@ class Files:
 class RulesTests(CommandTestCase):
     def setUp(self) -> None:
         super().setUp()
+        self.cluster.node.change(Batch((Put("users", User(name="alice")), Put("users", User(name="bob")))))
         self.cluster.rules.start()
         self.addCleanup(self.cluster.rules.stop)
 
     def enter(self, user: str, session: str) -> str:
         files: Any = Files()
         origin = Origin("sftp", "192.0.2.7", "front", session, "OpenSSH_9.9")
-        self.cluster.rules.sessions.begin(Account(user, origin, files, 1))
+        self.cluster.rules.sessions.begin(Account(user, origin, files, 10_000))
         return publicId(session)
 
     def test_sessionsAreListedAndKicked(self) -> None:
@@ -45,6 +48,10 @@ class RulesTests(CommandTestCase):
         self.assertEqual(self.call("kick", alice).stdout, f"session {alice} ended\n")
         self.assertEqual(self.call("kick", alice, code=1).stderr, f"cftpctl: there is no session '{alice}'\n")
         self.assertEqual(len(self.call("sessions").stdout.splitlines()), 1)
+        self.assertEqual(self.call("kick", "--user", "bob").stdout, "1 sessions of bob ended\n")
+        self.assertEqual(self.call("sessions").stdout, "")
+        self.call("kick", code=2)
+        self.call("kick", alice, "--user", "bob", code=2)
 
     def test_bans(self) -> None:
         self.assertEqual(self.call("bans", "list").stdout, "")

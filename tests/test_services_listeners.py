@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from cftpcluster.cluster.sealing import Sealer, newClusterKey
 from cftpcluster.config.changes import Put, Remove
 from cftpcluster.config.document import Backend, Checker, Node, Observer
-from cftpcluster.servers.tls import ServerTLS
+from cftpcluster.servers.tls import Profile, ServerTLS
 
 from .servicesupport import KEY, OTHER_CHAIN, OTHER_KEY, PlainServer, ServicesCase, plainListener
 
@@ -166,7 +166,7 @@ class CertificateTests(ListenersCase):
     def name(self) -> str:
         """Whom the certificate is for that listeners serve with."""
         tls: ServerTLS = self.secure.built[-1].parts["tls"]
-        certificate = tls.connection(()).get_certificate(as_cryptography=True)
+        certificate = tls.connection(Profile()).get_certificate(as_cryptography=True)
         assert certificate is not None
         return str(certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
 

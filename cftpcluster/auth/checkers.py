@@ -31,6 +31,7 @@ from ..interfaces import (
 from ..networks import countedAs
 from .credentials import LoginBusy
 from .passwords import Argon2Cost, Passwords
+from .verified import VerifiedPasswords
 
 
 def keysOf(lines: Iterable[str]) -> Iterator[PublicKey]:
@@ -53,6 +54,7 @@ class UsersChecker:
 
     _document: Callable[[], Document]
     _passwords: Passwords
+    _verified: VerifiedPasswords
     _upgrade: Callable[[str, str, str], None]
     _now: Callable[[], float]
     _upgrading: set[str] = field(factory=set, init=False)
@@ -80,11 +82,13 @@ class UsersChecker:
         user = self._user(login.name)
         encoded = user.passwordHash if user else ""
         source = countedAs(login.origin.address)
-        if not await self._passwords.verify(encoded, login.password, source):
-            reason = "wrong password" if encoded else "no password is set" if user else "unknown user"
-            raise UnauthorizedLogin(reason)
-        if not self._isHashOf(login.name, encoded):
-            raise UnauthorizedLogin("the password was changed meanwhile")
+        if not self._verified.knows(login.name, encoded, login.password):
+            if not await self._passwords.verify(encoded, login.password, source):
+                reason = "wrong password" if encoded else "no password is set" if user else "unknown user"
+                raise UnauthorizedLogin(reason)
+            if not self._isHashOf(login.name, encoded):
+                raise UnauthorizedLogin("the password was changed meanwhile")
+            self._verified.add(login.name, encoded, login.password)
         if self._passwords.needsRehash(encoded) and login.name not in self._upgrading:
             self._startUpgrade(login, encoded, source)
         return login.name
@@ -158,7 +162,9 @@ class UsersCheckerFactory:
         document: Callable[[], Document],
         upgrade: Callable[[str, str, str], None],
     ) -> UsersChecker:
-        return UsersChecker(document, Passwords(reactor, pool, os.urandom, pool.max, config), upgrade, time.time)
+        passwords = Passwords(reactor, pool, os.urandom, pool.max, config)
+        verified = VerifiedPasswords(os.urandom(32), reactor.seconds)
+        return UsersChecker(document, passwords, verified, upgrade, time.time)
 
 
 usersChecker = UsersCheckerFactory()

@@ -21,6 +21,7 @@ from .chain import ChainingChecker
 from .credentials import LONGEST_NAME_TOLD, LoginBusy, MoreNeeded, TurnedAway
 from .delay import FailureDelay
 from .guard import USERS
+from .own import OwnCredentials
 from .realm import Realm
 from .rules import Rules
 from .steps import CERTIFICATE, INTERACTIVE, PASSWORD, PUBLIC_KEY, Proof
@@ -51,9 +52,11 @@ class AccountPortal(Portal):
     - fails with :class:`~cftpcluster.auth.credentials.MoreNeeded`, at once, when what is proven is right and the user
       has to prove more, if the login says that its client can (``before`` is not ``None``). That is no event;
     - makes one ``LoggedIn`` of each success, one ``LoggedOut`` when its ``logout`` is first called, and one
-      ``LoginFailed`` of each refusal. Questions, and sessions that go on (``ISessionLogin``), make no events.
+      ``LoginFailed`` of each refusal. Questions, sessions that go on (``ISessionLogin``), and certificates that are not
+      what their user logs in by, make no events.
 
     :ivar rules: what holds for log-ins and sessions on all nodes.
+    :ivar own: what users change of themselves.
     """
 
     realm: Realm
@@ -65,10 +68,12 @@ class AccountPortal(Portal):
         notify: Notify,
         delay: FailureDelay,
         rules: Rules,
+        own: OwnCredentials,
         measure: Measure = unmeasured,
     ) -> None:
         super().__init__(realm)
         self.rules = rules
+        self.own = own
         self._chain = chain
         self._notify = notify
         self._delay = delay
@@ -85,7 +90,7 @@ class AccountPortal(Portal):
     async def _login(self, credentials: Any, mind: Any, interfaces: tuple[type[Interface], ...]) -> Any:
         method = _methodOf(credentials)
         question = method == PUBLIC_KEY and not credentials.signed
-        silent = question or method == _SESSION
+        silent = question or method == _SESSION or self._isMerelyShown(credentials, method)
         if not silent:
             self.rules.guard.turnAway(mind.address)
         if method in {PASSWORD, INTERACTIVE}:
@@ -119,6 +124,17 @@ class AccountPortal(Portal):
         self._measure("login", self._delay.started() - started)
         self._notify(LoggedIn(user=name, origin=mind, method=",".join(proof.methods)))
         return interface, avatar, self._farewell(LoggedOut(user=name, origin=mind), logout)
+
+    def _isMerelyShown(self, credentials: Any, method: str) -> bool:
+        """Whether it is a certificate that logs this user in nowhere. Clients show theirs in the handshake to whoever
+        asks, and mean to log in by what follows."""
+        if method != CERTIFICATE:
+            return False
+        try:
+            self._proven(credentials.name, credentials, method)
+        except UnauthorizedLogin:
+            return True
+        return False
 
     def _proven(self, name: str, credentials: Any, method: str) -> Proof:
         # A web session began with a password.

@@ -42,8 +42,7 @@ class Rules:
         :param newId: makes ids that nothing else has.
         """
         guard = Guard(rows, node, clock, document, newId)
-
-        sessions = LiveSessions(rows, node, clock, lambda: document().settings, guard.exempts, now, newId())
+        sessions = LiveSessions(rows, node, clock, document, guard.exempts, now, newId())
         return cls(guard, sessions)
 
     def start(self) -> None:

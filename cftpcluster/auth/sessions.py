@@ -9,7 +9,7 @@ take it any more. Who may have a session, and what it reaches, is not known here
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from ..config.document import Settings, User
+from ..config.document import Document, Settings, User
 from ..errors import ClusterError
 from ..interfaces import ISharedRows
 from ..networks import countedAs
@@ -48,34 +48,40 @@ MOST_ENDED_OF_A_USER = 500
 
 LONGEST_SOFTWARE = 100
 
+SEEN_SECONDS = 60.0
+"""How often it is told at most that a session over HTTP is in use."""
+
 
 @define(eq=False)
 class _Session:
     """A session that this node serves now.
 
     :ivar due: when its row is to be written again.
+    :ivar revision: of the document, when it was last let in; ``None`` for an administrator.
     """
 
     name: str
     origin: Origin
     since: float
     due: float
+    revision: int | None = None
     accounts: set[Account] = field(factory=set)
 
 
 @define(eq=False)
 class LiveSessions:
     """
-    :ivar settings: those that are live here.
+    :ivar node: this one.
+    :ivar document: the one that is live here.
     :ivar isExempt: whether an address has no limit.
     :ivar now: the time of day, to be shown.
     :ivar incarnation: what no earlier process of this node had.
     """
 
     _rows: ISharedRows
-    _node: str
+    node: str
     _clock: IReactorTime
-    _settings: Callable[[], Settings]
+    _document: Callable[[], Document]
     _isExempt: Callable[[str], bool]
     _now: Callable[[], float]
     _incarnation: str
@@ -91,11 +97,15 @@ class LiveSessions:
         self._refreshing = LoopingCall(self._refresh)
         self._refreshing.clock = self._clock
 
+    @property
+    def _settings(self) -> Settings:
+        return self._document().settings
+
     def start(self) -> None:
         """Take part in what the nodes know."""
         self._ends = [self._rows.watch(SESSIONS, self._changed), self._rows.watch(ENDED, self._heardOfEnd)]
         for row in self._rows.rows(SESSIONS):
-            if row.node == self._node:
+            if row.node == self.node:
                 self._rows.remove(SESSIONS, row.key)
             else:
                 self._changed(None, row)
@@ -110,7 +120,7 @@ class LiveSessions:
         while self._ends:
             self._ends.pop()()
         # Whoever still has them would count them for a minute.
-        self._rows.remove(PRESENCE, self._node)
+        self._rows.remove(PRESENCE, self.node)
 
     # --- who is in
 
@@ -123,14 +133,16 @@ class LiveSessions:
             return
         if user.limits.sessions and self._count(self._byUser, user.name) >= user.limits.sessions:
             raise TurnedAway("too many sessions of this user")
-        most = self._settings().sessionsPerAddress
+        most = self._settings.sessionsPerAddress
         source = countedAs(origin.address)
         if most and self._count(self._byAddress, source) >= most and not self._isExempt(origin.address):
             raise TurnedAway("too many sessions from this address")
 
     def begin(self, account: Account) -> None:
         """Somebody is in, until the account's logout (and for a while after it, where the origin says so)."""
-        self._touch(publicId(account.origin.session), account.name, account.origin).accounts.add(account)
+        self._touch(publicId(account.origin.session), account.name, account.origin, account.revision).accounts.add(
+            account
+        )
         account.left = self._left
 
     def visit(self, name: str, origin: Origin) -> None:
@@ -139,25 +151,25 @@ class LiveSessions:
         if not self._touch(key, name, origin).accounts:
             del self._here[key]
 
-    def _touch(self, key: str, name: str, origin: Origin) -> _Session:
+    def _touch(self, key: str, name: str, origin: Origin, revision: int | None = None) -> _Session:
         session = self._here.get(key)
         if session is None:
             session = self._here[key] = _Session(name, origin, *self._sinceAndDue(key, origin))
-        session.origin = origin
-        if self._clock.seconds() >= session.due:
+        session.origin, session.revision = origin, revision
+        # What stood for it may do so no more: its user's password is another one since.
+        if self._clock.seconds() >= session.due or not self._isLive(key):
             self._write(key, session)
         return session
 
     def _sinceAndDue(self, key: str, origin: Origin) -> tuple[float, float]:
         rows = self._known.get(key, {})
         begun = [float(row.value["since"]) for row in rows.values() if isinstance(row.value.get("since"), int | float)]
-        own = rows.get(self._node)
-        due = own.expires - origin.lingerSeconds if own and origin.lingerSeconds else 0.0
+        own = rows.get(self.node)
+        due = own.expires - _keptSeconds(origin) + _toldSeconds(origin) if own and origin.lingerSeconds else 0.0
         return min(begun, default=self._now()), due
 
     def _write(self, key: str, session: _Session) -> None:
         origin = session.origin
-        lasting = origin.lingerSeconds or CONNECTION_SECONDS
         value = {
             "user": session.name,
             "protocol": origin.protocol,
@@ -165,11 +177,12 @@ class LiveSessions:
             "address": origin.address,
             "software": origin.software[:LONGEST_SOFTWARE],
             "since": round(session.since, 3),
+            "seen": round(self._now(), 3),
+            "revision": session.revision,
             "of": "" if origin.lingerSeconds else self._incarnation,
         }
-        # Its last use may be a quarter later without being told.
-        session.due = self._clock.seconds() + lasting / 4
-        self._rows.put(SESSIONS, key, value, lasting * 1.25)
+        session.due = self._clock.seconds() + _toldSeconds(origin)
+        self._rows.put(SESSIONS, key, value, _keptSeconds(origin))
 
     def _left(self, account: Account) -> None:
         key = publicId(account.origin.session)
@@ -187,7 +200,7 @@ class LiveSessions:
         return [account for session in self._here.values() for account in session.accounts]
 
     def _refresh(self) -> None:
-        self._rows.put(PRESENCE, self._node, {"incarnation": self._incarnation}, PRESENCE_SECONDS)
+        self._rows.put(PRESENCE, self.node, {"incarnation": self._incarnation}, PRESENCE_SECONDS)
         now = self._clock.seconds()
         for key, session in list(self._here.items()):
             if now >= session.due:
@@ -214,32 +227,70 @@ class LiveSessions:
     def _isLive(self, key: str) -> bool:
         return any(self._stands(row) for row in self._known.get(key, {}).values())
 
+    def isKnown(self, session: str) -> bool:
+        """Whether some node has told of that session."""
+        return self._isLive(publicId(session))
+
     def _stands(self, row: Row) -> bool:
-        """Whether the node that wrote the row is still the process that wrote it, if that matters."""
+        """Whether the node that wrote the row is still the process that wrote it, if that matters, and its user may go
+        on with it."""
+        if self._wasEnded(row) or not self._isOfToday(row):
+            return False
         incarnation = row.value.get("of")
-        if not incarnation or row.node == self._node:
+        if not incarnation or row.node == self.node:
             return not incarnation or incarnation == self._incarnation
         return any(
             presence.node == row.node and presence.value.get("incarnation") == incarnation
             for presence in self._rows.get(PRESENCE, row.node)
         )
 
+    def _wasEnded(self, row: Row) -> bool:
+        """Whether it was ended after it was in use last: the node that wrote the row may not have heard yet. Who gives
+        a password with each request may begin anew."""
+        seen = row.value.get("seen", float("inf"))
+        return any(end.value.get("at", 0.0) >= seen for end in self._rows.get(ENDED, row.key))
+
+    def _isOfToday(self, row: Row) -> bool:
+        revision = row.value.get("revision")
+        if not isinstance(revision, int):
+            return True
+        user: User | None = self._document().users.get(_userOf(row))
+        return user is not None and user.enabled and revision >= user.credentialsRevision
+
+    def isCutOff(self) -> bool:
+        """Whether no other node was heard of for a minute, though there are others: sessions may have been ended since
+        without this node knowing."""
+        if not set(self._document().nodes) - {self.node}:
+            return False
+        return all(row.node == self.node for row in self._rows.rows(PRESENCE))
+
     def _count(self, index: Mapping[str, set[str]], name: str) -> int:
         return sum(map(self._isLive, index.get(name, ())))
 
     def listed(self) -> Sequence[Mapping[str, Any]]:
         """Every live session of the cluster, oldest first, as plain values."""
-        return sorted(self._described(), key=lambda one: (one["since"], one["id"]))
+        return sorted(self._described(self._known), key=lambda one: (one["since"], one["id"]))
 
-    def _described(self) -> Iterator[dict[str, Any]]:
-        for key, rows in self._known.items():
-            standing = [row for row in rows.values() if self._stands(row)]
+    def listedOf(self, name: str) -> Sequence[Mapping[str, Any]]:
+        """Those of one user."""
+        return sorted(self._described(self._byUser.get(name, ())), key=lambda one: (one["since"], one["id"]))
+
+    def whose(self, key: str) -> str:
+        """Who is in the session of that public id; "" where there is none."""
+        return next((one["user"] for one in self._described({key} & self._known.keys())), "")
+
+    def _described(self, keys: Iterable[str]) -> Iterator[dict[str, Any]]:
+        for key in keys:
+            standing = [row for row in self._known[key].values() if self._stands(row)]
             if standing:
                 # Of several nodes that serve it, the one that did so last.
                 row = max(standing, key=lambda each: each.expires)
                 shown = {name: row.value.get(name, "") for name in ("user", "protocol", "listener", "address")}
-                since = row.value.get("since")
+                since, seen = row.value.get("since"), row.value.get("seen")
                 shown["since"] = since if isinstance(since, int | float) else 0.0
+                # A connection is there now.
+                isSeen = isinstance(seen, int | float) and not row.value.get("of")
+                shown["seen"] = seen if isSeen else round(self._now())
                 yield {"id": key, **shown, "node": row.node, "software": row.value.get("software", "")}
 
     # --- ending
@@ -249,7 +300,7 @@ class LiveSessions:
         if not self._isLive(key):
             return False
         ofConnection = any(row.value.get("of") for row in self._known[key].values())
-        self._end(key, "", reason, KICK_SECONDS if ofConnection else self._settings().sessionAbsoluteSeconds)
+        self._end(key, "", reason, KICK_SECONDS if ofConnection else self._settings.sessionAbsoluteSeconds)
         return True
 
     def revoke(self, name: str, session: str, reason: str) -> None:
@@ -257,16 +308,41 @@ class LiveSessions:
 
         :raises ClusterError: where the user has done so too often.
         """
+        self.endOwn(name, publicId(session), reason)
+
+    def endOwn(self, name: str, key: str, reason: str) -> None:
+        """A user ends a session of theirs, by its public id.
+
+        :raises ClusterError: where the user has done so too often.
+        """
         if self._endedBy[name] >= MOST_ENDED_OF_A_USER:
             raise ClusterError("too many sessions were ended before their time")
-        self._end(publicId(session), name, reason, self._settings().sessionAbsoluteSeconds)
+        self._end(key, name, reason, self._settings.sessionAbsoluteSeconds)
+
+    def endAllOf(self, name: str, reason: str) -> int:
+        """End whatever sessions a user has, those that no node remembers among them; how many there were.
+
+        :raises ClusterError: where too many sessions were ended before their time.
+        """
+        value = {"reason": reason, "user": name, "before": int(self._clock.seconds())}
+        self._rows.put(ENDED, _allOf(name), value, self._settings.sessionAbsoluteSeconds)
+        live = [one["id"] for one in self.listedOf(name)]
+        for key in live:
+            # What is above holds for those that began in an earlier second, by this node's clock.
+            self._end(key, "", reason, KICK_SECONDS)
+        return len(live)
+
+    def endedBefore(self, name: str) -> int:
+        """Sessions of a user that began before this second have ended."""
+        befores = [row.value.get("before") for row in self._rows.get(ENDED, _allOf(name))]
+        return max((before for before in befores if isinstance(before, int)), default=0)
 
     def isRevoked(self, session: str) -> bool:
         """Whether a cookie of that session must not be taken any more."""
         return bool(self._rows.get(ENDED, publicId(session)))
 
     def _end(self, key: str, by: str, reason: str, seconds: float) -> None:
-        self._rows.put(ENDED, key, {"reason": reason, "by": by}, seconds)
+        self._rows.put(ENDED, key, {"reason": reason, "by": by, "at": round(self._now(), 3)}, seconds)
 
     def _heardOfEnd(self, before: Row | None, after: Row | None) -> None:
         for row, more in ((before, -1), (after, 1)):
@@ -280,6 +356,21 @@ class LiveSessions:
         session = self._here.get(after.key)
         for account in list(session.accounts) if session else []:
             account.end(str(after.value.get("reason", "ended")))
+
+
+def _keptSeconds(origin: Origin) -> float:
+    """How long a session's row is good for."""
+    return (origin.lingerSeconds or CONNECTION_SECONDS) * 1.25
+
+
+def _toldSeconds(origin: Origin) -> float:
+    """After how long it is written again, at the soonest."""
+    return min(origin.lingerSeconds / 4, SEEN_SECONDS) if origin.lingerSeconds else CONNECTION_SECONDS / 4
+
+
+def _allOf(name: str) -> str:
+    """What stands for all sessions of a user, among those that were ended."""
+    return f"user {name}"
 
 
 def _userOf(row: Row) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from attrs import evolve, fields, frozen
@@ -49,6 +50,9 @@ PREVIOUS_AUTHORITY = "authority-previous"
 """The name of the authority that nodes trust besides, while certificates are replaced."""
 
 SESSIONS = "sessions"
+PREVIOUS_SESSIONS = "sessions-previous"
+"""The key that signed sessions before. Who has it can make no session with it: of what it has signed, only sessions
+that the nodes know of are good."""
 
 _VERSION = b"\x01"
 _NONCE = bytes(12)  # a key of its own for each message
@@ -204,12 +208,28 @@ class Rotation:
     byHand: tuple[str, ...] = ()
 
 
+def newSessionKey(document: Document, opening: Sealer, sealing: Sealer, *, keepsOld: bool) -> Batch:
+    """A new key that signs sessions over HTTP.
+
+    :param keepsOld: sessions go on, as far as the nodes know of them; else all of them have ended.
+    """
+    made: list[Put] = [Put("keys", ClusterKey(name=SESSIONS, key=sealing.seal(os.urandom(32))))]
+    old = document.keys.get(SESSIONS)
+    if keepsOld and old is not None:
+        # One that this node cannot open signs nothing here either.
+        with suppress(CannotOpen):
+            made.append(Put("keys", ClusterKey(name=PREVIOUS_SESSIONS, key=sealing.seal(opening.open(old.key)))))
+    others = {name for name in document.keys if name.startswith(SESSIONS)} - {put.value.name for put in made}
+    return Batch((*(Remove("keys", name) for name in sorted(others)), *made))
+
+
 def putOut(document: Document, name: str, opening: Sealer) -> Rotation:
     """Remove a node, and give the others a new cluster key and new session keys."""
     if name not in document.nodes:
         return Rotation(removal(document, name), ())
     sealing = Sealer(newClusterKey(), *opening.keys)
-    changes, left = _rotated(document, name, opening, sealing, kept=lambda section, value: True)
+    sessions = newSessionKey(document, opening, sealing, keepsOld=True)
+    changes, left = _rotated(document, name, opening, sealing, sessions, kept=lambda section, value: True)
     return Rotation(Batch((*removal(document, name).changes, *changes)), left)
 
 
@@ -222,8 +242,10 @@ def putOutCompromised(document: Document, name: str, opening: Sealer, now: float
     replaced = {("keys", AUTHORITY), ("keys", PREVIOUS_AUTHORITY)}
     hostKeys = dict(_newHostKeys(document, opening, sealing))
     replaced |= {("hostKeys", each) for each in hostKeys}
+    # It has seen the cookies that came to it.
+    sessions = newSessionKey(document, opening, sealing, keepsOld=False)
     changes, left = _rotated(
-        document, name, opening, sealing, kept=lambda section, value: (section, value.name) not in replaced
+        document, name, opening, sealing, sessions, kept=lambda section, value: (section, value.name) not in replaced
     )
     trusted = "".join(key.public for key in _authorities(document))
     change = Batch(
@@ -241,20 +263,19 @@ def putOutCompromised(document: Document, name: str, opening: Sealer, now: float
 
 
 def _rotated(
-    document: Document, name: str, opening: Sealer, sealing: Sealer, kept: Any
+    document: Document, name: str, opening: Sealer, sealing: Sealer, sessions: Batch, kept: Any
 ) -> tuple[list[Change], tuple[str, ...]]:
     changes: list[Change] = []
     for section, value in sealedObjects(document):
         if section == "keys" and (value.name.startswith(SESSIONS) or value.name == CLUSTER_KEY):
-            if value.name.startswith(SESSIONS) and value.name != SESSIONS:
-                changes.append(Remove(section, value.name))
-        elif kept(section, value):
+            continue
+        if kept(section, value):
             try:
                 changes.append(Put(section, resealed(value, opening, sealing)))
             except CannotOpen:
                 # It is this node's problem already; the node that is put out must not stay because of it.
                 continue
-    changes.append(Put("keys", ClusterKey(name=SESSIONS, key=sealing.seal(os.urandom(32)))))
+    changes += sessions.changes
     others = [node for other, node in sorted(document.nodes.items()) if other != name]
     record, left = _record(sealing, others)
     return [*changes, Put("keys", record)], left

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .client import escaped, everything
+from .client import Client, escaped, everything
 from .program import Program, jsonOption, passProgram, printJSON, printTable
 
 
@@ -42,23 +42,58 @@ def _sessionRow(one: dict[str, Any]) -> tuple[str, ...]:
 
 
 @click.command()
-@click.argument("id")
+@click.argument("id", required=False)
+@click.option("--user", metavar="NAME", help="All sessions of this user, those that no node remembers among them.")
 @jsonOption
 @passProgram
-def kick(program: Program, id: str, asJSON: bool) -> None:
-    """End the session ID, on whichever node it is.
+def kick(program: Program, id: str | None, user: str | None, asJSON: bool) -> None:
+    """End the session ID, on whichever node it is, or all sessions of a user.
 
     Its transfers are broken off, and can be continued. The user may log in again; disable it first where it should not.
 
     \b
     Examples:
       cftpctl kick 0123456789abcdef
+      cftpctl kick --user alice
     """
-    answer = program.run(lambda client: client.ask("DELETE", f"sessions/{escaped(id)}"))
+    if (id is None) == (user is None):
+        raise click.UsageError("give either an ID or --user")
+    if id is not None:
+        answer = program.run(lambda client: client.ask("DELETE", f"sessions/{escaped(id)}"))
+    else:
+        answer = program.run(lambda client: client.ask("DELETE", "sessions", {"user": user}))
     if asJSON:
         printJSON(answer)
     else:
-        click.echo(f"session {id} ended")
+        click.echo(f"session {id} ended" if id is not None else f"{answer['ended']} sessions of {user} ended")
+
+
+@click.command("rotate-session-keys")
+@click.option("--end-sessions", "endSessions", is_flag=True, help="Nobody's session goes on: all log in anew.")
+@jsonOption
+@passProgram
+def rotateSessionKeys(program: Program, endSessions: bool, asJSON: bool) -> None:
+    """Give the cluster a new key to sign web sessions with, of users and of administrators.
+
+    Sessions go on: what the old key has signed is good for those that the nodes know of, and is signed anew when they
+    are used. Whoever has the old key can make no session with it.
+
+    \b
+    Examples:
+      cftpctl rotate-session-keys
+      cftpctl rotate-session-keys --end-sessions
+    """
+
+    async def work(client: Client) -> Any:
+        name = (await client.ask("GET", "status"))["node"]
+        path = f"nodes/{escaped(name)}/rotateSessionKeys"
+        return await client.ask("POST", path, None, {"endSessions": endSessions})
+
+    answer = program.run(work)
+    if asJSON:
+        printJSON(answer)
+    else:
+        click.echo(f"web sessions are signed by a new key since revision {answer['revision']}")
 
 
 @click.group(no_args_is_help=True)

@@ -62,6 +62,30 @@ class Method(enum.Enum):
     keyboardInteractive = "keyboard-interactive"
 
 
+class OwnPart(enum.Enum):
+    """What users may be let change of themselves: their password, their SSH keys."""
+
+    password = "password"
+    publicKeys = "publicKeys"
+
+
+@frozen(kw_only=True)
+class Branding:
+    """What the file manager looks like.
+
+    :ivar name: stands at the head of its pages, at most 60 characters; "" for ``Files``.
+    :ivar logo: a PNG or SVG picture of at most 64 KiB, in base64; shown 28 pixels high. "" for the built-in one.
+    :ivar accentColor: of links and buttons, as ``#rrggbb``; made darker or lighter where it could not be read. ""
+        for the built-in one.
+    :ivar extra: keys that this version does not know, kept as they came.
+    """
+
+    name: str = ""
+    logo: str = field(default="", repr=False)
+    accentColor: str = ""
+    extra: Options = Factory(dict)
+
+
 @frozen(kw_only=True)
 class Settings:
     """Settings of the whole cluster.
@@ -84,6 +108,8 @@ class Settings:
     :ivar loginsPerMinute: how many log-ins one address may try on one node; 0 is no limit.
     :ivar sessionIdleSeconds: a web session ends when it was not used for so long.
     :ivar sessionAbsoluteSeconds: a web session ends so long after its log-in, however much it is used.
+    :ivar leastPasswordCharacters: how long a password has to be that a user chooses; those that administrators give are
+        not measured by it.
     :ivar partialSeconds: how long the beginning of a broken upload is kept.
     :ivar historyRevisions: so many revisions stay in the journal; what is older is known only as part of its result.
     :ivar appendUnconfirmed: whether a primary that nobody confirms takes changes: none of the other nodes has answered
@@ -93,6 +119,7 @@ class Settings:
         is neither logged nor counted as a failure.
     :ivar auditSeconds: how long each node keeps what happened on it.
     :ivar auditBytes: so much of that at most, on each node's disk; the oldest goes first.
+    :ivar branding: what the file manager looks like.
     :ivar revision: the revision of their last change.
     :ivar extra: settings that this version does not know, kept as they came.
     """
@@ -110,12 +137,14 @@ class Settings:
     loginsPerMinute: int = 0
     sessionIdleSeconds: int = 1800
     sessionAbsoluteSeconds: int = 43200
+    leastPasswordCharacters: int = 12
     partialSeconds: int = 86400
     historyRevisions: int = 10000
     appendUnconfirmed: bool = False
     probeNetworks: tuple[str, ...] = ()
     auditSeconds: int = 90 * 86400
     auditBytes: int = 1_000_000_000
+    branding: Branding = Branding()
     revision: int = 0
     extra: Options = Factory(dict)
 
@@ -194,12 +223,14 @@ class Group(Named):
     :ivar allow: client networks (CIDR) that log-ins of its users may come from; empty means any.
     :ivar deny: client networks that they may not come from; stronger than ``allow``.
     :ivar authentication: as a user's, for its users that have none; of several groups the first one that has some.
+    :ivar mayChange: what its users may change of themselves besides what they are let as users.
     """
 
     mounts: tuple[Mount, ...] = ()
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     authentication: tuple[tuple[Method, ...], ...] = ()
+    mayChange: frozenset[OwnPart] = frozenset()
 
 
 @frozen(kw_only=True)
@@ -248,6 +279,7 @@ class User(Named):
         lists any one will do. Empty: what the groups say, else any one of ``publickey``, ``certificate``, ``password``
         and ``keyboard-interactive``. HTTPS takes a password and nothing else, so it needs the list ``[password]``; so
         does FTP, where it may be ``[certificate]`` or ``[certificate, password]``, too.
+    :ivar mayChange: what it may change of itself over HTTPS: ``password``, ``publicKeys``; nothing unless it is said.
     :ivar groups: names of groups, the first one's mounts first.
     :ivar mounts: the folders that make up its tree.
     :ivar quota: how much its own mounts may hold.
@@ -267,6 +299,7 @@ class User(Named):
     mounts: tuple[Mount, ...] = ()
     quota: Quota = Quota()
     limits: Limits = Limits()
+    mayChange: frozenset[OwnPart] = frozenset()
     credentialsRevision: int = 0
 
 

@@ -16,6 +16,7 @@ from attrs import fields_dict
 from ..errors import Invalid
 from ..vocabulary import Problem
 from . import _syntax
+from ._branding import brandingProblems
 from ._messages import joined, prefixed, shown, suggestion
 from ._structure import structure
 from .changes import SETTINGS, Batch, Change, MergeSettings, Promote, Put, Rehash, Remove, Target, Unknown
@@ -272,6 +273,8 @@ def _settingsProblems(values: Mapping[str, Any]) -> Iterator[Problem]:
                 yield Problem(key, f"{value} is out of bounds: expected {low} to {high}")
         elif isinstance(value, tuple):
             yield from _faults(key, _syntax.networkFault, value)
+    if "branding" in given:
+        yield from prefixed("branding", brandingProblems(settings.branding))
 
 
 _YEAR_SECONDS = 366 * 24 * 3600
@@ -286,6 +289,7 @@ _SETTINGS_BOUNDS = {
     "loginsPerMinute": (0, 1_000_000),
     "sessionIdleSeconds": (60, _YEAR_SECONDS),
     "sessionAbsoluteSeconds": (60, _YEAR_SECONDS),
+    "leastPasswordCharacters": (1, 128),
     "partialSeconds": (0, 10 * _YEAR_SECONDS),
     "historyRevisions": (1, 10_000_000),
     "auditSeconds": (3600, 10 * _YEAR_SECONDS),

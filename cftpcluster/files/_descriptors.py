@@ -9,6 +9,7 @@ import os
 import stat as modes
 from collections.abc import Callable
 from hashlib import blake2b
+from traceback import clear_frames
 from typing import Self, TypeVar
 
 from attrs import define
@@ -77,10 +78,18 @@ def meaning(error: OSError) -> FileSystemError:
 
 
 def translated(function: Callable[..., R], *args: object) -> R:
-    """Call ``function``, its errors turned to those of :mod:`cftpcluster.errors`."""
+    """Call ``function``, its errors turned to those of :mod:`cftpcluster.errors`.
+
+    What an error came by is let go of, descriptors above all: errors that pass through Deferreds refer to themselves,
+    and stay until that is found.
+    """
     try:
         return function(*args)
+    except FileSystemError as error:
+        clear_frames(error.__traceback__)
+        raise
     except OSError as error:
+        clear_frames(error.__traceback__)
         raise meaning(error) from error
     except OverflowError:
         # an offset, a length or a time that the kernel has no number for

@@ -14,11 +14,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..errors import Closed, FileSystemError, PermissionDenied
-from ..interfaces import IContents, IFile, IHasDescriptor, IListing, ITakesCopies
+from ..interfaces import IContents, IFile, IHasDescriptor, IListing, IOpened, ISelective, ITakesCopies
 from ..vocabulary import Attributes, Entry, Stat
 from ._descriptors import Descriptor, describe, meaning
 from ._tree import FolderScan, setModeAndTimes
 from ._worker import Worker
+from ._writeout import writeOut
 
 R = TypeVar("R")
 
@@ -51,7 +52,7 @@ class Ending(Protocol):
     async def abort(self, keep: bool) -> bool: ...
 
 
-@implementer(IFile, IHasDescriptor, IContents, ITakesCopies)
+@implementer(IFile, IHasDescriptor, IContents, IOpened, ITakesCopies)
 @define(eq=False)
 class LocalFile:
     """An open file.
@@ -67,6 +68,7 @@ class LocalFile:
     _writable: bool
     _sync: bool
     _forget: Callable[[LocalFile], None]
+    opened: Stat | None = None
     ending: Ending | None = field(default=None, init=False)
     damage: FileSystemError | None = field(default=None, init=False)
     damagedFrom: int | None = field(default=None, init=False)
@@ -143,7 +145,8 @@ class LocalFile:
         if not self._writable:
             return fail(Closed() if self._closed else PermissionDenied())
         self._written = True
-        return self._use(writeFully, self.file.number, offset, data).addErrback(self._damaged, offset)
+        function = writeThrough if self._sync else writeFully
+        return self._use(function, self.file.number, offset, data).addErrback(self._damaged, offset)
 
     def _damaged(self, failure: Failure, offset: int) -> Failure:
         if isinstance(failure.value, FileSystemError) and not isinstance(failure.value, Closed):
@@ -203,7 +206,11 @@ class LocalFile:
             ending, self.ending = self.ending, None
             return await ending.abort(keep)
         await self.drained()
-        await self._worker.run(closeFile, self.file, False)
+        if self._writable:
+            await self._worker.run(closeFile, self.file, False)
+        else:
+            # Nothing of it can go wrong for anybody, so nobody waits for a thread to say so.
+            self._worker.pool.callInThread(self.file.close)
         return False
 
     def _close(self) -> None:
@@ -213,7 +220,7 @@ class LocalFile:
         self._forget(self)
 
 
-@implementer(IListing)
+@implementer(IListing, ISelective)
 @define(eq=False)
 class LocalListing:
     """A folder being read in threads, what the session has under way there included.
@@ -227,6 +234,9 @@ class LocalListing:
     _atEnd: bool = field(default=False, init=False)
     _closed: bool = field(default=False, init=False)
     _reading: bool = field(default=False, init=False)
+
+    def only(self, wanted: Callable[[str, bool | None], bool]) -> None:
+        self._scan.wanted = wanted
 
     def next(self) -> Deferred[Sequence[Entry]]:
         return Deferred.fromCoroutine(self._next())
@@ -279,6 +289,11 @@ def writeFully(number: int, offset: int, data: bytes | memoryview) -> None:
         written = os.pwrite(number, rest, offset)
         rest = rest[written:]
         offset += written
+
+
+def writeThrough(number: int, offset: int, data: bytes | memoryview) -> None:
+    writeFully(number, offset, data)
+    writeOut(number, offset, len(data))
 
 
 def setAttributes(file: Descriptor, attributes: Attributes) -> None:

@@ -37,7 +37,7 @@ from ..interfaces import (
 )
 from ..vocabulary import Attributes, Held, OpenMode, Space, Stat, Usage, VirtualPath
 from . import paths
-from ._descriptors import Descriptor, duplicate
+from ._descriptors import Descriptor, describe, duplicate
 from ._localfile import OFFSET_LIMIT, LocalFile, LocalListing
 from ._partials import Partial, openDirectly, removeUploads, renameUploads, startUpload
 from ._tree import Tree
@@ -162,7 +162,8 @@ class LocalFileSystem:
             if underWay is not None:
                 self._checkOpen()
                 return await self._opened(duplicate(underWay.opened.file), writable)
-            return await self._opened(await self._run(self._tree.openFile, path, writable), writable)
+            file, stat = await self._run(self._openFile, path, writable)
+            return await self._opened(file, writable, stat)
         if underWay is not None and mode is not OpenMode.replace:
             raise AlreadyExists if mode is OpenMode.create else Busy
         if not atomic:
@@ -176,11 +177,16 @@ class LocalFileSystem:
         self._uploads.add(upload)
         return opened
 
-    async def _opened(self, file: Descriptor, writable: bool) -> LocalFile:
+    def _openFile(self, path: VirtualPath, writable: bool) -> tuple[Descriptor, Stat]:
+        """In a thread."""
+        file = self._tree.openFile(path, writable)
+        return file, describe(file.stat())
+
+    async def _opened(self, file: Descriptor, writable: bool, stat: Stat | None = None) -> LocalFile:
         if self._closed:
             await self._worker.run(file.close)
             raise Closed
-        opened = LocalFile(self._worker, file, writable, self._tree.rules.sync, self._open.discard)
+        opened = LocalFile(self._worker, file, writable, self._tree.rules.sync, self._open.discard, stat)
         self._open.add(opened)
         return opened
 
@@ -338,6 +344,7 @@ class LocalFileSystem:
                 await ended
             except FileSystemError as error:
                 log.error("A file that was open at the end of its session: {error!s}", error=error)
+        self._tree.letGo()
 
 
 def _release(uploads: Sequence[LocalUpload]) -> None:

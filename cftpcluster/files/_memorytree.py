@@ -149,7 +149,7 @@ def checkReplace(node: Node, target: Node | None, overwrite: bool) -> None:
     if isinstance(target, Folder):
         if not isinstance(node, Folder):
             raise IsAFolder
-        if target.children or target.writers:
+        if target.children or target.writers or target.partials:
             raise FolderNotEmpty
     elif isinstance(node, Folder):
         raise NotAFolder

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, fail
 from zope.interface import Interface, implementer
 
 from ..errors import Closed, FileSystemError, QuotaExceeded
-from ..interfaces import IContents, IHasDescriptor, ISizedUpload, ITakesCopies
+from ..interfaces import IContents, IHasDescriptor, IOpened, ISizedUpload, ITakesCopies
 from ..vocabulary import Attributes, Held, Usage, VirtualPath
 from .allowance import NOTHING, Allowance, Growing, counted
 from .wrappers import FileWrapper, ability
@@ -63,7 +63,7 @@ class MeteredFile(FileWrapper):
     def __conform__(self, interface: type[Interface]) -> Any:
         if interface is ITakesCopies and ability(ITakesCopies, self.inner) is not None:
             return MeteredCopies(self)
-        return ability(interface, self.inner) if interface in {IContents, IHasDescriptor} else None
+        return ability(interface, self.inner) if interface in {IContents, IHasDescriptor, IOpened} else None
 
     def expect(self, size: int) -> None:
         if self._allowance.isKnown and not self._closed:

@@ -28,6 +28,7 @@ from ..interfaces import (
     IHasDescriptor,
     IHashed,
     ILinks,
+    IOpened,
     IPaced,
     IServerSideCopy,
     ISizedUpload,
@@ -94,7 +95,7 @@ class ObservedFile(FileWrapper):
     _isWritten: bool = False
 
     def __conform__(self, interface: type[Interface]) -> Any:
-        if interface in {IPaced, ISizedUpload}:
+        if interface in {IOpened, IPaced, ISizedUpload}:
             return ability(interface, self.inner)
         if interface is IHashed:
             self.isHashed = True
@@ -169,6 +170,9 @@ class ObservedFile(FileWrapper):
         if self.mode is OpenMode.read or (self.mode is OpenMode.inPlace and not self._isWritten):
             if self.readBytes or not self.isHashed:
                 self._observed.tell(Downloaded, self.path, size=self.readBytes, seconds=seconds)
+        elif self.mode is OpenMode.resume and isKept and not self._isWritten:
+            # what had broken was looked at, and told when it broke
+            return
         elif isCommitted and not self.isRemoved:
             self._observed.tell(Uploaded, self.path, size=self.size, seconds=seconds)
         else:

@@ -17,10 +17,12 @@ from ..interfaces import (
     IHasDescriptor,
     ILinks,
     IListing,
+    IOpened,
     IServerSideCopy,
     ISizedUpload,
     ISpaceReport,
     ITakesCopies,
+    IUsageReport,
 )
 from ..vocabulary import Attributes, OpenMode, Permission, Space, Stat, VirtualPath
 from .paths import isWithin, moved
@@ -74,7 +76,8 @@ class PermittedFile(FileWrapper):
     _ended: Callable[[PermittedFile], None]
 
     def __conform__(self, interface: type[Interface]) -> Any:
-        if interface in {ISizedUpload, ITakesCopies} or (interface in {IContents, IHasDescriptor} and self._readable):
+        isReading = interface in {IContents, IHasDescriptor}
+        if interface in {IOpened, ISizedUpload, ITakesCopies} or (isReading and self._readable):
             return ability(interface, self.inner)
         return None
 
@@ -235,12 +238,19 @@ class Permitted(FileSystemWrapper):
         return Deferred.fromCoroutine(self._rename(old, new, overwrite))
 
     async def _rename(self, old: VirtualPath, new: VirtualPath, overwrite: bool) -> None:
-        self._check(self._may(Permission.rename))
+        self._check(self._may(Permission.rename) or await self._isNew(old))
         await self._replacing(overwrite, lambda replace: self.inner.rename(old, new, replace))
         self._own.move(old, new)
         for opened in self._open:
             if isWithin(opened.path, old):
                 opened.path = moved(opened.path, old, new)
+
+    async def _isNew(self, path: VirtualPath) -> bool:
+        """Whether there is nothing but an upload of this session, which may as well have begun under another name."""
+        report = ability(IUsageReport, self.inner)
+        if report is None or not self._may(Permission.upload) or not self._isUnderWay(path):
+            return False
+        return (await report.held(path, follow=False)).committed is None
 
     async def _replacing(self, overwrite: bool, perform: Callable[[bool], Awaitable[None]]) -> None:
         """Perform what replaces a file only for those who may."""

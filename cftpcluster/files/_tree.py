@@ -10,6 +10,7 @@ import errno
 import os
 import stat as modes
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -21,6 +22,9 @@ from . import paths
 from ._beneath import FOLDER, Opener, WalkingOpener, renameNew
 from ._descriptors import Descriptor, checkRegular, describe, isNamed, lock, statIn, syncFolder
 from ._names import isPartial, partialName
+
+YIELD_NAMES = 128
+YIELD_SECONDS = 0.0001
 
 ANY = os.O_PATH
 QUICK = os.O_NONBLOCK | os.O_NOCTTY
@@ -59,9 +63,17 @@ class Tree:
     @property
     def root(self) -> Descriptor:
         with self._opening:
-            if self._root is None:
-                self._root = self.openRoot()
-            return self._root
+            root = self._root
+            if root is None:
+                root = self._root = self.openRoot()
+            return root
+
+    def letGo(self) -> None:
+        """Close the folder as soon as nothing works in it any more, whoever still knows this tree.
+
+        An error that was met on the way is such a one: as it refers to itself, it stays until that is found.
+        """
+        self._root = None
 
     def open(self, path: VirtualPath, flags: int) -> Descriptor:
         return self.opener.open(self.root, [paths.encode(name) for name in path], flags)
@@ -224,14 +236,18 @@ class FolderScan:
     _path: VirtualPath
     _folder: Descriptor
     _entries: os._ScandirIterator[str]
+    wanted: Callable[[str, bool | None], bool] | None = None
 
     def next(self, count: int) -> Sequence[Entry]:
         """At most ``count`` entries; an empty answer is the end."""
         batch: list[Entry] = []
-        for item in self._entries:
+        for number, item in enumerate(self._entries):
             # scandir decodes names by the locale; virtual paths do not depend on it
             name = paths.decode(os.fsencode(item.name))
-            if paths.isReserved(name):
+            if paths.isReserved(name) or not self._isWanted(name, item):
+                if number % YIELD_NAMES == 0:
+                    # nothing else here lets other threads run; a sleep of nothing seldom does
+                    time.sleep(YIELD_SECONDS)
                 continue
             try:
                 stat = describe(item.stat(follow_symlinks=False))
@@ -242,6 +258,11 @@ class FolderScan:
             if len(batch) == count:
                 break
         return batch
+
+    def _isWanted(self, name: str, item: os.DirEntry[str]) -> bool:
+        if self.wanted is None:
+            return True
+        return self.wanted(name, None if item.is_symlink() else item.is_dir(follow_symlinks=False))
 
     def _followed(self, name: str, link: Stat) -> Stat:
         try:

@@ -71,9 +71,9 @@ class Metered(FileSystemWrapper):
     _settled: Deferred[None] | None = field(default=None, init=False)
 
     def __conform__(self, interface: type[Interface]) -> Any:
-        if interface is ILinks:
+        if interface in {ILinks, IUsageReport}:
             # further names of a file count nothing, and links are no files
-            return ability(ILinks, self.inner)
+            return ability(interface, self.inner)
         if interface is IServerSideCopy and ability(IServerSideCopy, self.inner) is not None:
             return MeteredCopy(self)
         if interface is ISpaceReport and ability(ISpaceReport, self.inner) is not None:

@@ -27,7 +27,7 @@ from ..errors import (
     PermissionDenied,
     Unsupported,
 )
-from ..interfaces import IFile, IFileSystem, ILinks, IListing, IServerSideCopy, ISessionFiles, ISpaceReport
+from ..interfaces import IFile, IFileSystem, ILinks, IListing, ISelective, IServerSideCopy, ISessionFiles, ISpaceReport
 from ..vocabulary import Attributes, Entry, Kind, OpenMode, Space, Stat, VirtualPath
 from .paths import isWithin, parse, render
 from .wrappers import ability
@@ -51,7 +51,7 @@ def answering(method: Callable[P, Deferred[R]]) -> Callable[P, Deferred[R]]:
     return call
 
 
-@implementer(IListing)
+@implementer(IListing, ISelective)
 @define(eq=False)
 class MergedListing:
     """The mount points of a folder, then what its own file system has there under other names."""
@@ -59,6 +59,11 @@ class MergedListing:
     _mounted: dict[str, Stat]
     _inner: IListing | None
     _started: bool = field(default=False, init=False)
+
+    def only(self, wanted: Callable[[str, bool | None], bool]) -> None:
+        selective = None if self._inner is None else ability(ISelective, self._inner)
+        if selective is not None:
+            selective.only(wanted)
 
     def next(self) -> Deferred[Sequence[Entry]]:
         return Deferred.fromCoroutine(self._next())

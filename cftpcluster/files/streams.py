@@ -5,11 +5,12 @@ For protocols whose data is a plain stream. What flows is bytes: nothing here kn
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from attrs import Factory, define, field
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IPushProducer
 from twisted.logger import Logger
@@ -24,11 +25,11 @@ log = Logger()
 CHUNK_BYTES = 256 * 1024
 """What moves at once: less costs a thread's hop too often, more holds other connections up."""
 
-PENDING_LIMIT_BYTES = 1024 * 1024
-"""What a receiver holds before it lets the sender wait."""
+FIRST_BYTES = 64 * 1024
+"""What a receiver writes at once to begin with: most files are small."""
 
-PACED_PIECES = 4
-"""The same in pieces, where a file keeps to a speed."""
+MOST_BYTES = 1024 * 1024
+"""What it writes at once where bytes come faster than they are written."""
 
 
 class Stopped(Exception):
@@ -134,6 +135,8 @@ class FileSender:
 class FileReceiver:
     """Writes a stream to a file, in order and in large pieces, and lets its producer wait when the disk is slower.
 
+    Bytes are put where :meth:`space` says, and told by :meth:`filled`; :meth:`dataReceived` does both.
+
     :ivar failed: called once, with the first error of a write, so that a sender is not heard out in vain.
     :ivar received: the number of bytes that came so far.
     """
@@ -142,11 +145,13 @@ class FileReceiver:
     _offset: int
     _producer: Pausable
     _failed: Callable[[Failure], object]
-    _chunkBytes: int = CHUNK_BYTES
     received: int = field(default=0, init=False)
-    _pending: list[bytes] = field(default=Factory(list), init=False)
-    _pendingBytes: int = field(default=0, init=False)
-    _writingBytes: int = field(default=0, init=False)
+    _space: memoryview = field(default=memoryview(b""), init=False)
+    _filled: int = field(default=0, init=False)
+    _full: deque[memoryview] = field(factory=deque, init=False)
+    _spare: memoryview | None = field(default=None, init=False)
+    _spaceBytes: int = field(default=FIRST_BYTES, init=False)
+    _isWriting: bool = field(default=False, init=False)
     _paused: bool = field(default=False, init=False)
     _error: Failure | None = field(default=None, init=False)
     _finished: Deferred[int] | None = field(default=None, init=False)
@@ -155,25 +160,35 @@ class FileReceiver:
     def __attrs_post_init__(self) -> None:
         self._paced = IPaced(self._file, None)
 
+    def space(self) -> memoryview:
+        """Where the next bytes belong; never empty."""
+        if not self._space:
+            spare, self._spare = self._spare, None
+            size = self._pieceBytes
+            self._space = spare if spare is not None and len(spare) == size else memoryview(bytearray(size))
+        return self._space[self._filled :]
+
+    def filled(self, byteCount: int) -> None:
+        """So many bytes came, and are in :meth:`space`. After an error they are only counted."""
+        self.received += byteCount
+        if self._error is None:
+            self._filled += byteCount
+            if self._filled >= min(len(self._space), self._pieceBytes):
+                self._handOn()
+
     def dataReceived(self, data: bytes) -> None:
-        """Take what came in. After an error it is only counted."""
-        self.received += len(data)
-        if self._error is not None or not data:
-            return
-        self._pending.append(data)
-        self._pendingBytes += len(data)
-        if not self._paused and self._pendingBytes + self._writingBytes >= self._limitBytes:
-            self._paused = True
-            self._producer.pauseProducing()
-        self._writeNext()
+        """Take what came in."""
+        rest = memoryview(data)
+        while rest:
+            space = self.space()
+            count = min(len(space), len(rest))
+            space[:count] = rest[:count]
+            self.filled(count)
+            rest = rest[count:]
 
     @property
     def _pieceBytes(self) -> int:
-        return self._chunkBytes if self._paced is None else min(self._chunkBytes, self._paced.pieceBytes(False))
-
-    @property
-    def _limitBytes(self) -> int:
-        return PENDING_LIMIT_BYTES if self._paced is None else min(PENDING_LIMIT_BYTES, PACED_PIECES * self._pieceBytes)
+        return self._spaceBytes if self._paced is None else min(self._spaceBytes, self._paced.pieceBytes(False))
 
     @property
     def isHolding(self) -> bool:
@@ -189,41 +204,54 @@ class FileReceiver:
         """
         self._finished = Deferred()
         finished = self._finished
-        self._writeNext()
+        self._handOn()
         if isBroken and self._paced is not None:
             self._paced.hurry()
         return finished
 
+    def _handOn(self) -> None:
+        """Let what was filled be written, in its turn."""
+        if self._filled:
+            self._full.append(self._space[: self._filled])
+            self._space, self._filled = memoryview(b""), 0
+            self._spaceBytes = max(self._spaceBytes, CHUNK_BYTES)
+        self._writeNext()
+        if self._full and not self._paused:
+            self._spaceBytes = min(2 * self._spaceBytes, MOST_BYTES)
+            self._paused = True
+            self._producer.pauseProducing()
+
     def _writeNext(self) -> None:
-        if self._writingBytes:
+        if self._isWriting:
             return
-        if self._pending and (self._finished is not None or self._pendingBytes >= self._pieceBytes):
-            data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
+        if self._full:
+            data = self._full.popleft()
             offset, self._offset = self._offset, self._offset + len(data)
-            self._pending.clear()
-            self._pendingBytes, self._writingBytes = 0, len(data)
+            self._isWriting = True
             written = self._file.write(offset, data)
-            _ = written.addCallbacks(self._wrote, self._writeFailed).addErrback(
+            _ = written.addCallbacks(self._wrote, self._writeFailed, (data,)).addErrback(
                 lambda failure: log.failure("A stream could not go on", failure)
             )
         elif self._finished is not None:
             finished, self._finished = self._finished, None
             finished.callback(self.received if self._error is None else self._error)
 
-    def _wrote(self, result: None) -> None:
-        self._writingBytes = 0
-        self._release()
+    def _wrote(self, result: None, data: memoryview) -> None:
+        self._isWriting = False
+        self._spare = data
         self._writeNext()
+        self._release()
 
     def _writeFailed(self, failure: Failure) -> None:
         self._error = failure
-        self._pending.clear()
-        self._pendingBytes = self._writingBytes = 0
-        self._release()
+        self._isWriting = False
+        self._full.clear()
+        self._filled = 0
         self._failed(failure)
         self._writeNext()
+        self._release()
 
     def _release(self) -> None:
-        if self._paused:
+        if self._paused and not self._full:
             self._paused = False
             self._producer.resumeProducing()

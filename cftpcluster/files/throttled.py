@@ -24,6 +24,7 @@ from ..interfaces import (
     IHasDescriptor,
     IHashed,
     ILinks,
+    IOpened,
     IPaced,
     IServerSideCopy,
     ISizedUpload,
@@ -246,7 +247,7 @@ class ThrottledFile(FileWrapper):
             return None if contents is None else Hashed(contents, self._flows.rates.hashing)
         if interface is ITakesCopies and not self._flows.rates.upload.bytesPerSecond:
             return ability(ITakesCopies, self.inner)
-        return ability(ISizedUpload, self.inner) if interface is ISizedUpload else None
+        return ability(interface, self.inner) if interface in {IOpened, ISizedUpload} else None
 
     def pieceBytes(self, isDownload: bool) -> int:
         rates = self._flows.rates

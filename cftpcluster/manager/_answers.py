@@ -128,6 +128,7 @@ SESSION = mapping(
         "listener": TEXT,
         "address": TEXT,
         "since": TIME,
+        "seen": {**TIME, "description": "Its last use, as far as it was told: not to the second."},
         "node": TEXT,
         "software": TEXT,
     }
@@ -153,6 +154,7 @@ def answerSchemas() -> dict[str, Schema]:
         "LoggedIn": mapping({"csrfToken": CSRF, "role": ROLE}),
         "Session": mapping({"name": TEXT, "role": ROLE, "token": TEXT, "csrfToken": CSRF}, ("name", "role")),
         "Sessions": page(SESSION),
+        "SessionsEnded": mapping({"user": TEXT, "ended": {"type": "integer", "description": "How many there were."}}),
         "Ban": classSchema(Ban),
         "Bans": page(ref("Ban")),
         "Usage": mapping(

@@ -56,6 +56,11 @@ ACTIONS: Mapping[str, NodeAction] = {
         {"dryRun": {"type": "boolean", "description": "Only say, in `differences`, what that would change."}},
         {"dryRun": True},
     ),
+    "rotateSessionKeys": NodeAction(
+        "Have a node give the cluster a new key to sign web sessions with, of users and of administrators; they go on.",
+        {"endSessions": {"type": "boolean", "description": "Nobody's session goes on: all log in anew."}},
+        {"endSessions": False},
+    ),
 }
 """The actions that can be asked for."""
 

@@ -52,6 +52,15 @@ KICK = Route(
     tag="sessions and bans",
     answer=Body({"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}),
 )
+KICK_USER = Route(
+    method="DELETE",
+    path="/sessions",
+    text="End all sessions of a user, on all nodes, those that no node remembers among them.",
+    role=Role.users,
+    tag="sessions and bans",
+    query=(Parameter("user", "Whose.", required=True),),
+    answer=Body("SessionsEnded"),
+)
 BANS = Route(
     method="GET",
     path="/bans",
@@ -114,6 +123,7 @@ class RuleRoutes:
     def add(self, routes: Routes) -> None:
         routes.add(SESSIONS, self._sessions)
         routes.add(KICK, self._kick)
+        routes.add(KICK_USER, self._kickUser)
         routes.add(BANS, self._bans)
         routes.add(BAN, self._ban)
         routes.add(LIFT, self._lift)
@@ -138,10 +148,19 @@ class RuleRoutes:
         return jsonAnswer(request, _page(request, found, lambda one: f"{one['since']:017.6f}-{one['id']}"))
 
     async def _kick(self, request: Any, author: Author, key: str) -> bytes:
+        user = self._rules.sessions.whose(key)
         if not self._rules.sessions.kick(key, KICKED):
             raise HTTPProblem(404, f"there is no session {key!r}")
-        self._notify(SessionKicked(author=str(author), address=author.address, session=key))
+        self._notify(SessionKicked(author=str(author), address=author.address, user=user, session=key))
         return jsonAnswer(request, {"id": key})
+
+    async def _kickUser(self, request: Any, author: Author) -> bytes:
+        user = queryText(request, "user")
+        if not user:
+            raise HTTPProblem(400, "user: whose sessions?")
+        ended = self._rules.sessions.endAllOf(user, KICKED)
+        self._notify(SessionKicked(author=str(author), address=author.address, user=user))
+        return jsonAnswer(request, {"user": user, "ended": ended})
 
     async def _ban(self, request: Any, author: Author) -> bytes:
         body = await formedBody(request, BAN, _BODY_BYTES)

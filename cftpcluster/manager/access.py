@@ -174,6 +174,9 @@ class AdministratorAccess:
             raise _unauthorized(request)
         if admin.credentialsRevision != session.credentialsRevision or self._live.isRevoked(session.sessionId):
             raise _unauthorized(request)
+        # Whoever has an old key could sign a session, but knows of none that is there.
+        if session.isOfOldKey and not self._live.isKnown(session.sessionId):
+            raise _unauthorized(request)
         return session, admin
 
     async def _byPassword(self, request: Any, name: str, password: bytes) -> Author:

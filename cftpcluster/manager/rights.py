@@ -1,4 +1,5 @@
-"""What administrators may do: by their role, and no more than the API token is good for that they use.
+"""What administrators may do: by their role, and no more than the API token is good for that they use. Users may change
+of themselves what :mod:`cftpcluster.auth.own` lets them.
 
 Who asks, and by what route, is not known here.
 """
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from attrs import evolve
 
+from ..auth.own import OWN_ROLE, requireOwn
 from ..auth.tokens import isGood, roleOf
 from ..config.changes import Batch, Change, Put, Remove, Target
 from ..config.document import ApiToken, Document, Role
@@ -27,11 +29,11 @@ TOKENS = "apiTokens"
 
 
 def present(author: Author, document: Document) -> Author:
-    """The author with the role that the document gives now.
+    """The author with the role that the document gives now; a user has none to be given.
 
     :raises Forbidden: where they are no administrator any more, or the token that they use is not good any more.
     """
-    if author.address in TRUSTED_PLACES:
+    if author.address in TRUSTED_PLACES or author.role == OWN_ROLE:
         return author
     admin = document.admins.get(author.name)
     if admin is None or not admin.enabled:
@@ -66,8 +68,11 @@ def requireWrite(author: Author, targets: Iterable[Target]) -> None:
 
 
 def requireChange(author: Author, document: Document, change: Change) -> None:
-    """Fail with ``Forbidden`` where the author's role does not cover all that ``change`` does; everybody may make and
-    remove tokens of their own."""
+    """Fail with ``Forbidden`` where the author's role does not cover all that ``change`` does; every administrator may
+    make and remove tokens of their own."""
+    if author.role == OWN_ROLE:
+        requireOwn(author, document, change)
+        return
     parts = list(_parts(change))
     others = [part for part in parts if not _isOwnToken(author, document, part)]
     if others or not parts:

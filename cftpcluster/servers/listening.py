@@ -24,7 +24,6 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from ..config.document import Listener
@@ -33,6 +32,7 @@ from ..interfaces import IPrivateServer, IServer
 from ..networks import PRIVATE_NETWORKS, AddressRule, Networks, countedAs
 from ..vocabulary import Problem
 from ._port import IDoor, listenTCP
+from .bulktls import BulkTLSFactory
 from .proxy import Header, HeaderReader, ProxyPolicy
 
 RETRY_SECONDS = 5.0
@@ -237,7 +237,7 @@ class ListenerService:
         # A server may make its TLS connections by itself.
         tls = IOpenSSLServerConnectionCreator(self._server, self._tls)
         assert tls is not None, "this server needs a certificate"
-        return TLSMemoryBIOFactory(tls, False, self._server, self._reactor)
+        return BulkTLSFactory(tls, False, self._server, self._reactor)
 
     def _rules(self, listener: Listener) -> tuple[AddressRule, ProxyPolicy]:
         problems = []

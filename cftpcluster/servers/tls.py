@@ -45,6 +45,10 @@ CIPHERS = b":".join(
 GROUPS = (b"X25519MLKEM768:X25519:P-256:P-384", b"X25519:P-256:P-384")
 """For key exchange: the first list that OpenSSL knows all of."""
 
+SESSION_SECONDS = 24 * 3600
+"""How long a session can be resumed, as the profile has it: FTP clients resume the one of a control connection for as
+long as that lasts."""
+
 MOST_PROFILES = 64
 """Contexts that are kept for each certificate."""
 
@@ -153,6 +157,7 @@ def _context(pair: _Pair, profile: Profile) -> SSL.Context:
     # Sessions resume by tickets; remembering them here too would cost memory for each client.
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_session_id(b"cftpcluster")
+    context.set_timeout(SESSION_SECONDS)
     # Idle connections then keep no buffers of 34 KiB.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     try:

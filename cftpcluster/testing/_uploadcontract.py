@@ -162,6 +162,14 @@ class UploadContract(Contract):
         self.assertTrue(await first.abort(keep=True))
         self.assertEqual((await other.stat(("a",))).size, 10)
 
+    async def test_keptPartialHoldsItsFolderWhenAnotherIsToReplaceIt(self) -> None:
+        files = self.makeSession()
+        for name in ("d", "e"):
+            await files.makeDirectory((name,))
+        await self.broken(files, "/d/a", b"half")
+        await self.refused(FolderNotEmpty, files.rename(("e",), ("d",), True))
+        self.assertEqual((await files.stat(("d", "a"))).size, 4)
+
     async def test_keptPartialIsDiscarded(self) -> None:
         files = self.makeSession()
         await self.broken(files, "/a", b"half")

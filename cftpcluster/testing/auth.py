@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import Factory, define, evolve, field
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.error import UnauthorizedLogin
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 from zope.interface import Interface, implementer
@@ -18,16 +18,19 @@ from zope.interface.verify import verifyObject
 from ..auth.chain import ChainingChecker
 from ..auth.credentials import PasswordLogin
 from ..auth.delay import FailureDelay
-from ..auth.passwords import Argon2Cost, matches
+from ..auth.own import OwnCredentials, requireOwn
+from ..auth.passwords import Argon2Cost, Passwords, matches
 from ..auth.portal import AccountPortal
 from ..auth.realm import Realm
 from ..auth.rules import Rules
+from ..config.changes import Change, Target, apply, moved
 from ..config.document import Document, Named, User
+from ..errors import Conflict
 from ..events import Event
 from ..interfaces import IAccount, IFileSystem, IPasswordLogin, IPublicKeyLogin, ISessionLogin
-from ..vocabulary import Origin
+from ..vocabulary import Author, Origin
 from .rows import MemoryRows
-from .threads import InlinePool
+from .threads import InlinePool, InlineReactor
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import SynchronousTestCase
@@ -89,6 +92,22 @@ def rulesFor(document: Callable[[], Document], rows: MemoryRows, clock: IReactor
     return Rules.of(rows, rows.node, clock, document, clock.seconds, lambda: f"{rows.node} {next(numbers)}")
 
 
+def ownCredentials(document: Callable[[], Document], take: Callable[[Document], None]) -> OwnCredentials:
+    """Users' own changes, made at once of a document that ``take`` puts in the place of the one before."""
+
+    def propose(change: Change, expected: Mapping[Target, int], author: Author) -> Deferred[int]:
+        if outdated := moved(document(), expected):
+            return fail(Conflict(outdated))
+        requireOwn(author, document(), change)
+        take(apply(document(), change))
+        return succeed(document().revision)
+
+    passwords = Passwords(InlineReactor(), InlinePool(), numberedBytes(), 1, CHEAP)
+    return OwnCredentials(
+        document=document, passwords=passwords, propose=propose, isLive=lambda revision, seconds: succeed(True)
+    )
+
+
 @implementer(ICredentialsChecker)
 @define(eq=False)
 class SimpleChecker:
@@ -124,6 +143,7 @@ class Logins:
     :ivar events: what was notified so far, by the portal; give :meth:`notify` to what else makes events.
     :ivar rules: those of the portal, on rows in memory; they hear of nothing until a test starts them, and no events
         are handed to their guard.
+    :ivar own: those of the portal; a user's change is there at once.
     """
 
     files: Callable[[User, Origin], IFileSystem]
@@ -134,8 +154,10 @@ class Logins:
     failureSeconds: float = 0.0
     events: list[Event] = field(factory=list)
     rules: Rules = field(init=False)
+    own: OwnCredentials = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.own = ownCredentials(lambda: self.document, self._take)
         self.rules = rulesFor(lambda: self.document, MemoryRows(self.clock), self.clock)
 
     @classmethod
@@ -150,13 +172,16 @@ class Logins:
     def notify(self, event: Event) -> None:
         self.events.append(event)
 
+    def _take(self, document: Document) -> None:
+        self.document = document
+
     def realm(self) -> Realm:
         sessions = self.rules.sessions
         return Realm(lambda: self.document, self.files, self.avatars, self.clock.seconds, sessions, self.clock)
 
     def portal(self) -> AccountPortal:
         delay = FailureDelay(self.clock, lambda: 0.0, self.failureSeconds, 0.0)
-        return AccountPortal(self.realm(), ChainingChecker([self.checker]), self.notify, delay, self.rules)
+        return AccountPortal(self.realm(), ChainingChecker([self.checker]), self.notify, delay, self.rules, self.own)
 
 
 class PasswordCheckerContract(_Base):

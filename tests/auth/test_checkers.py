@@ -8,6 +8,7 @@ from typing import Any
 from attrs import evolve
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.task import Clock
 from twisted.plugin import IPlugin
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -15,6 +16,7 @@ from zope.interface.verify import verifyObject
 from cftpcluster.auth.checkers import UsersChecker, UsersCheckerFactory, keysOf, usersChecker
 from cftpcluster.auth.credentials import LoginBusy, PasswordLogin, PublicKeyLogin, SessionLogin
 from cftpcluster.auth.passwords import Argon2Cost, Passwords, _hash
+from cftpcluster.auth.verified import REMEMBERED_SECONDS, VerifiedPasswords
 from cftpcluster.config.document import Document, User
 from cftpcluster.interfaces import ICheckerFactory, IReconfigurable
 from cftpcluster.testing.auth import (
@@ -43,8 +45,13 @@ class Harness:
         self.upgrades: list[tuple[str, str, str]] = []
         self.pool = pool or CountingPool()
         self.passwords = Passwords(InlineReactor(), self.pool, numberedBytes(), 9, CHEAP)
+        self.clock = Clock()
         self.checker = UsersChecker(
-            lambda: self.document, self.passwords, lambda *upgrade: self.upgrades.append(upgrade), lambda: self.now
+            lambda: self.document,
+            self.passwords,
+            VerifiedPasswords(b"key", self.clock.seconds),
+            lambda *upgrade: self.upgrades.append(upgrade),
+            lambda: self.now,
         )
         self.now = 1_800_000_000.0
 
@@ -101,6 +108,54 @@ class PasswordTests(SynchronousTestCase):
             self.failureResultOf(d, UnauthorizedLogin)
 
 
+class AgainTests(SynchronousTestCase):
+    """Log-ins with a password that was right a moment ago."""
+
+    def setUp(self) -> None:
+        self.harness = Harness(User(name="alice", passwordHash=hashOf(b"right")))
+        self.successResultOf(self.harness.password("alice", b"right"))
+        self.harness.pool.work.clear()
+
+    def test_costNoHashingForAWhile(self) -> None:
+        self.harness.clock.advance(REMEMBERED_SECONDS - 1)
+        self.assertEqual(self.successResultOf(self.harness.password("alice", b"right")), "alice")
+        self.assertEqual(self.harness.pool.work, [])
+        self.harness.clock.advance(1)
+        self.assertEqual(self.successResultOf(self.harness.password("alice", b"right")), "alice")
+        self.assertEqual(len(self.harness.pool.work), 1)
+
+    def test_anotherPasswordTakesTheWorkEachTime(self) -> None:
+        for _ in range(2):
+            self.failureResultOf(self.harness.password("alice", b"wrong"), UnauthorizedLogin)
+        self.assertEqual(len(self.harness.pool.work), 2)
+
+    def test_changedPasswordCountsAtOnce(self) -> None:
+        self.harness.document = documentWith(User(name="alice", passwordHash=hashOf(b"new")))
+        self.failureResultOf(self.harness.password("alice", b"right"), UnauthorizedLogin)
+        self.successResultOf(self.harness.password("alice", b"new"))
+
+    def test_removedUserIsUnknownAtOnce(self) -> None:
+        self.harness.document = documentWith()
+        self.failureResultOf(self.harness.password("alice", b"right"), UnauthorizedLogin)
+        self.assertEqual(len(self.harness.pool.work), 1)
+
+    def test_userOfTheSameHashIsSomebodyElse(self) -> None:
+        alice = self.harness.document.users["alice"]
+        self.harness.document = documentWith(alice, evolve(alice, name="bob"))
+        self.assertEqual(self.successResultOf(self.harness.password("bob", b"right")), "bob")
+        self.assertEqual(len(self.harness.pool.work), 1)
+
+    def test_passwordChangedWhileItWasVerifiedIsNotRemembered(self) -> None:
+        harness = Harness(User(name="alice", passwordHash=hashOf(b"right")), pool=HeldPool())
+        before, d = harness.document, harness.password("alice", b"right")
+        harness.document = documentWith(User(name="alice", passwordHash=hashOf(b"new")))
+        harness.pool.runAll()
+        self.failureResultOf(d, UnauthorizedLogin)
+        harness.document = before
+        self.assertNoResult(harness.password("alice", b"right"))
+        harness.pool.runAll()
+
+
 class UpgradeTests(SynchronousTestCase):
     older = hashOf(b"right", Argon2Cost(memoryKibibytes=16, passes=1))
 
@@ -143,6 +198,7 @@ class UpgradeTests(SynchronousTestCase):
             harness.pool.held.rotate(1)
             harness.pool.runNext()
             self.successResultOf(d)
+            harness.clock.advance(REMEMBERED_SECONDS)
         self.assertEqual(len(harness.pool.held), 1)
         harness.pool.runAll()
         self.assertEqual(len(harness.upgrades), 1)

@@ -17,7 +17,14 @@ from zope.interface.verify import verifyObject
 
 from cftpcluster.auth.account import Account
 from cftpcluster.auth.chain import ChainingChecker
-from cftpcluster.auth.credentials import LoginBusy, MoreNeeded, PasswordLogin, PublicKeyLogin, SessionLogin
+from cftpcluster.auth.credentials import (
+    CertificateLogin,
+    LoginBusy,
+    MoreNeeded,
+    PasswordLogin,
+    PublicKeyLogin,
+    SessionLogin,
+)
 from cftpcluster.auth.delay import FailureDelay
 from cftpcluster.auth.portal import AccountPortal
 from cftpcluster.auth.steps import Proof
@@ -249,9 +256,8 @@ class DelayTests(SynchronousTestCase):
     def _portal(self, clock: Clock, work: Deferred[Any], random: Any) -> AccountPortal:
         logins = loginsOf(clock=clock)
         chain = ChainingChecker([Answering(work)])  # type: ignore[list-item]
-        return AccountPortal(
-            logins.portal().realm, chain, logins.notify, FailureDelay(clock, random, 1.0, 0.4), logins.rules
-        )
+        delay = FailureDelay(clock, random, 1.0, 0.4)
+        return AccountPortal(logins.portal().realm, chain, logins.notify, delay, logins.rules, logins.own)
 
 
 @implementer(ICredentialsChecker)
@@ -417,6 +423,18 @@ class StepsTests(SynchronousTestCase):
         self.assertEqual(more.methods, ["keyboard-interactive"])
         self.assertRefused(self.password(more.proof), "password is not what has to be proven next")
         self.successResultOf(self.login(PasswordLogin("alice", b"right", ORIGIN, True, more.proof)))
+
+    def test_aCertificateThatTheUserDoesNotLogInByIsNoAttempt(self) -> None:
+        """It is shown to whoever asks for one in a handshake; a password follows, which counts as ever."""
+        self.ask((Method.password,))
+        for _ in range(3):
+            self.failureResultOf(self.login(CertificateLogin("alice", ("alice",), ORIGIN, Proof())), UnauthorizedLogin)
+        self.assertEqual((self.logins.events, self.logins.checker.asked), ([], []))
+        self.successResultOf(self.password(None))
+
+    def test_aCertificateOfNobodyIsAFailure(self) -> None:
+        answer = self.login(CertificateLogin("carol", ("carol",), ORIGIN, Proof()))
+        self.assertRefused(answer, "no checker takes this kind of log-in")
 
     def test_aQuestionProvesNothing(self) -> None:
         self.failureResultOf(self.key(Proof(), signed=False), ValidPublicKey)

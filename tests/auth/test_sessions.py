@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.auth.account import Account
 from cftpcluster.auth.credentials import TurnedAway
-from cftpcluster.auth.sessions import MOST_ENDED_OF_A_USER, PRESENCE_SECONDS, LiveSessions, publicId
+from cftpcluster.auth.sessions import MOST_ENDED_OF_A_USER, PRESENCE_SECONDS, LiveSessions
 from cftpcluster.config.document import Limits, User
 from cftpcluster.errors import ClusterError
-from cftpcluster.vocabulary import Origin
+from cftpcluster.testing.auth import documentWith
+from cftpcluster.vocabulary import Origin, publicId
 
 from .nodes import RuledNodes
 
@@ -26,7 +28,7 @@ class Files:
 
 class SessionsCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.nodes = RuledNodes()
+        self.nodes = RuledNodes(document=documentWith(ALICE, User(name="bob"), User(name="carol")))
 
     def on(self, node: str = "a") -> LiveSessions:
         return self.nodes.rules[node].sessions
@@ -34,11 +36,13 @@ class SessionsCase(SynchronousTestCase):
     def origin(self, session: str, protocol: str = "sftp", address: str = "192.0.2.7", **more: Any) -> Origin:
         return Origin(protocol, address, protocol, session, **more)
 
-    def enter(self, node: str = "a", session: str = "1", user: User = ALICE, **origin: Any) -> Account:
+    def enter(
+        self, node: str = "a", session: str = "1", user: User = ALICE, revision: int = 1, **origin: Any
+    ) -> Account:
         where = self.origin(session, **origin)
         self.on(node).admit(user, where)
         files: Any = Files()
-        account = Account(user.name, where, files, 1)
+        account = Account(user.name, where, files, revision)
         self.on(node).begin(account)
         return account
 
@@ -69,6 +73,7 @@ class ListTests(SessionsCase):
                     "listener": "sftp",
                     "address": "192.0.2.7",
                     "since": 1_000_000,
+                    "seen": 1_000_005,
                     "node": "a",
                     "software": "OpenSSH_9.9",
                 },
@@ -120,7 +125,7 @@ class ListTests(SessionsCase):
         for _ in range(100):
             self.visit("a", "1")
             self.nodes.clock.advance(1)
-        self.assertEqual(len(told), 1)
+        self.assertEqual(len(told), 2)
 
     def test_aRequestThatLastsStaysListed(self) -> None:
         self.enter("a", "1", protocol="https", lingerSeconds=60)
@@ -216,6 +221,49 @@ class EndTests(SessionsCase):
         self.on("c").kick(publicId("1"), "because")
         self.assertEqual([self.successResultOf(each.whenEnded()) for each in (here, there)], ["because"] * 2)
         self.assertEqual(self.listed(), [])
+
+    def test_whoGivesAPasswordAgainIsListedAgain(self) -> None:
+        self.visit("a", "basic")
+        self.on("c").kick(publicId("basic"), "because")
+        self.assertEqual(self.listed(), [])
+        told = []
+        self.nodes.rows["b"].watch("sessions", lambda before, after: told.append(after))
+        for _ in range(20):
+            self.nodes.clock.advance(1)
+            self.visit("a", "basic")
+        self.assertEqual(self.listed(), ["alice https a"])
+        self.assertEqual(len(told), 1)
+
+    def test_endedSessionsAreHiddenBeforeTheirNodeHears(self) -> None:
+        self.visit("a", "1")
+        self.nodes.parted = True
+        self.on("b").kick(publicId("1"), "because")
+        self.assertEqual([self.listed("a"), self.listed("b")], [["alice https a"], []])
+        self.assertFalse(self.on("b").kick(publicId("1"), "because"))
+
+    def test_sessionsBeforeANewPasswordCountNoMore(self) -> None:
+        self.visit("a", "1")
+        self.visit("a", "2")
+        self.assertRaises(TurnedAway, self.visit, "b", "3")
+        alice = evolve(ALICE, credentialsRevision=2)
+        self.nodes.document = documentWith(alice)
+        self.assertEqual(self.listed(), [])
+        self.leave(self.enter("b", "3", revision=2, protocol="https", lingerSeconds=1800))
+        self.assertEqual(self.listed(), ["alice https b"])
+        self.nodes.document = documentWith()
+        self.assertEqual(self.listed(), [])
+
+    def test_logOutEverywhereOutlivesRestarts(self) -> None:
+        self.visit("a", "1")
+        self.visit("b", "2")
+        self.nodes.clock.advance(10)
+        self.assertEqual(self.on("c").endAllOf("alice", "everywhere"), 2)
+        for node in self.nodes.names:
+            self.nodes.start(node)
+        self.assertEqual([self.on(node).endedBefore("alice") for node in self.nodes.names], [1_000_010] * 3)
+        self.assertEqual(self.on("a").endedBefore("bob"), 0)
+        self.nodes.pump(self.nodes.settings.sessionAbsoluteSeconds + 60)
+        self.assertEqual(self.on("a").endedBefore("alice"), 0)
 
     def test_logOutOnOneNodeIsALogOutOnAll(self) -> None:
         self.visit("a", "1")

@@ -16,10 +16,12 @@ from cftpcluster.cluster.membership import NodeIdentity, publicKeyText
 from cftpcluster.cluster.rotation import (
     CLUSTER_KEY,
     PREVIOUS_AUTHORITY,
+    PREVIOUS_SESSIONS,
     SESSIONS,
     handedOver,
     handedTo,
     isOfAuthority,
+    newSessionKey,
     openFor,
     putOut,
     putOutCompromised,
@@ -245,3 +247,47 @@ class CompromisedTests(RotationCase):
         self.assertEqual(len(x509.load_pem_x509_certificates(trustedAuthorities(self.cluster.document))), 3)
         self.assertIn(PREVIOUS_AUTHORITY, self.cluster.document.keys)
         self.assertIsInstance(self.rotate("node-b").change, Batch)
+
+
+class SessionKeyTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.cluster = SmallCluster(NOW)
+        self.cluster.found("node-a")
+        self.cluster.add("node-b")
+        self.sealer = self.cluster.sealer
+        self.change(Put("keys", ClusterKey(name=SESSIONS, key=self.sealer.seal(b"first"))))
+
+    def change(self, change: Any) -> None:
+        self.cluster.change(change)
+
+    def opened(self, sealer: Sealer) -> dict[str, bytes]:
+        keys = self.cluster.document.keys
+        return {name: sealer.open(key.key) for name, key in keys.items() if name.startswith(SESSIONS)}
+
+    def test_theOldOneIsKeptOnce(self) -> None:
+        self.change(newSessionKey(self.cluster.document, self.sealer, self.sealer, keepsOld=True))
+        second = self.opened(self.sealer)[SESSIONS]
+        self.assertEqual(self.opened(self.sealer)[PREVIOUS_SESSIONS], b"first")
+        self.change(newSessionKey(self.cluster.document, self.sealer, self.sealer, keepsOld=True))
+        self.assertEqual(self.opened(self.sealer)[PREVIOUS_SESSIONS], second)
+        self.assertEqual(len({second, b"first", self.opened(self.sealer)[SESSIONS]}), 3)
+        self.assertEqual(len(self.opened(self.sealer)), 2)
+
+    def test_allSessionsCanBeEnded(self) -> None:
+        self.change(newSessionKey(self.cluster.document, self.sealer, self.sealer, keepsOld=True))
+        self.change(newSessionKey(self.cluster.document, self.sealer, self.sealer, keepsOld=False))
+        self.assertEqual(set(self.opened(self.sealer)), {SESSIONS})
+
+    def test_aKeyThatDoesNotOpenIsNotKept(self) -> None:
+        strange = Sealer(newClusterKey())
+        self.change(newSessionKey(self.cluster.document, strange, self.sealer, keepsOld=True))
+        self.assertEqual(set(self.opened(self.sealer)), {SESSIONS})
+
+    def test_sessionsOutliveANodeUnlessItIsCompromised(self) -> None:
+        document = self.cluster.document
+        for rotation, names in (
+            (putOut(document, "node-b", self.sealer), {SESSIONS, PREVIOUS_SESSIONS}),
+            (putOutCompromised(document, "node-b", self.sealer, NOW), {SESSIONS}),
+        ):
+            keys = apply(document, rotation.change).keys
+            self.assertEqual({name for name in keys if name.startswith(SESSIONS)}, names)

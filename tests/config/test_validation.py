@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -212,6 +214,29 @@ class ObjectTests(ValidationCase):
                 "sessionIdleSeconds: 1 is out of bounds: expected 60 to 31622400",
             ],
         )
+
+    def test_branding(self) -> None:
+        picture = base64.b64encode(b"\x89PNG\r\n\x1a\n...").decode()
+        drawing = base64.b64encode(b'<?xml version="1.0"?>\n<!-- by us -->\n<svg xmlns="..."/>').decode()
+        for good in (
+            {},
+            {"name": "Acme & Söhne", "accentColor": "#0aF3c9", "logo": picture},
+            {"logo": drawing},
+            {"logo": f"{picture[:8]}\n{picture[8:]}"},
+        ):
+            self.good(MergeSettings({"branding": good}))
+        for wrong, found in (
+            ({"name": "x" * 61}, "branding.name: expected one line of at most 60 characters"),
+            ({"name": "a\nb"}, "branding.name: expected one line of at most 60 characters"),
+            ({"accentColor": "red"}, 'branding.accentColor: "red" is not a colour such as #2457c5'),
+            ({"accentColor": "#fff;}*{"}, "branding.accentColor: "),
+            ({"logo": "?"}, "branding.logo: expected a picture in base64"),
+            ({"logo": base64.b64encode(b"<html><svg>").decode()}, "branding.logo: expected a picture in PNG or SVG"),
+            ({"logo": base64.b64encode(bytes(65537)).decode()}, "branding.logo: the picture has 65537 bytes"),
+            ({"color": "red"}, "branding: unknown key"),
+        ):
+            (problem,) = self.problems(MergeSettings({"branding": wrong}))
+            self.assertTrue(problem.startswith(found), problem)
 
     def test_rehash(self) -> None:
         self.made(Put("users", User(name="alice", passwordHash=ARGON2)))

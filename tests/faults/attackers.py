@@ -349,3 +349,13 @@ class SSHCase(FaultCase):
 def isOpen(node: NodeProcess, port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((node.address, port)) == 0
+
+
+def isKeptOut(node: NodeProcess, source: str) -> bool:
+    """Whether nobody can log in over SFTP from this address."""
+    try:
+        with Attacker(node, source=source) as attacker:
+            attacker.logIn()
+    except (Gone, OSError):
+        return True
+    return False

@@ -10,7 +10,17 @@ import time
 from tests.servers.ssh import scripted
 from tests.servers.ssh.scripted import asking, kexInit, opening, sending, string, uint32
 
-from .attackers import HURRIED_PORT, HURRIED_SECONDS, PORT, SFTP, Attacker, Gone, SSHCase, elsewhere, manyDescriptors
+from .attackers import (
+    HURRIED_PORT,
+    HURRIED_SECONDS,
+    PORT,
+    SFTP,
+    Attacker,
+    SSHCase,
+    elsewhere,
+    isKeptOut,
+    manyDescriptors,
+)
 from .clusters import PASSWORD, descriptors, residentBytes, waitFor
 from .scale import choose, figure, within
 
@@ -177,15 +187,7 @@ class PasswordTests(SSHCase):
                 self.assertTrue(attacker.ended())
                 self.assertLess(attacker.client.whatCame.count(scripted.USERAUTH_FAILURE), 6)
 
-        def isBanned() -> bool:
-            try:
-                with Attacker(self.node, source=source) as attacker:
-                    attacker.logIn()
-            except (Gone, OSError):
-                return True
-            return False
-
-        waitFor("the ban", isBanned, within(5))
+        waitFor("the ban", lambda: isKeptOut(self.node, source), within(5))
         self.assertLess(self.logInSeconds(), choose(10, 2))
 
 

@@ -96,7 +96,9 @@ def fingerprint(folder: Path, without: Path) -> str:
     return "\n".join(lines)
 
 
-class TraversalTests(FilesCase):
+class OutsideCase(FilesCase):
+    """There are links out of Alice's folder, and something to be found there."""
+
     def setUp(self) -> None:
         super().setUp()
         self.outside = self.place.parent
@@ -109,6 +111,14 @@ class TraversalTests(FilesCase):
                 (self.place / name).symlink_to(target)
         (self.place / "mine").write_bytes(b"mine")
 
+    def restoreMine(self) -> None:
+        """Have Alice's own file, whatever was made of it."""
+        if not (self.place / "mine").is_file():
+            (self.place / "mine").unlink(missing_ok=True)
+            (self.place / "mine").write_bytes(b"mine")
+
+
+class TraversalTests(OutsideCase):
     def test_nothingOutsideIsSeenOrChanged(self) -> None:
         before = fingerprint(self.outside, self.place)
         attempts = 0
@@ -143,9 +153,7 @@ class TraversalTests(FilesCase):
                         self.assertFalse(read[0] == NAME and {b"alice-evil", b"hers"} & set(namesOf(read[1:])), name)
                     sftp.ask(WRITE, handle, uint64(0), string(b"overwritten"))
                     sftp.ask(CLOSE, handle)
-                if not (self.place / "mine").is_file():
-                    (self.place / "mine").unlink(missing_ok=True)
-                    (self.place / "mine").write_bytes(b"mine")
+                self.restoreMine()
         self.assertEqual(fingerprint(self.outside, self.place), before)
         figure(f"{attempts} attempts to leave a folder over SFTP: none got out")
 

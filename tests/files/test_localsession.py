@@ -26,7 +26,8 @@ from cftpcluster.errors import (
 )
 from cftpcluster.files._descriptors import Descriptor, translated
 from cftpcluster.files._localfile import copyRange
-from cftpcluster.interfaces import IHasDescriptor, ISessionFiles
+from cftpcluster.files.mounts import Mounts
+from cftpcluster.interfaces import IHasDescriptor, ILinks, ISelective, ISessionFiles
 from cftpcluster.testing.files import read, stats, write
 from cftpcluster.testing.processes import waitFor
 from cftpcluster.testing.threads import HeldPool
@@ -122,6 +123,16 @@ class DiskTests(LocalMixin, SynchronousTestCase):
         self.files = None
         self.assertLessEqual(len(os.listdir("/proc/self/fd")), before)
 
+    def test_aClosedSessionHoldsNothingWhoeverStillKnowsIt(self):
+        """Errors do, until the circles are found in which they refer to themselves."""
+        before = len(os.listdir("/proc/self/fd"))
+        files = self.backend.fileSystem("alice", "alice", True)
+        failed = self.failureResultOf(files.stat(("none",)), NotFound)
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before + 1)
+        self.result(ISessionFiles(files).close())
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertTrue(failed.tb)
+
     def test_specialFilesAreRefusedAtOnce(self):
         self.result(self.files.stat(()))
         os.mkfifo(self.disk("alice", "fifo"))
@@ -168,6 +179,27 @@ class DiskTests(LocalMixin, SynchronousTestCase):
             with open(self.disk("alice", name), "w"):
                 pass
         self.assertEqual(list(self.result(stats(self.files))), [".other"])
+
+    def test_whatNobodyWantsToKnowIsNotLookedAt(self):
+        for name in ("a", "b", "c"):
+            self.result(self.open(name, data=b"1").commit())
+        self.result(self.files.makeDirectory(("d",)))
+        self.result(ILinks(self.files).makeSymbolicLink(("e",), "/a"))
+        asked: dict[str, bool | None] = {}
+
+        def wanted(name: str, isFolder: bool | None) -> bool:
+            asked[name] = isFolder
+            return name != "b"
+
+        # as a whole tree has it, too
+        for files in (self.files, Mounts({(): self.files})):
+            listing = self.result(files.list(()))
+            ISelective(listing).only(wanted)
+            found = []
+            while batch := self.result(listing.next()):
+                found += [entry.name for entry in batch]
+            self.assertEqual(sorted(found), ["a", "c", "d", "e"])
+            self.assertEqual(asked, {"a": False, "b": False, "c": False, "d": True, "e": None})
 
     def test_namesOfTheDiskAreBytes(self):
         self.result(self.files.stat(()))

@@ -252,6 +252,20 @@ class PermittedTests(SynchronousTestCase):
         self.successResultOf(file.commit())
         self.assertEqual(self.successResultOf(files.stat(("newer",))).modified, 5.0)
 
+    def test_uploadUnderWayIsRenamedByWhoMayUpload(self):
+        files = self.make({P.upload})
+        file = self.successResultOf(files.open(("new",), OpenMode.create))
+        self.failureResultOf(files.rename(("new",), ("other",), True), PermissionDenied)
+        self.successResultOf(files.rename(("new",), ("newer",), False))
+        self.successResultOf(file.commit())
+        self.failureResultOf(files.rename(("newer",), ("newest",), False), PermissionDenied)
+
+    def test_whatOthersCommittedMeanwhileIsNotRenamedWithAnUpload(self):
+        files = self.make({P.upload})
+        self.successResultOf(files.open(("new",), OpenMode.create))
+        Deferred.fromCoroutine(write(self.backend.fileSystem("", "bob", True), "/new", b"theirs"))
+        self.failureResultOf(files.rename(("new",), ("newer",), False), PermissionDenied)
+
     def test_madeFoldersAreSeenWithoutList(self):
         files = self.make({P.mkdir, P.delete})
         self.successResultOf(files.makeDirectory(("new",)))
@@ -318,6 +332,13 @@ class ObservedTests(SynchronousTestCase):
         self.successResultOf(file.write(3, b"4"))
         self.successResultOf(file.abort(keep=False))
         self.expect(events.UploadBroken, "/a", size=4, kept=False)
+
+    def test_lookingAtABrokenUploadIsNotTold(self):
+        self.successResultOf(self.open("a", data=b"123").abort(keep=True))
+        self.tell()
+        file = self.open("a", OpenMode.resume)
+        self.successResultOf(file.abort(keep=True))
+        self.assertEqual(self.tell(), [])
 
     def test_failedCommitIsABrokenUpload(self):
         file = self.open("a", OpenMode.create, b"1")

@@ -14,7 +14,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from cftpcluster.errors import OutOfSpace, StorageFailed
-from cftpcluster.files.streams import CHUNK_BYTES, PENDING_LIMIT_BYTES, FileReceiver, FileSender, Stopped
+from cftpcluster.files.streams import CHUNK_BYTES, FIRST_BYTES, MOST_BYTES, FileReceiver, FileSender, Stopped
 from cftpcluster.interfaces import IFile
 from cftpcluster.testing.files import BrokenFile, memoryFiles
 from cftpcluster.vocabulary import OpenMode
@@ -143,54 +143,112 @@ class FileReceiverTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(receiver.finish()), len(came))
         self.assertEqual(self.successResultOf(file.read(offset, 1000)), came)
 
-    def test_writesInOrderOneLargePieceAtATime(self):
+    def fill(self, receiver, data):
+        """Put bytes where they belong, as a transport does that reads them from there on."""
+        while data:
+            space = receiver.space()
+            count = min(len(space), len(data))
+            space[:count] = data[:count]
+            receiver.filled(count)
+            data = data[count:]
+
+    @given(st.lists(st.binary(max_size=10)))
+    def test_writesWhatWasFilledIn(self, pieces):
+        file = opened(self, b"", OpenMode.replace)
+        receiver = self.receiver(file)
+        for piece in pieces:
+            self.fill(receiver, piece)
+        came = b"".join(pieces)
+        self.assertEqual(self.successResultOf(receiver.finish()), len(came))
+        self.assertEqual(self.successResultOf(file.read(0, 1000)), came)
+
+    def test_writesInOrderOnePieceAtATime(self):
         file = SlowFile()
         receiver = self.receiver(file, 7)
-        half = bytes(CHUNK_BYTES // 2)
-        receiver.dataReceived(half)
+        half = FIRST_BYTES // 2
+        receiver.dataReceived(b"a" * half)
         self.assertEqual(file.calls, [])
-        for _ in range(3):
-            receiver.dataReceived(half)
-        self.assertEqual([(offset, len(data)) for offset, data, _ in file.calls], [(7, CHUNK_BYTES)])
+        receiver.dataReceived(b"b" * half)
+        receiver.dataReceived(b"c" * CHUNK_BYTES)
+        first = b"a" * half + b"b" * half
+        self.assertEqual([call[:2] for call in file.calls], [(7, first)])
         file.calls[0][2].callback(None)
-        self.assertEqual([(offset, len(data)) for offset, data, _ in file.calls][1:], [(7 + CHUNK_BYTES, CHUNK_BYTES)])
+        self.assertEqual([call[:2] for call in file.calls][1:], [(7 + FIRST_BYTES, b"c" * CHUNK_BYTES)])
 
-    def test_pausesWhileTooMuchIsInFlight(self):
+    def test_pausesWhileOnePieceIsWrittenAndAnotherIsFull(self):
         file = SlowFile()
         receiver = self.receiver(file)
-        for _ in range(PENDING_LIMIT_BYTES // CHUNK_BYTES):
-            self.assertEqual(self.transport.producerState, "producing")
-            receiver.dataReceived(bytes(CHUNK_BYTES))
+        self.fill(receiver, bytes(FIRST_BYTES + CHUNK_BYTES - 1))
+        self.assertEqual(self.transport.producerState, "producing")
+        self.fill(receiver, b"1")
         self.assertEqual(self.transport.producerState, "paused")
+        self.assertTrue(receiver.isHolding)
         file.calls[0][2].callback(None)
         self.assertEqual(self.transport.producerState, "producing")
+        self.assertFalse(receiver.isHolding)
+
+    def test_piecesGrowWhereBytesComeFasterThanTheyAreWritten(self):
+        file = SlowFile()
+        receiver = self.receiver(file)
+        for _ in range(10):
+            self.fill(receiver, bytes(len(receiver.space())))
+            if receiver.isHolding:
+                file.calls[-1][2].callback(None)
+        sizes = [len(data) for _, data, _ in file.calls]
+        self.assertEqual(sizes[:4], [FIRST_BYTES, CHUNK_BYTES, 2 * CHUNK_BYTES, 4 * CHUNK_BYTES])
+        self.assertEqual(max(sizes), MOST_BYTES)
+
+    def test_piecesStaySmallWhereBytesComeSlowly(self):
+        file = opened(self, b"", OpenMode.replace)
+        receiver = self.receiver(file)
+        for _ in range(10):
+            self.fill(receiver, bytes(len(receiver.space())))
+        self.assertEqual(len(receiver.space()), CHUNK_BYTES)
+
+    def test_whatIsBeingWrittenIsNotOverwritten(self):
+        written = []
+
+        class Lazy:
+            def write(self, offset, data):
+                written.append((data, Deferred()))
+                return written[-1][1]
+
+        receiver = self.receiver(Lazy())
+        for number in range(5):
+            self.fill(receiver, bytes([number]) * len(receiver.space()))
+            if number:
+                data, done = written[number - 1]
+                self.assertEqual(set(data), {number - 1})
+                done.callback(None)
+        self.assertEqual(set(written[4][0]), {4})
 
     def test_finishWaitsForEveryWrite(self):
         file = SlowFile()
         receiver = self.receiver(file)
-        receiver.dataReceived(bytes(CHUNK_BYTES))
+        receiver.dataReceived(bytes(FIRST_BYTES))
         receiver.dataReceived(b"rest")
         finished = receiver.finish()
         file.calls[0][2].callback(None)
         self.assertNoResult(finished)
         self.assertEqual(file.calls[1][1], b"rest")
         file.calls[1][2].callback(None)
-        self.assertEqual(self.successResultOf(finished), CHUNK_BYTES + 4)
+        self.assertEqual(self.successResultOf(finished), FIRST_BYTES + 4)
 
     def test_pausedProducerGoesOnAfterTheEnd(self):
         file = SlowFile()
         receiver = self.receiver(file)
-        receiver.dataReceived(bytes(PENDING_LIMIT_BYTES))
+        receiver.dataReceived(bytes(FIRST_BYTES + CHUNK_BYTES))
         self.assertEqual(self.transport.producerState, "paused")
         finished = receiver.finish()
-        file.calls[0][2].callback(None)
+        for each in range(2):
+            file.calls[each][2].callback(None)
         self.successResultOf(finished)
         self.assertEqual(self.transport.producerState, "producing")
 
     def test_firstErrorIsToldAtOnceAndAtTheEnd(self):
         file = SlowFile()
         receiver = self.receiver(file)
-        receiver.dataReceived(bytes(PENDING_LIMIT_BYTES))
+        receiver.dataReceived(bytes(FIRST_BYTES + CHUNK_BYTES))
         receiver.dataReceived(b"more")
         file.calls[0][2].errback(OutOfSpace())
         self.assertEqual([failure.type for failure in self.failures], [OutOfSpace])

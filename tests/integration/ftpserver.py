@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
+import subprocess
+from pathlib import Path
 from typing import Self, TypeVar
 
+from twisted.internet.defer import Deferred
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from cftpcluster.errors import NotFound
@@ -20,6 +24,9 @@ from .inprocess import InProcessCase
 R = TypeVar("R")
 
 SECONDS = 10.0
+
+CONTENTS = os.urandom(700_000)
+"""More than one read of a socket, and of a file."""
 
 
 class ServerCase(InProcessCase):
@@ -59,6 +66,30 @@ class ServerCase(InProcessCase):
         return await file.read(0, 2**28)
 
 
+class ClientCase(ServerCase):
+    """Has programs of users, which start in :attr:`folder`."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+
+    def run_(self, *arguments: str, code: int = 0) -> Deferred[str]:
+        """Run a program; gives what it printed."""
+
+        def run() -> str:
+            done = subprocess.run(arguments, capture_output=True, timeout=30, check=False, cwd=self.folder)
+            self.assertEqual(done.returncode, code, done.stderr.decode("utf-8", "replace"))
+            return done.stdout.decode()
+
+        return self.inThread(run)
+
+    def local(self, name: str, data: bytes) -> str:
+        """Have a file where programs start."""
+        (self.folder / name).write_bytes(data)
+        return name
+
+
 def clientContext() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname = False
@@ -70,11 +101,20 @@ class Talker:
     """A client's control connection, and the data connections it makes. Everything blocks."""
 
     def __init__(
-        self, port: int, *, implicit: bool = False, newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED
+        self,
+        port: int,
+        *,
+        host: str = "127.0.0.1",
+        implicit: bool = False,
+        newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
+        context: ssl.SSLContext | None = None,
     ) -> None:
-        self.context = clientContext()
-        self.context.maximum_version = newest
-        self.socket: socket.socket = socket.create_connection(("127.0.0.1", port), SECONDS)
+        self.host = host
+        if context is None:
+            context = clientContext()
+            context.maximum_version = newest
+        self.context = context
+        self.socket: socket.socket = socket.create_connection((host, port), SECONDS)
         if implicit:
             self.socket = self.context.wrap_socket(self.socket)
         self.lines = self.socket.makefile("rb")
@@ -129,7 +169,7 @@ class Talker:
         return int(self.text.split("|||")[1].split("|")[0])
 
     def connect(self, port: int, source: str = "127.0.0.1") -> socket.socket:
-        return socket.create_connection(("127.0.0.1", port), SECONDS, (source, 0))
+        return socket.create_connection((self.host, port), SECONDS, (source, 0))
 
     def open(self, command: str) -> socket.socket:
         """Start a transfer, with TLS where it is protected."""

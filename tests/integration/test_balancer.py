@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
@@ -24,11 +25,17 @@ from .clients import needs
 
 PASSWORD = "correct horse"
 BALANCER = "192.0.2.11"
+NAT = "203.0.113.99"
+"""Where data connections of some clients are told to go."""
+
+TRANSLATED = 39
+"""The number of such a client."""
+
 CHECKED_SECONDS = 3.0
 """Until a balancer knows that a node is gone: two checks, half a second apart, each a second at most."""
 
 
-@needs("haproxy")
+@needs("haproxy", "curl", "lftp")
 class BalancerTests(SynchronousTestCase):
     """One cluster for all, since most of the time is its start; what comes last kills a node."""
 
@@ -43,6 +50,9 @@ class BalancerTests(SynchronousTestCase):
         document = behindBalancer(self.cluster, self.back)
         document["users"] = [{"name": "alice", "password": PASSWORD, "mounts": [{"path": "/", "backend": "share"}]}]
         document["settings"] = {"drainSeconds": 25, "drainGraceSeconds": 2}
+        (ftp,) = (each for each in document["listeners"] if each["name"] == "ftp")
+        ftp["tls"] = "optional"
+        ftp["passiveAddress"] = [{"network": f"{self.client(TRANSLATED)}/32", "address": NAT}]
         self.cluster.primary.apply(document, wait=30)
         self.place = Place(address=self.front, user="alice", password=PASSWORD)
 
@@ -61,6 +71,7 @@ class BalancerTests(SynchronousTestCase):
         with HAProxyProcess.of(self.cluster.primary, *options) as self.balancer:
             self.balancer.waitReady(self.front, *self.place.ports.values())
             self.clientsAreWhoTheyAre()
+            self.ftpClientsReachEveryNode()
             load = Load(place=self.place, sources=[self.client(20 + number) for number in range(len(SESSIONS))])
             with load:
                 self.aDrainedNodeFailsNobody(load)
@@ -105,6 +116,54 @@ class BalancerTests(SynchronousTestCase):
             self.assertEqual(opened.download("mine"), protocol.encode() * 1000)
             opened.close()
             waitFor(f"{protocol} logged in from {source}", lambda source=source: f"address='{source}'" in self.log)
+
+    # --- FTP's data connections
+
+    def ftpClientsReachEveryNode(self) -> None:
+        """They come through the balancer to the node's own passive ports, however they are asked for."""
+        contents = os.urandom(300_000)
+        tree = self.cluster.folder / "tree" / "d"
+        tree.mkdir(parents=True)
+        for number in range(8):
+            (tree / str(number)).write_bytes(contents)
+        byTLS, byPASV = ("--ssl-reqd",), ("--disable-epsv", "--no-ftp-skip-pasv-ip")
+        sources = [self.client(30 + number) for number in range(6)]
+        for source, switches in zip(sources, (byTLS, byPASV, (), (*byTLS, *byPASV), byTLS, byPASV), strict=True):
+            self.curl(source, *switches, "-T", str(tree / "0"))
+            self.assertEqual(self.curl(source, *switches), contents)
+
+        def nodes() -> set[str]:
+            return {node for source in sources for node in self.balancer.nodesOf(source)}
+
+        waitFor("each node had one", lambda: nodes() == set(self.cluster.nodes))
+        self.mirror(tree.parent, self.client(36))
+        back = self.cluster.folder / "back" / "d"
+        self.assertEqual({path.name: path.read_bytes() for path in back.iterdir()}, dict.fromkeys("01234567", contents))
+        self.someClientsAreToldAnotherAddress()
+
+    def curl(self, source: str, *switches: str) -> bytes:
+        command = ["curl", "-sSkq", "--max-time", "20", "--interface", source, "-u", f"alice:{PASSWORD}", *switches]
+        done = subprocess.run([*command, f"ftp://{self.front}:2121/{source}"], capture_output=True, check=False)
+        self.assertEqual(done.returncode, 0, (switches, done.stderr))
+        return done.stdout
+
+    def mirror(self, tree: Path, source: str) -> None:
+        script = (
+            "set ssl:verify-certificate no; set ftp:ssl-force yes; set ftp:ssl-protect-data yes; set cmd:fail-exit yes;"
+            f"set net:max-retries 1; set net:socket-bind-ipv4 {source};"
+            f"open -u 'alice,{PASSWORD}' -p 2121 {self.front};"
+            f"mirror -R --parallel=4 {tree} tree; mirror --parallel=4 tree {tree.with_name('back')}"
+        )
+        done = subprocess.run(["lftp", "--norc", "-c", script], capture_output=True, check=False, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def someClientsAreToldAnotherAddress(self) -> None:
+        """Those of a network that reaches the balancer elsewhere; ``EPSV`` names no address, and goes on to work."""
+        source = self.client(TRANSLATED)
+        session = SESSIONS["ftp"](self.place, source)
+        self.assertEqual(session.passiveAddress(), NAT)
+        session.close()
+        self.curl(source, "--ssl-reqd", "-T", str(self.cluster.folder / "tree" / "d" / "0"))
 
     # --- drains and losses
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ssl
+import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +23,7 @@ from cftpcluster.servers.ftp import FTPOptions
 from cftpcluster.servers.tls import ServerTLS
 from tests.servers.ftp import support
 
+from .clients import needs
 from .ftpserver import ServerCase, Talker
 
 PORTS = "51000-51999"
@@ -146,6 +150,19 @@ class ClientCertificateTests(TLSCase):
         self.assertEqual(await self.inThread(use), 0)
         self.assertEqual(self.users.logins, [])
 
+    @needs("curl")
+    async def test_curlLogsInByIt(self) -> None:
+        await self.put("/x", b"abc")
+        certificate, key = AUTHORITY.issue("alice")
+        pem = self.folder / "curl.pem"
+        pem.write_bytes(certificate + key)
+        for newest in ("1.2", "1.3"):
+            command = ["curl", "-sSk", "--ssl-reqd", "--tls-max", newest, "--cert", str(pem), "-u", "alice:"]
+            url = f"ftp://127.0.0.1:{self.port}/x"
+            done = await self.inThread(partial(subprocess.run, [*command, url], capture_output=True, timeout=20))
+            self.assertEqual((done.stdout, done.stderr), (b"abc", b""))
+        self.assertEqual([type(login) for login in self.users.logins], [CertificateLogin] * 2)
+
 
 class RequiredCertificateTests(TLSCase):
     options = FTPOptions(
@@ -167,32 +184,59 @@ class RequiredCertificateTests(TLSCase):
         self.assertEqual(await self.inThread(use), (530, 503, 0, 232))
 
 
-class SessionReuseTests(TLSCase):
-    options = FTPOptions(tlsSessionReuse="required", passivePorts=PORTS)
+VERSIONS = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
-    def download(self, newest: ssl.TLSVersion, *, resumes: bool) -> int:
-        with Talker(self.port, newest=newest).login(tls=True) as client:
-            assert isinstance(client.socket, ssl.SSLSocket)
+
+class SessionReuseCase(ServerCase):
+    async def setUpFile(self) -> None:
+        await self.put("/x", b"abc")
+
+    def download(self, newest: ssl.TLSVersion, *, resumes: bool, tickets: bool = True) -> tuple[int, bool]:
+        """How the server answers, and whether the data connection was resumed in the end."""
+        client = Talker(self.port, newest=newest)
+        if not tickets:
+            client.context.options |= ssl.OP_NO_TICKET
+        with client.login(tls=True):
             data = client.connect(client.passive())
-            code = client.say("RETR /x")
-            assert code == 150
+            assert client.say("RETR /x") == 150
+            assert isinstance(client.socket, ssl.SSLSocket)
+            isResumed = False
             try:
-                client.context.wrap_socket(data, session=client.socket.session if resumes else None).recv(10)
+                with client.context.wrap_socket(data, session=client.socket.session if resumes else None) as secured:
+                    isResumed = bool(secured.session_reused)
+                    secured.recv(10)
             except OSError:
                 pass
-            code = client.answer()
-            data.close()
-            return code
+            return client.answer(), isResumed
+
+
+class RequiredReuseTests(SessionReuseCase):
+    options = FTPOptions(tlsSessionReuse="required", passivePorts=PORTS)
 
     async def test_clientsThatResumeAreServed(self) -> None:
-        await self.put("/x", b"abc")
-        for newest in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-            self.assertEqual(await self.inThread(lambda newest=newest: self.download(newest, resumes=True)), 226)
+        """With tickets and without: those that have the server remember, as curl does with TLS 1.2."""
+        await self.setUpFile()
+        for newest in VERSIONS:
+            for tickets in (True, False):
+                found = await self.inThread(partial(self.download, newest, resumes=True, tickets=tickets))
+                self.assertEqual(found, (226, True), (newest, tickets))
 
     async def test_othersAreRefused(self) -> None:
-        await self.put("/x", b"abc")
-        for newest in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-            self.assertEqual(await self.inThread(lambda newest=newest: self.download(newest, resumes=False)), 522)
+        await self.setUpFile()
+        for newest in VERSIONS:
+            found = await self.inThread(partial(self.download, newest, resumes=False))
+            self.assertEqual(found[0], 522, newest)
+
+    async def test_theReasonIsToldToACommandThatComesLater(self) -> None:
+        def use() -> list[int]:
+            with Talker(self.port).login(tls=True) as client:
+                data = client.context.wrap_socket(client.connect(client.passive()))
+                with contextlib.suppress(OSError):
+                    data.recv(1)
+                return [client.say("RETR /x"), client.answer(), client.say("RETR /x")]
+
+        await self.setUpFile()
+        self.assertEqual(await self.inThread(use), [150, 522, 425])
 
     async def test_theSessionOfSomebodyElseIsNoGood(self) -> None:
         """Nor that of another control connection."""
@@ -202,16 +246,38 @@ class SessionReuseTests(TLSCase):
                 assert isinstance(other.socket, ssl.SSLSocket)
                 with Talker(self.port, newest=ssl.TLSVersion.TLSv1_2).login(tls=True) as client:
                     data = client.connect(client.passive())
-                    if client.say("RETR /x") == 150:
-                        try:
-                            other.context.wrap_socket(data, session=other.socket.session).close()
-                        except OSError:
-                            pass
-                        return client.answer()
-                    return 0
+                    assert client.say("RETR /x") == 150
+                    with contextlib.suppress(OSError):
+                        other.context.wrap_socket(data, session=other.socket.session).close()
+                    return client.answer()
 
-        await self.put("/x", b"abc")
+        await self.setUpFile()
         self.assertEqual(await self.inThread(steal), 522)
+
+    @needs("curl", "lftp", "wget")
+    async def test_curlLftpAndWgetAreServed(self) -> None:
+        await self.setUpFile()
+        url = f"ftp://127.0.0.1:{self.port}/x"
+        lftp = f"set ssl:verify-certificate no; set ftp:ssl-force yes; set ftp:ssl-protect-data yes; cat {url}"
+        for command in (
+            ["curl", "--tls-max", "1.2", "-sSk", "--ssl-reqd", "-u", "alice:secret", url],
+            ["curl", "--tls-max", "1.3", "-sSk", "--ssl-reqd", "-u", "alice:secret", url],
+            ["lftp", "--norc", "-c", lftp.replace("//", "//alice:secret@")],
+            ["wget", "-qO-", "-t1", "--no-check-certificate", url.replace("ftp://", "ftps://alice:secret@")],
+        ):
+            done = await self.inThread(partial(subprocess.run, command, capture_output=True, timeout=20))
+            self.assertEqual((done.returncode, done.stdout), (0, b"abc"), (command, done.stderr))
+
+
+class NoReuseTests(SessionReuseCase):
+    options = FTPOptions(tlsSessionReuse="off", passivePorts=PORTS)
+
+    async def test_nothingIsResumed(self) -> None:
+        await self.setUpFile()
+        for newest in VERSIONS:
+            for tickets in (True, False):
+                found = await self.inThread(partial(self.download, newest, resumes=True, tickets=tickets))
+                self.assertEqual(found, (226, False), (newest, tickets))
 
 
 class SeveralCertificatesTests(TLSCase):

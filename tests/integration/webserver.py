@@ -7,12 +7,12 @@ from typing import Any
 
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.utils import getProcessOutputAndValue
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.threadpool import ThreadPool
 
 from cftpcluster.config.document import Backend, Settings, User
 from cftpcluster.files.local import LocalConfig, localBackendFactory
 from cftpcluster.files.policy import Observed, Permitted
+from cftpcluster.servers.bulktls import BulkTLSFactory
 from cftpcluster.servers.tls import ServerTLS
 from cftpcluster.servers.web import WebOptions, WebServer, webServer
 from cftpcluster.testing.auth import Logins, SimpleChecker, documentWith
@@ -71,9 +71,10 @@ class WebCase(InProcessCase):
             notify=self.logins.notify,
             now=time.time,
             randomBytes=os.urandom,
+            pool=self.pool,
         )
         tls = ServerTLS(pem(LEAF) + pem(ROOT), pem(KEY))
-        factory = TLSMemoryBIOFactory(tls, False, server, self.reactor)
+        factory = BulkTLSFactory(tls, False, server, self.reactor)
         port: IListeningPort = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
         address: Any = port.getHost()
         self.url = f"https://127.0.0.1:{address.port}"

@@ -161,6 +161,8 @@ class SessionEndTests(AccessTestCase):
         self.ask("GET", "status", **session)
 
     def test_keysMayOverlapWhileTheyAreRotated(self) -> None:
+        self.cluster.rules.start()
+        self.addCleanup(self.cluster.rules.stop)
         session = self.login()
         self.cluster.sessionKeys.insert(0, b"n" * 32)
         self.ask("PUT", "users/alice", {}, status=201, **session)

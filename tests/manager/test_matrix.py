@@ -42,11 +42,15 @@ LEAST: Mapping[str, str] = {
     "POST /tokens/join": FULL,
     "GET /sessions": LOOK,
     "DELETE /sessions/<key>": USERS,
+    "DELETE /sessions": USERS,
     "GET /bans": LOOK,
     "POST /bans": USERS,
     "DELETE /bans/<path:network>": USERS,
     "GET /users/<name>/usage": LOOK,
-    **{f"POST /nodes/<name>/{action}": FULL for action in ("drain", "resume", "promote", "pause", "resync")},
+    **{
+        f"POST /nodes/<name>/{action}": FULL
+        for action in ("drain", "resume", "promote", "pause", "resync", "rotateSessionKeys")
+    },
     "GET /nodes/<name>/branches": FULL,
     "GET /nodes/<name>/branches/<branch>": FULL,
     "DELETE /nodes/<name>/branches/<branch>": FULL,

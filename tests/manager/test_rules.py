@@ -7,6 +7,9 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 
 from cftpcluster.auth.account import Account
+from cftpcluster.config.changes import Batch, Put
+from cftpcluster.config.document import User
+from cftpcluster.events import SessionKicked
 from cftpcluster.testing.http import Answer, Conversation
 from cftpcluster.vocabulary import Origin, publicId
 
@@ -23,6 +26,7 @@ class Files:
 class RulesTestCase(AdministrationTestCase):
     def setUp(self) -> None:
         super().setUp()
+        self.cluster.node.change(Batch((Put("users", User(name="alice")), Put("users", User(name="bob")))))
         self.rules = self.cluster.rules
         self.rules.start()
         self.addCleanup(self.rules.stop)
@@ -40,7 +44,7 @@ class RulesTestCase(AdministrationTestCase):
 
     def enter(self, user: str, session: str) -> Account:
         files: Any = Files()
-        account = Account(user, Origin("sftp", "192.0.2.7", "sftp", session), files, 1)
+        account = Account(user, Origin("sftp", "192.0.2.7", "sftp", session), files, 10_000)
         self.rules.sessions.begin(account)
         return account
 
@@ -52,7 +56,7 @@ class SessionTests(RulesTestCase):
         answer = self.ask("GET", "sessions").json
         self.assertEqual([one["user"] for one in answer["items"]], ["alice", "bob"])
         self.assertEqual(answer["total"], 2)
-        keys = {"id", "user", "protocol", "listener", "address", "since", "node", "software"}
+        keys = {"id", "user", "protocol", "listener", "address", "since", "seen", "node", "software"}
         self.assertEqual(set(answer["items"][0]), keys)
         self.assertEqual([one["user"] for one in self.ask("GET", "sessions?user=bob").json["items"]], ["bob"])
         self.assertEqual(self.ask("GET", "sessions?node=node-b").json, {"items": [], "next": None, "total": 0})
@@ -60,6 +64,7 @@ class SessionTests(RulesTestCase):
         self.assertEqual((len(limited["items"]), limited["total"]), (1, 2))
 
     def test_pagesHoldEachOnceAlthoughSomeEnd(self) -> None:
+        self.cluster.node.change(Batch(tuple(Put("users", User(name=f"user{number}")) for number in range(5))))
         for number in range(5):
             self.enter(f"user{number}", str(number))
             self.cluster.clock.advance(1)
@@ -77,7 +82,20 @@ class SessionTests(RulesTestCase):
         account = self.enter("alice", "1")
         self.assertEqual(self.ask("DELETE", f"sessions/{publicId('1')}").json, {"id": publicId("1")})
         self.assertEqual(self.successResultOf(account.whenEnded()), "ended by an administrator")
+        told = SessionKicked(author="root", address="socket", user="alice", session=publicId("1"))
+        self.assertEqual(self.cluster.events[-1], told)
         self.ask("DELETE", f"sessions/{publicId('1')}", status=404)
+
+    def test_allOfAUserAreKicked(self) -> None:
+        told = [self.enter("alice", "1").whenEnded(), self.enter("alice", "2").whenEnded()]
+        kept = self.enter("bob", "3").whenEnded()
+        self.assertEqual(self.ask("DELETE", "sessions?user=alice").json, {"user": "alice", "ended": 2})
+        self.assertEqual([self.successResultOf(each) for each in told], ["ended by an administrator"] * 2)
+        self.assertEqual(self.cluster.events[-1], SessionKicked(author="root", address="socket", user="alice"))
+        self.assertNoResult(kept)
+        self.assertEqual([one["user"] for one in self.ask("GET", "sessions").json["items"]], ["bob"])
+        self.assertEqual(self.askAs("full", "DELETE", "sessions").status, 400)
+        self.assertEqual(self.askAs("auditor", "DELETE", "sessions?user=bob").status, 403)
 
     def test_roles(self) -> None:
         self.enter("alice", "1")

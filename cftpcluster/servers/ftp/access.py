@@ -142,9 +142,8 @@ async def auth(session: Session, argument: str) -> Reply:
         return Reply.of(504, "Only AUTH TLS is understood")
     if session.control.secured:
         return Reply.of(503, "This connection speaks TLS already")
-    if session.account is not None:
-        return Reply.of(503, "AUTH comes before the log-in")
-    session.name = None
+    # Whoever logged in did so in the clear, and has to do it again (RFC 2228, section 3).
+    await session.leave()
     session.control.secureAfterReply()
     return Reply.of(234, "Start the handshake")
 

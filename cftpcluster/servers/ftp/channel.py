@@ -8,7 +8,7 @@ client directly. Nothing here knows a command or a file.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
@@ -16,15 +16,16 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...networks import parseAddress
 from ..proxy import Header, HeaderReader, ProxyPolicy
-from .data import DataConnection, overTLS
+from .data import DataConnection
 from .options import FTPOptions
+from .protection import overTLS
 from .replies import Refusal
 
 log = Logger()
@@ -92,6 +93,7 @@ class DataChannel:
     :ivar machineAddress: the same end's address on this machine; another one where a proxy stands between.
     :ivar policy: whether passive data connections come through proxies, too, asked when a port is opened.
     :ivar bindAddress: where to listen if ``machineAddress`` cannot be bound; "" for all addresses.
+    :ivar listenOn: opens a port, as :func:`._port.listenOnce` does.
     :ivar private: whether data connections are to speak TLS, asked when one is made; close the channel when it changes.
     """
 
@@ -103,6 +105,7 @@ class DataChannel:
     _options: FTPOptions
     _reactor: Any
     _random: Random
+    _listenOn: Callable[[Any, int, IProtocolFactory, str], IListeningPort]
     _dataTLS: Any
     _private: Callable[[], bool]
     _factory: _DataFactory | None = field(default=None, init=False)
@@ -113,6 +116,7 @@ class DataChannel:
     _dialling: Deferred[Any] | None = field(default=None, init=False)
     _taker: Deferred[DataConnection] | None = field(default=None, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
+    _refusal: Refusal | None = field(default=None, init=False)
 
     @property
     def isSixth(self) -> bool:
@@ -121,14 +125,14 @@ class DataChannel:
 
     @property
     def isPrepared(self) -> bool:
-        """Whether a transfer can get a connection."""
-        return self._port is not None or self._target is not None or self._connection is not None
+        """Whether a transfer can get a connection, or be told why its client's was refused."""
+        return any(each is not None for each in (self._port, self._target, self._connection, self._refusal))
 
     def close(self) -> None:
         """Let go of port, target and connection; a transfer that waits for it gets a refusal."""
         self._stopTimer()
         self._stopListening()
-        self._factory = self._target = None
+        self._factory = self._target = self._refusal = None
         connection, self._connection, self._isOpen = self._connection, None, False
         if connection is not None:
             connection.abort()
@@ -145,24 +149,31 @@ class DataChannel:
         """Listen on a port of the range; gives it. ``Refusal`` where none is free."""
         self.close()
         factory = _DataFactory(self, self._policy(), self._reactor)
-        ports = self._options.ports
-        for number in self._random.sample(ports, min(len(ports), PORTS_TRIED)):
-            port = self._listenOn(number, factory)
+        for number in self._someNumbers():
+            port = self._listen(number, factory)
             if port is not None:
                 self._port, self._factory = port, factory
                 self._startTimer()
-                return port.getHost().port  # type: ignore[no-any-return, attr-defined]
+                return number
         raise Refusal(425, "No port is free for a data connection, try again")
 
-    def _listenOn(self, number: int, factory: _DataFactory) -> IListeningPort | None:
+    def _someNumbers(self) -> Iterator[int]:
+        """Ports of the range, none of them twice. Nobody can foresee them, so each is a question to the kernel: mostly
+        the first one is free."""
+        ports, tried = self._options.ports, set[int]()
+        while len(tried) < min(len(ports), PORTS_TRIED):
+            number = self._random.choice(ports)
+            if number not in tried:
+                tried.add(number)
+                yield number
+
+    def _listen(self, number: int, factory: _DataFactory) -> IListeningPort | None:
         for address in (self._machineAddress, self._bindAddress):
             try:
-                port: IListeningPort = self._reactor.listenTCP(number, factory, backlog=4, interface=address)
+                return self._listenOn(self._reactor, number, factory, address)
             except CannotListenError as error:
-                if getattr(error.socketError, "errno", None) == errno.EADDRNOTAVAIL:
-                    continue
-                return None
-            return port
+                if getattr(error.socketError, "errno", None) != errno.EADDRNOTAVAIL:
+                    return None
         return None
 
     def aim(self, port: int) -> None:
@@ -190,7 +201,7 @@ class DataChannel:
 
     def _isClient(self, host: str) -> bool:
         try:
-            return parseAddress(host) == parseAddress(self.client)
+            return host == self.client or parseAddress(host) == parseAddress(self.client)
         except ValueError:
             return False
 
@@ -204,10 +215,13 @@ class DataChannel:
             self._give()
 
     def _refuse(self, refusal: Refusal) -> None:
+        """Close; the transfer that waits, or else the next one, is told why."""
         taker, self._taker = self._taker, None
         self.close()
         if taker is not None:
             taker.errback(refusal)
+        else:
+            self._refusal = refusal
 
     def _lost(self, connection: DataConnection) -> None:
         """One that was open is kept for its transfer: an empty upload may have ended before its command came."""
@@ -219,7 +233,9 @@ class DataChannel:
     def take(self) -> Deferred[DataConnection]:
         """The open connection, as soon as there is one; fails with a ``Refusal`` when there is none in time."""
         taker = self._taker = Deferred()
-        if not self.isPrepared:
+        if self._refusal is not None:
+            self._refuse(self._refusal)
+        elif not self.isPrepared:
             self.close()
         elif not self._give():
             self._startTimer()

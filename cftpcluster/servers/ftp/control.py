@@ -7,6 +7,7 @@ commands that need not wait (STAT, NOOP) are answered at once. What the commands
 
 from __future__ import annotations
 
+import select
 import socket
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ from ...errors import FileSystemError
 from ...files import paths
 from ..tls import clientNames
 from . import access, files, hashing, information, listing, parameters, sites, transfer, unique
-from .replies import ABORTED, DRAINING, FAILED_HERE, LOGIN_FIRST, TLS_FIRST, Refusal, Reply, refused
+from .replies import ABORTED, DRAINING, FAILED_HERE, LOGIN_FIRST, TLS_FIRST, Refusal, Reply, forget, refused
 from .session import Command, Session
 from .wire import Lines, LineTooLong
 
@@ -81,10 +82,19 @@ class ControlConnection(Protocol, TimeoutMixin):
         self._later: IDelayedCall | None = None
         self._loginTimer: IDelayedCall | None = None
         self._closeTimer: IDelayedCall | None = None
+        self._socket: socket.socket | None = None
 
     @property
     def isLost(self) -> bool:
         return self._isLost
+
+    @property
+    def isLeaving(self) -> bool:
+        if self._isLost or self._socket is None:
+            return self._isLost
+        ended = select.poll()
+        ended.register(self._socket, select.POLLRDHUP)
+        return bool(ended.poll(0))
 
     def callLater(self, seconds: float, function: Any) -> IDelayedCall:
         return self._reactor.callLater(seconds, function)  # type: ignore[no-any-return]
@@ -105,8 +115,7 @@ class ControlConnection(Protocol, TimeoutMixin):
         self.setTimeout(IDLE_SECONDS)
         self.reply(Reply.of(220, "Service ready"))
 
-    @staticmethod
-    def _prepareSocket(transport: Any) -> None:
+    def _prepareSocket(self, transport: Any) -> None:
         if ITCPTransport.providedBy(transport):
             # The answers of one transfer are two small writes, of which the second would wait for the client's ACK.
             transport.setTcpNoDelay(True)
@@ -115,6 +124,7 @@ class ControlConnection(Protocol, TimeoutMixin):
         handle = ISystemHandle(transport, None)
         descriptor = handle.getHandle() if handle else None
         if isinstance(descriptor, socket.socket):
+            self._socket = descriptor
             # Clients send ABOR as urgent data, of which the last byte would be missing from the line.
             descriptor.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
 
@@ -317,10 +327,9 @@ class ControlConnection(Protocol, TimeoutMixin):
             if isinstance(line, LineTooLong):
                 return Reply.of(500, "That line is too long")
             return await self._perform(line)
-        except Refusal as refusal:
-            return refusal.reply
-        except FileSystemError as error:
-            return refused(error)
+        except (Refusal, FileSystemError) as error:
+            forget(error)
+            return error.reply if isinstance(error, Refusal) else refused(error)
         except Exception:  # noqa: BLE001 - whatever it is, the session goes on
             log.failure("a command of {client} failed", client=self.session.client)
             return FAILED_HERE

@@ -8,10 +8,10 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from OpenSSL import SSL
+from twisted.internet import tcp
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
@@ -20,13 +20,14 @@ from twisted.internet.interfaces import (
     IHandshakeListener,
     IProducer,
     IPushProducer,
-    IReactorTime,
     ISystemHandle,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from zope.interface import directlyProvides, implementer, providedBy
+from zope.interface import implementer
+
+from ...files.streams import FileReceiver
 
 RECEIVE_BYTES = 256 * 1024
 """How much is read from a socket at once."""
@@ -40,95 +41,6 @@ _ACKNOWLEDGED = struct.Struct("@120xQ")  # tcpi_bytes_acked of Linux's struct tc
 
 class DataLost(Exception):
     """A data connection ended before its transfer did."""
-
-
-class _Holding:
-    """A TCP transport that can keep for later what it is to send."""
-
-    def __init__(self, tcp: Any) -> None:
-        self.tcp = tcp
-        self._held: list[bytes] | None = None
-
-    def hold(self) -> None:
-        """Keep what is written from now on, until :meth:`release` or the end in order."""
-        self._held = []
-
-    def release(self) -> None:
-        held, self._held = self._held, None
-        if held:
-            self.tcp.write(b"".join(held))
-
-    def write(self, data: bytes) -> None:
-        if self._held is None:
-            self.tcp.write(data)
-        else:
-            self._held.append(data)
-
-    def loseConnection(self) -> None:
-        self.release()
-        self.tcp.loseConnection()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.tcp, name)
-
-
-class _TLS(BufferingTLSTransport):
-    """TLS beneath a data connection. Remembers how the TCP connection ended, which Twisted's hides."""
-
-    tcpReason: Failure | None = None
-
-    def makeConnection(self, transport: Any) -> None:
-        holding = _Holding(transport)
-        directlyProvides(holding, *providedBy(transport))
-        super().makeConnection(holding)
-
-    def holdTickets(self) -> None:
-        """Keep the session tickets of TLS 1.3, which come behind the handshake, until there is more to say.
-
-        A client that only sends does not read them; when it closes, its kernel sends a reset because of them, and
-        forgets what of the upload it still had to send.
-        """
-        if self.getHandle().get_protocol_version_name() == "TLSv1.3":
-            holding: Any = self.transport
-            holding.hold()
-
-    def _write(self, bytes: bytes) -> None:
-        """As Twisted's, but all records of a piece leave OpenSSL at once, and no piece is copied to be cut."""
-        if self._lostTLSConnection:
-            return
-        tls: Any = self.getHandle()
-        rest = memoryview(bytes)
-        try:
-            while rest:
-                rest = rest[tls.send(rest) :]
-        except SSL.WantReadError:
-            self._bufferedWrite(rest.tobytes())
-        except SSL.Error:
-            self._tlsShutdownFinished(Failure())
-            return
-        self._flushSendBIO()
-
-    def _flushSendBIO(self) -> None:
-        transport: Any = self.transport
-        with suppress(SSL.WantReadError):
-            while True:
-                data = self.getHandle().bio_read(SENT_BYTES)
-                transport.write(data)
-                if len(data) < SENT_BYTES:
-                    break
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.tcpReason = reason
-        super().connectionLost(reason)
-
-
-class _TLSFactory(TLSMemoryBIOFactory):
-    protocol = _TLS
-
-
-def overTLS(connection: DataConnection, tls: Any, clock: IReactorTime) -> Protocol:
-    """``connection`` with TLS beneath it, this side being TLS's server whoever dialled."""
-    return _TLSFactory(tls, False, Factory.forProtocol(lambda: connection), clock).buildProtocol(None)
 
 
 @implementer(IHandshakeListener, IHalfCloseableProtocol, IConsumer)
@@ -160,6 +72,7 @@ class DataConnection(Protocol):
         self._lost = lost
         self._kept: list[bytes] = []
         self._receiver: Callable[[bytes], None] | None = None
+        self._filling: FileReceiver | None = None
         self._peerDone: bool | None = None
         self._delivered: Deferred[None] = Deferred()
         self._allWritten = False
@@ -182,6 +95,7 @@ class DataConnection(Protocol):
 
     def connectionMade(self) -> None:
         self._tcp.bufferSize = RECEIVE_BYTES
+        self._tcp.SEND_LIMIT = SENT_BYTES
         if not self.secured:
             self._opened(self)
 
@@ -276,6 +190,33 @@ class DataConnection(Protocol):
             self._end()
         return self._delivered
 
+    def fill(self, receiver: FileReceiver) -> None:
+        """Bytes come to ``receiver`` itself from now on, without being copied on the way."""
+        self._filling = receiver
+        transport: Any = self.transport
+        if self.secured:
+            transport.fill = self._fill
+        elif isinstance(transport, tcp.Connection):
+            transport.doRead = self._doRead  # type: ignore[assignment, method-assign]
+
+    def _doRead(self) -> Exception | None:
+        transport: Any = self.transport
+        try:
+            count = self._fill(transport.socket.recv_into)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        return None if count else CONNECTION_DONE
+
+    def _fill(self, readInto: Callable[[memoryview], int]) -> int:
+        """Have as much as there is read at once."""
+        assert self._filling is not None
+        count = readInto(self._filling.space())
+        self.received += count
+        self._filling.filled(count)
+        return count
+
     def _peerIsDone(self, proper: bool) -> None:
         if self._peerDone is None:
             self._peerDone = proper
@@ -283,6 +224,8 @@ class DataConnection(Protocol):
                 self._end()
 
     def _end(self) -> None:
+        # The receiver knows this connection: as a circle they would keep the file's descriptors until they are found.
+        self._receiver = None
         if self._peerDone:
             self._delivered.callback(None)
         else:
@@ -302,7 +245,7 @@ class DataConnection(Protocol):
     def write(self, data: bytes) -> None:
         transport: Any = self.transport
         if self.secured and not self.sent:
-            transport.transport.release()
+            transport.release()
         self.sent += len(data)
         transport.write(data)
 

@@ -1,12 +1,15 @@
 """Files that the kernel sends by itself, from its cache to the socket, without their bytes passing this process.
 
-What is not in the cache is brought there by the file's own threads first: the reactor's thread never waits for a disk.
-Knows no command, and no path.
+What is not in the cache is read by the file's own threads, and sent as it was read: the reactor's thread never waits
+for a disk. Knows no command, and no path.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import socket
+from array import array
 from typing import Any
 
 from attrs import define, field
@@ -18,19 +21,25 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...errors import Closed, FileSystemError
-from ...files.streams import FileSender, Stopped
+from ...errors import Closed
+from ...files.streams import CHUNK_BYTES, FileSender, Stopped
 from ...files.wrappers import ability
-from ...interfaces import IContents, IFile, IHasDescriptor
+from ...interfaces import IFile, IHasDescriptor
 from .data import DataConnection
 
 log = Logger()
 
-WINDOW_BYTES = 1024 * 1024
-"""What is looked for in the cache, or brought there, at once."""
+WINDOW_BYTES = 2 * 1024 * 1024
+"""What is looked for in the cache at once."""
 
-PROBE_BYTES = 64 * 1024
-"""How far apart pages are looked for: the kernel reads ahead in pieces larger than this."""
+PIECE_BYTES = 64 * 1024
+"""What the kernel is given at once, and only when it has less than that to send: what waits in a queue costs both sides
+twice as much as what is sent within the call."""
+
+_SIOCOUTQNSD = 0x894B  # linux/sockios.h
+
+PROBE_BYTES = 128 * 1024
+"""How far apart pages are looked for: the kernel reads ahead in pieces of this size."""
 
 
 async def sendFile(file: IFile, connection: DataConnection, offset: int, length: int) -> int:
@@ -52,7 +61,7 @@ class _Sending:
     """Part of a file on its way; takes the place of what a transport does when its socket can take more.
 
     :ivar done: fires with the number of bytes that were sent, when there are no more, or none for the kernel; fails
-        with ``Stopped``.
+        with ``Stopped``, or with the error of a read.
     """
 
     _file: IFile
@@ -64,55 +73,80 @@ class _Sending:
     _sent: int = field(default=0, init=False)
     _cachedUntil: int = field(init=False)
     _descriptor: IHasDescriptor | None = field(default=None, init=False)
+    _read: memoryview = field(default=memoryview(b""), init=False)  # of what is to be sent next
     _isOver: bool = field(default=False, init=False)
+    _unsent: array[int] = field(factory=lambda: array("i", [0]), init=False)
 
     def __attrs_post_init__(self) -> None:
         self._cachedUntil = self._offset
+        if self._transport.connected:
+            self._transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 2 * PIECE_BYTES)
         self._transport.registerProducer(self, True)
         if not self._isOver:
             self._transport.doWrite = self._doWrite
             self._transport.startWriting()
 
     def _doWrite(self) -> Exception | None:
+        if not self._read and self._offset >= self._cachedUntil and not self._prepare():
+            return None
         try:
-            if self._offset >= self._cachedUntil and not self._prepare():
-                return None
-            assert self._descriptor is not None
-            count = os.sendfile(
-                self._transport.fileno(), self._descriptor.descriptor(), self._offset, self._cachedUntil - self._offset
-            )
+            count = self._transport.socket.send(self._read) if self._read else self._sendFromCache()
         except BlockingIOError:
             return None
         except (ConnectionError, TimeoutError):
             return CONNECTION_LOST
         except (OSError, Closed):
             count = 0
-        if count:
-            assert self._descriptor is not None
-            self._offset += count
-            self._sent += count
-            self._connection.sent += count
-            self._descriptor.sent(count)
+        self._read = self._read[count:]
+        self._offset += count
+        self._sent += count
+        self._connection.sent += count
         if not count or self._offset == self._end:
             self._finish(self._sent)
         return None
 
+    def _sendFromCache(self) -> int:
+        assert self._descriptor is not None
+        source, target = self._descriptor.descriptor(), self._transport.fileno()
+        sent, wanted = 0, self._cachedUntil - self._offset
+        while sent < wanted and (not sent or self._unsentBytes() < PIECE_BYTES):
+            try:
+                count = os.sendfile(target, source, self._offset + sent, min(PIECE_BYTES, wanted - sent))
+            except BlockingIOError:
+                if not sent:
+                    raise
+                break
+            if not count:
+                break
+            sent += count
+        self._descriptor.sent(sent)
+        return sent
+
+    def _unsentBytes(self) -> int:
+        """What the kernel was given and has not sent once."""
+        fcntl.ioctl(self._transport.fileno(), _SIOCOUTQNSD, self._unsent)
+        return self._unsent[0]
+
     def _prepare(self) -> bool:
-        """Whether the next window can be sent now."""
+        """Whether something can be sent now."""
         # Asked for anew: a speed may have been set meanwhile, to which the kernel could not keep.
-        self._descriptor, contents = ability(IHasDescriptor, self._file), ability(IContents, self._file)
-        if self._offset == self._end or self._descriptor is None or contents is None:
-            self._finish(self._sent)
-            return False
+        self._descriptor = ability(IHasDescriptor, self._file)
         end = min(self._end, self._offset + WINDOW_BYTES)
-        if self._isCached(self._descriptor.descriptor(), end):
-            self._cachedUntil = end
-            return True
-        self._transport.stopWriting()
-        fed = contents.feed(_forget, self._offset, end - self._offset)
-        _ = fed.addCallbacks(self._fetched, self._notFetched, (end,)).addErrback(
-            lambda failure: log.failure("a download could not go on", failure)
-        )
+        try:
+            if self._descriptor is None or self._offset == self._end:
+                self._finish(self._sent)
+            elif self._isCached(self._descriptor.descriptor(), end):
+                self._cachedUntil = end
+                return True
+            else:
+                self._transport.stopWriting()
+                read = self._file.read(self._offset, min(CHUNK_BYTES, end - self._offset))
+                _ = read.addCallbacks(self._wasRead, self._notRead).addErrback(
+                    lambda failure: log.failure("a download could not go on", failure)
+                )
+        except (OSError, Closed):
+            # A storage that cannot tell.
+            self._finish(self._sent)
         return False
 
     def _isCached(self, number: int, end: int) -> bool:
@@ -120,20 +154,22 @@ class _Sending:
         try:
             for place in (*range(self._offset, end, PROBE_BYTES), end - 1):
                 os.preadv(number, [byte], place, os.RWF_NOWAIT)
-        except OSError:
-            # not there, or a storage that cannot tell
+        except BlockingIOError:
             return False
         return True
 
-    def _fetched(self, byteCount: int, end: int) -> None:
-        if not self._isOver:
-            self._cachedUntil = end
+    def _wasRead(self, data: bytes) -> None:
+        if self._isOver:
+            return
+        self._read = memoryview(data)
+        if data:
             self._transport.startWriting()
-
-    def _notFetched(self, failure: Failure) -> None:
-        failure.trap(FileSystemError)
-        if not self._isOver:
+        else:
             self._finish(self._sent)
+
+    def _notRead(self, failure: Failure) -> None:
+        if not self._isOver:
+            self._finish(failure)
 
     def _finish(self, result: Any) -> None:
         self._isOver = True
@@ -156,7 +192,3 @@ class _Sending:
     def stopProducing(self) -> None:
         if not self._isOver:
             self._finish(Failure(Stopped(self._sent)))
-
-
-def _forget(data: bytes) -> None:
-    """It is in the cache now."""

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from OpenSSL import SSL
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator
+from twisted.internet.interfaces import IAddress, IListeningPort, IOpenSSLServerConnectionCreator, IProtocolFactory
 from twisted.plugin import IPlugin, getPlugins
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
@@ -25,6 +25,7 @@ from ...networks import parseAddress
 from ...vocabulary import Problem
 from ..proxy import policyOf, socketHost
 from . import sites
+from ._port import listenOnce
 from .channel import DataChannel
 from .control import ControlConnection
 from .options import FTPOptions
@@ -53,6 +54,7 @@ class FTPServer:
     :ivar options: those of new sessions.
     :ivar now: the time of day, seconds since the epoch.
     :ivar siteCommands: what plug-ins answer after SITE, by verb.
+    :ivar listenOn: opens a passive port.
     :ivar isDraining: whether it takes no new work.
     """
 
@@ -65,6 +67,7 @@ class FTPServer:
     random: Random
     now: Callable[[], float]
     siteCommands: Mapping[str, ISiteCommand] = field(factory=dict)
+    listenOn: Callable[[Any, int, IProtocolFactory, str], IListeningPort] = listenOnce
     isDraining: bool = field(default=False, init=False)
     connections: set[ControlConnection] = field(factory=set, init=False)
     _contexts: WeakKeyDictionary[SSL.Connection, SSL.Context] = field(factory=WeakKeyDictionary, init=False)
@@ -94,7 +97,10 @@ class FTPServer:
         else:
             # Nobody but this client's own connections can resume what was made here.
             context = self.tls.contextApart(profile)
-        if reuse == "off":
+        if reuse == "required":
+            # Clients without tickets (curl, with TLS 1.2) have the server remember.
+            context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
+        elif reuse == "off":
             context.set_options(SSL.OP_NO_TICKET)
         connection = SSL.Connection(context, None)
         # The name that a client asks for may choose another one; sessions stay this one's.
@@ -131,6 +137,7 @@ class FTPServer:
             options=session.options,
             reactor=self.reactor,
             random=self.random,
+            listenOn=self.listenOn,
             dataTLS=_Resuming(transport, self._contexts),
             private=lambda: session.private,
         )
@@ -195,7 +202,13 @@ class _Resuming:
     _contexts: Mapping[SSL.Connection, SSL.Context]
 
     def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
-        return SSL.Connection(self._contexts[self._control.getHandle()], None)
+        context = self._contexts[self._control.getHandle()]
+        if context.get_session_cache_mode() != SSL.SESS_CACHE_OFF:
+            # The control connection's session is remembered, and nothing else: data connections come without end.
+            # pyOpenSSL lets nobody change what is in use.
+            mode = SSL.SESS_CACHE_SERVER | SSL.SESS_CACHE_NO_INTERNAL_STORE
+            SSL._lib.SSL_CTX_set_session_cache_mode(context._context, mode)  # type: ignore[attr-defined]
+        return SSL.Connection(context, None)
 
 
 @implementer(IServerFactory, IPlugin)

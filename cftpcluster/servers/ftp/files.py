@@ -15,7 +15,7 @@ from ...errors import IsAFolder, NotAFolder, PermissionDenied
 from ...files import paths
 from ...vocabulary import Attributes, Kind
 from . import listings
-from .replies import Refusal, Reply, quoted
+from .replies import Refusal, Reply, forget, quoted
 from .session import Command, Session
 
 _MODE = re.compile(r"0?([0-7]{3})")
@@ -59,9 +59,9 @@ async def renameFrom(session: Session, argument: str) -> Reply:
     path = session.path(argument)
     try:
         await session.files.stat(path, follow=False)
-    except PermissionDenied:
+    except PermissionDenied as error:
         # Who may not look may still rename what they know to be there; RNTO tells.
-        pass
+        forget(error)
     session.renaming = path
     return Reply.of(350, "Say RNTO with the new name")
 

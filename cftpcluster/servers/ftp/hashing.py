@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from ...errors import FileSystemError, NotFound
+from ...errors import FileSystemError, IsAFolder, NotFound
 from ...files.checksums import checksum
 from ...interfaces import IFile
 from ...vocabulary import OpenMode
 from . import sums
-from .replies import Refusal, Reply
+from .replies import Refusal, Reply, forget
 from .session import Command, Session
 
 
@@ -27,6 +27,7 @@ async def _open(session: Session, argument: str) -> tuple[sums.Wanted, IFile]:
         except FileSystemError as error:
             if not isinstance(error, NotFound):
                 raise
+            forget(error)
     return last, await session.files.open(session.path(last.name), OpenMode.read)
 
 
@@ -45,7 +46,10 @@ async def _sum(session: Session, argument: str, algorithm: str) -> tuple[sums.Wa
 
 
 async def hash_(session: Session, argument: str) -> Reply:
-    wanted, digest = await _sum(session, argument, sums.HASHES[session.hash])
+    try:
+        wanted, digest = await _sum(session, argument, sums.HASHES[session.hash])
+    except IsAFolder:
+        raise Refusal(553, "Folders have no checksum") from None
     return Reply.of(213, f"{session.hash} {wanted.start}-{wanted.end} {digest} {wanted.name}")
 
 

@@ -18,7 +18,7 @@ from .session import Command, Session
 async def features(session: Session, argument: str) -> Reply:
     lines = []
     if session.options.tls != "off":
-        lines += ["AUTH TLS", "PBSZ", "PROT"]
+        lines += ["AUTH SSL", "AUTH TLS", "PBSZ", "PROT"]
     facts = ";".join(f"{fact}*" if fact in session.facts else fact for fact in listings.FACTS)
     hashes = ";".join(f"{name}*" if name == session.hash else name for name in sums.HASHES)
     lines += ["AVBL", "CLNT", "EPRT", "EPSV", f"HASH {hashes}", "HOST", "LANG EN*", "MDTM", "MFF Modify;UNIX.mode;"]
@@ -43,7 +43,7 @@ async def options(session: Session, argument: str) -> Reply:
 
 def _hashOption(session: Session, name: str) -> Reply:
     if name and name not in sums.HASHES:
-        return Reply.of(504, f"There is {', '.join(sums.HASHES)}")
+        return Reply.of(501, f"There is {', '.join(sums.HASHES)}")
     session.hash = name or session.hash
     return Reply.of(200, session.hash)
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
 
 from attrs import frozen
+from twisted.internet.task import deferLater
 
 from ...errors import NotAFolder, NotFound
 from ...files import paths
@@ -19,14 +21,17 @@ from ...vocabulary import Entry, Kind, Stat
 from . import listings
 from .data import DataConnection, Gate
 from .information import status
-from .replies import Refusal, Reply
+from .replies import Refusal, Reply, forget
 from .session import Command, Session
 from .underway import Transfer, conduct
+
+TURN_LINES = 500
+"""Lines that are written before other connections have their turn."""
 
 STATUS_LINES = 1000
 """Lines that STAT gives of a folder; LIST has no such bound."""
 
-_OPTIONS = re.compile(r"(?:-[A-Za-z0-9]+(?: +|\Z))*")
+_OPTIONS = re.compile(r"(?:-[A-Za-z0-9]+(?: +|\Z))*(?:--(?: +|\Z))?")
 _WILDCARD = re.compile(r"[*?\[]")
 
 LineOf = Callable[[str, Stat], bytes]
@@ -64,13 +69,16 @@ async def _source(session: Session, argument: str) -> _Source:
     path = session.path(argument)
     try:
         stat = await session.files.stat(path)
-    except NotFound:
+    except NotFound as error:
+        forget(error)
         name = argument.rpartition("/")[2]
         if not _WILDCARD.search(name):
             raise
         return await _matching(session, argument.removesuffix(name), name)
     if stat.kind is not Kind.folder:
         folder, slash, name = argument.rpartition("/")
+        if name in {"", ".", ".."}:
+            raise NotAFolder
         return _Source(None, Entry(name, stat), prefix=folder + slash)
     prefix = argument if not argument or argument.endswith("/") else argument + "/"
     return _Source(await session.files.list(path), prefix=prefix)
@@ -103,7 +111,7 @@ async def _listed(
         try:
             transfer.check()
             session.control.reply(Reply.of(150, "Here comes the listing"))
-            await _send(await transfer.connect(), source, lineOf(source))
+            await _send(session.reactor, await transfer.connect(), source, lineOf(source))
         finally:
             source.close()
         return Reply.of(226, "Listing sent")
@@ -111,12 +119,15 @@ async def _listed(
     return await conduct(session, verb, paths.render(session.path(argument)), work)
 
 
-async def _send(connection: DataConnection, source: _Source, line: LineOf) -> None:
+async def _send(reactor: Any, connection: DataConnection, source: _Source, line: LineOf) -> None:
     gate = Gate(connection)
     try:
         async for entries in source.batches():
-            connection.write(b"".join([line(entry.name, entry.stat) for entry in entries]))
-            await gate.passed()
+            for start in range(0, len(entries), TURN_LINES):
+                some = entries[start : start + TURN_LINES]
+                connection.write(b"".join([line(entry.name, entry.stat) for entry in some]))
+                await deferLater(reactor, 0)
+                await gate.passed()
     finally:
         connection.unregisterProducer()
     await connection.finish()
@@ -164,10 +175,10 @@ async def machineStatus(session: Session, argument: str) -> Reply:
 
 
 async def stat_(session: Session, argument: str) -> Reply:
-    argument = _withoutOptions(argument)
     if not argument:
         return status(session)
-    source = await _source(session, argument)
+    # Options alone ask for the current folder: so clients list without data connections.
+    source = await _source(session, _withoutOptions(argument))
     now = session.now()
     lines: list[str] = []
     try:

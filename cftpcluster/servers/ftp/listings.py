@@ -9,6 +9,7 @@ import calendar
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 from ...vocabulary import Kind, Stat
 
@@ -16,7 +17,9 @@ FACTS: Sequence[str] = ("type", "size", "modify", "perm", "unique", "UNIX.mode")
 """What MLSD and MLST can say, in this order."""
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_RECENT_SECONDS = 360 * 86400
+_RECENT_SECONDS = 180 * 86400
+"""Half a year, as with ``ls``: clients take a date without a year for the one that is nearest to today, or the last."""
+
 _LATEST = 253402300799.0  # the end of the year 9999
 _TYPES = {Kind.file: "-", Kind.folder: "d", Kind.link: "l", Kind.other: "p"}
 _TYPE_FACTS = {
@@ -25,7 +28,8 @@ _TYPE_FACTS = {
     Kind.link: "OS.unix=symlink",
     Kind.other: "OS.unix=special",
 }
-_UNSENDABLE = str.maketrans({"\r": "?", "\n": "?", "\0": "?"})
+_UNSENDABLE = bytes.maketrans(b"\r\n\0", b"???")
+_NO_WORD = re.compile(r"[\W_]")
 _TIME = re.compile(r"([0-9]{14})(?:\.[0-9]+)?")
 
 
@@ -46,19 +50,20 @@ def parseTime(text: str) -> float:
     return float(calendar.timegm(time.strptime(match[1], "%Y%m%d%H%M%S")))
 
 
+@cache
 def _permissions(mode: int) -> str:
     return "".join(letter if mode & 0o400 >> index else "-" for index, letter in enumerate("rwxrwxrwx"))
 
 
 def longLine(name: str, stat: Stat, now: float) -> bytes:
-    """A line of LIST. A time within the last year is shown with its hour, any other with its year, both in UTC."""
+    """A line of LIST. A time within the last half year is shown with its hour, any other with its year, both in UTC."""
     moment = _moment(stat.modified)
     if 0 <= now + 60 - stat.modified < _RECENT_SECONDS:
         when = f"{moment.tm_hour:02d}:{moment.tm_min:02d}"
     else:
         when = f"{moment.tm_year:5d}"
     line = (
-        f"{_TYPES[stat.kind]}{_permissions(stat.mode)} {stat.links:>3d} ftp      ftp      {stat.size:>12d}"
+        f"{_TYPES[stat.kind]}{_permissions(stat.mode & 0o777)} {stat.links:>3d} ftp      ftp      {stat.size:>12d}"
         f" {_MONTHS[moment.tm_mon - 1]} {moment.tm_mday:02d} {when} {name}"
     )
     return encoded(line)
@@ -66,7 +71,7 @@ def longLine(name: str, stat: Stat, now: float) -> bytes:
 
 def facts(stat: Stat, wanted: Sequence[str]) -> str:
     """The facts of an entry, as MLSD puts them before the name."""
-    return "".join(f"{name}={value};" for name in wanted if (value := _FACTS[name](stat)))
+    return "".join([f"{name}={value};" for name in wanted if (value := _FACTS[name](stat))])
 
 
 def factsLine(name: str, stat: Stat, wanted: Sequence[str]) -> bytes:
@@ -81,7 +86,7 @@ def nameLine(name: str) -> bytes:
 
 def encoded(line: str) -> bytes:
     """A line's bytes, its end included."""
-    return line.translate(_UNSENDABLE).encode("utf-8", "surrogateescape") + b"\r\n"
+    return line.encode("utf-8", "surrogateescape").translate(_UNSENDABLE) + b"\r\n"
 
 
 def _type(stat: Stat) -> str:
@@ -99,7 +104,7 @@ def _perm(stat: Stat) -> str:
 
 
 def _unique(stat: Stat) -> str:
-    return "".join(character if character.isalnum() else "-" for character in stat.identity)
+    return _NO_WORD.sub("-", stat.identity)
 
 
 _FACTS: Mapping[str, Callable[[Stat], str]] = {

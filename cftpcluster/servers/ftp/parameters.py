@@ -21,7 +21,7 @@ async def type_(session: Session, argument: str) -> Reply:
     if words in (["A"], ["A", "N"]):
         session.ascii = True
         return Reply.of(200, "Type is ASCII")
-    if words in (["I"], ["L", "8"]):
+    if words in (["I"], ["L", "8"], ["L8"]):
         session.ascii = False
         return Reply.of(200, "Type is Image")
     return Reply.of(504, "Types are A, A N, I and L 8")

@@ -7,6 +7,7 @@ reactor, so nothing of it is used here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from traceback import clear_frames
 
 from attrs import frozen
 
@@ -68,6 +69,18 @@ def refused(error: errors.FileSystemError) -> Reply:
         if code := _CODES.get(cls):
             return Reply.of(code, text[:1].upper() + text[1:])
     return Reply.of(550, text[:1].upper() + text[1:])
+
+
+def forget(error: BaseException | None) -> None:
+    """Let go of where an error came from that was dealt with.
+
+    Errors that come out of a Deferred refer to themselves by way of what was at hand where they passed. As long as
+    nobody finds such a circle it keeps everything of it, open folders too.
+    """
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error.__traceback__ = None
+        error = error.__context__
 
 
 def quoted(path: str) -> str:

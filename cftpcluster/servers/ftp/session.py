@@ -32,6 +32,10 @@ class Control(Protocol):
     def isLost(self) -> bool:
         """Whether nobody is there any more to be answered."""
 
+    @property
+    def isLeaving(self) -> bool:
+        """The same, and whether the client has ended the connection and only this side has yet to take notice."""
+
     def reply(self, reply: Reply) -> None:
         """Send an answer ahead of the one that the command ends with."""
 

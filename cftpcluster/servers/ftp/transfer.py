@@ -18,19 +18,25 @@ from ...errors import AlreadyExists, FileSystemError, NotFound, OutOfSpace
 from ...files import paths
 from ...files.streams import FileReceiver, FileSender
 from ...files.wrappers import ability
-from ...interfaces import IFile, ISizedUpload
+from ...interfaces import IFile, IOpened, ISizedUpload
 from ...vocabulary import OpenMode, VirtualPath
 from .data import DataConnection, DataLost
 from .direct import sendFile
-from .replies import Refusal, Reply
+from .replies import Refusal, Reply, forget
 from .session import Command, Session
 from .text import FromWire, ToWire
 from .underway import Transfer, conduct
 
 log = Logger()
 
-KILLED_SECONDS = 0.01
-"""How long after an upload's end the control connection has to stand for it to count, where TLS does not tell."""
+KILLED_SECONDS = 0.02
+"""How long after an upload's end the control connection has to stand for it to count, where TLS does not tell. A kernel
+that ends a killed process may have something else to do between one connection and the next."""
+
+SMALL_BYTES = 4096
+AT_ONCE_SECONDS = 0.001
+"""What is shorter than the pieces in which clients send, and ends as soon as it came, was all that its client had: it
+is not waited for so long."""
 
 COMPLETE = Reply.of(226, "Transfer complete")
 
@@ -78,7 +84,9 @@ async def retrieve(session: Session, argument: str) -> Reply:
 
 
 async def _send(session: Session, transfer: Transfer, path: VirtualPath, file: IFile, offset: int) -> Reply:
-    length = (await file.stat()).size - offset
+    known = ability(IOpened, file)
+    stat = (known and known.opened) or await file.stat()
+    length = stat.size - offset
     if length < 0:
         return Reply.of(554, "The file is not that long")
     transfer.check()
@@ -141,7 +149,8 @@ async def _continued(session: Session, path: VirtualPath, offset: int) -> Target
     """A partial of this user is cut at ``offset``; of a committed file the bytes from there are written over."""
     try:
         file, isPartial = await session.files.open(path, OpenMode.resume), True
-    except NotFound:
+    except NotFound as error:
+        forget(error)
         file, isPartial = await session.files.open(path, OpenMode.inPlace), False
     try:
         size = (await file.stat()).size
@@ -168,11 +177,12 @@ async def _openToAppend(session: Session, path: VirtualPath) -> IFile:
     """A partial, else a new file, else the committed one: only the last needs more than the right to upload."""
     try:
         return await session.files.open(path, OpenMode.resume)
-    except NotFound:
-        pass
+    except NotFound as error:
+        forget(error)
     try:
         return await session.files.open(path, OpenMode.create)
-    except AlreadyExists:
+    except AlreadyExists as error:
+        forget(error)
         return await session.files.open(path, OpenMode.inPlace)
 
 
@@ -203,7 +213,16 @@ async def _receive(session: Session, transfer: Transfer, target: Target) -> None
     receiver = FileReceiver(target.file, target.offset, connection, lambda failure: connection.abort())
     transfer.isHeld = lambda: receiver.isHolding
     lines = FromWire() if session.ascii else None
-    taken = receiver.dataReceived if lines is None else lambda data: receiver.dataReceived(lines.convert(data))
+    begun = 0.0
+
+    def taken(data: bytes) -> None:
+        nonlocal begun
+        if not begun:
+            begun = session.reactor.seconds()
+            if lines is None:
+                connection.fill(receiver)
+        receiver.dataReceived(data if lines is None else lines.convert(data))
+
     lost = False
     try:
         await connection.deliverTo(taken)
@@ -213,12 +232,17 @@ async def _receive(session: Session, transfer: Transfer, target: Target) -> None
     transfer.stopWatching()
     if lines is not None:
         receiver.dataReceived(lines.finish())
+    ended = session.reactor.seconds()
     await receiver.finish(isBroken=lost)
     if lost:
         raise DataLost
     # A client's kernel ends all connections of a killed process in order, as if it had said everything. TLS tells the
     # difference; without it the end of the control connection does, which follows at once.
-    await deferLater(session.reactor, 0 if connection.secured else KILLED_SECONDS)
+    if not connection.secured:
+        wasAtOnce = 0 < connection.received < SMALL_BYTES and ended - begun < AT_ONCE_SECONDS
+        await deferLater(session.reactor, 0 if wasAtOnce else KILLED_SECONDS)
+        if session.control.isLeaving:
+            raise DataLost
     transfer.check()
 
 

@@ -16,7 +16,7 @@ from ...errors import FileSystemError
 from ...files.streams import Stopped
 from .channel import DataChannel
 from .data import DataConnection, DataLost
-from .replies import ABORTED, Refusal, Reply
+from .replies import ABORTED, Refusal, Reply, forget
 
 if TYPE_CHECKING:
     from .session import Session
@@ -116,6 +116,7 @@ async def conduct(session: Session, verb: str, name: str, work: Callable[[Transf
     except (DataLost, Stopped, Refusal, FileSystemError) as error:
         transfer.check()
         if isinstance(error, DataLost | Stopped):
+            forget(error)
             return ABORTED
         raise
     finally:

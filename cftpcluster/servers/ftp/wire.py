@@ -14,6 +14,9 @@ LINE_LIMIT_BYTES = 8192
 """The longest command, its end included. A path has at most 4095 bytes; IAC bytes in it come doubled."""
 
 _TELNET = re.compile(rb"\xff(?:([\xfb-\xfe])(.)|[\xf0-\xfa]|\xff)|(\xff[\xfb-\xfe]?)\Z", re.DOTALL)
+_LEFT_OVER = bytes(range(0xF0, 0x100))
+"""Parts of Telnet's commands that urgent data got out of order; no command begins with them."""
+
 _REFUSALS = {
     0xFB: b"\xff\xfe",
     0xFC: b"\xff\xfe",
@@ -82,7 +85,7 @@ class Lines:
         self._searched = 0
         if end >= LINE_LIMIT_BYTES:
             raise LineTooLong
-        return line.removesuffix(b"\r")
+        return line.removesuffix(b"\r").lstrip(_LEFT_OVER)
 
     def clear(self) -> None:
         """Forget everything that came."""

@@ -1,10 +1,12 @@
-"""What everything that speaks HTTP shares: a strict front, problem details, sessions in signed cookies.
+"""What everything that speaks HTTP shares: a strict front, problem details, sessions in signed cookies, pages.
 
 It serves no route of its own, and knows neither files nor administration.
 """
 
-from ._bodies import jsonBody, queryBytes, queryNumber, refuseOthers
-from ._channel import Patience, Site
+from ._assets import Assets
+from ._bodies import jsonBody, queryBytes, queryFlag, queryNumber, refuseOthers
+from ._channel import Patience
+from ._pages import Pages, templatesOf
 from ._problems import HTTPProblem, answerProblems, encodeJSON, jsonAnswer, problemOf
 from ._request import JSON_BYTES, BodyCutShort, Request
 from ._routing import RoutedResource, toTheEnd
@@ -17,13 +19,16 @@ from ._sessions import (
     basicCredentials,
     isForeign,
 )
+from ._site import Site
 
 __all__ = [
     "CSRF_HEADER",
     "JSON_BYTES",
     "SAFE_METHODS",
+    "Assets",
     "BodyCutShort",
     "HTTPProblem",
+    "Pages",
     "Patience",
     "Request",
     "RoutedResource",
@@ -39,7 +44,9 @@ __all__ = [
     "jsonBody",
     "problemOf",
     "queryBytes",
+    "queryFlag",
     "queryNumber",
     "refuseOthers",
+    "templatesOf",
     "toTheEnd",
 ]

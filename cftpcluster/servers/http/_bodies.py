@@ -17,7 +17,10 @@ async def jsonBody(request: Any, mostBytes: int = JSON_BYTES) -> dict[str, Any]:
         raise HTTPProblem(415, "the body must be application/json")
     body = await request.body(mostBytes)
     try:
-        plain = json.loads(body or b"{}", parse_constant=_refuse, object_pairs_hook=_withoutDuplicates)
+        # Bytes could be in one of five encodings.
+        plain = json.loads(
+            (body or b"{}").decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_withoutDuplicates
+        )
     except (ValueError, RecursionError) as error:
         raise HTTPProblem(400, f"the body is not JSON: {error}") from None
     if type(plain) is not dict:
@@ -52,6 +55,14 @@ def queryNumber(request: Any, name: str, default: int, most: int) -> int:
     if not re.fullmatch(rb"0*[1-9][0-9]{0,17}", raw):
         raise HTTPProblem(400, f"{name}: expected a whole number from 1 on")
     return min(int(raw), most)
+
+
+def queryFlag(request: Any, name: str) -> bool:
+    """Whether a parameter is ``true``; it is not where it is not given."""
+    value = queryBytes(request, name)
+    if value not in {None, b"true", b"false"}:
+        raise HTTPProblem(400, f"{name}: expected true or false")
+    return value == b"true"
 
 
 def refuseOthers(request: Any, *known: str) -> None:

@@ -1,8 +1,8 @@
-"""A strict HTTP/1.1 connection, and the site whose connections are such.
+"""A strict HTTP/1.1 connection.
 
-RFC 9112: message syntax; sections 2.2, 5.1, 5.2 and 6 on what must be refused. A message that two readers could
-understand differently (a proxy in front and this server) is answered with 400 and ends the connection; so is one that
-takes its time. What is asked for is not known here.
+RFC 9112: message syntax; sections 2.2, 3, 5.1, 5.2 and 6 on what must be refused. A message that two readers could
+understand differently (a proxy in front and this server) is answered with 400 (414 and 431 where it is too long) and
+ends the connection; so is one that takes its time. What is asked for is not known here.
 
 The conversation: a request's headers are read; it is served at once (:class:`~._request.Request`); the body is read
 when the route asks for it; the next request of the connection is read when the answer is complete. An answer that did
@@ -14,17 +14,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
-from twisted.web.server import Site as TwistedSite
+from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder, _MalformedChunkedDataError
 
-from ._request import Request
+from ._request import HARDENING, STRICT_TRANSPORT
 
 
 @frozen
@@ -36,13 +34,14 @@ class Patience:
     :ivar idle: between two requests.
     :ivar body: for each :data:`LEAST_BODY_BYTES` of a body.
     :ivar answer: for taking what was written to it, and for leaving when told to.
-    :ivar linger: for hearing an answer that did not wait for the request's body.
+    :ivar linger: for hearing an answer that did not wait for the request's body, and for leaving where nothing was
+        said to it.
     """
 
-    first: float = 30
-    header: float = 30
+    first: float = 25
+    header: float = 25
     idle: float = 75
-    body: float = 30
+    body: float = 25
     answer: float = 60
     linger: float = 2
 
@@ -52,9 +51,23 @@ LARGE_BODY_BYTES = 256 * 1024
 """From this length on, bodies are read from the socket in pieces of this length."""
 
 _LINGER_BYTES = 1024 * 1024
+_MOST_COUNTED = 10**18
 _LENGTH = re.compile(rb"[0-9]{1,18}")
-_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~%-]{1,253})?(:[0-9]{0,5})?")
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~%-]{1,253})(:[0-9]{0,5})?")
+_CONTROLS = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
+"""Bare line ends among them."""
+
 _ONCE = (b"Content-Length", b"Transfer-Encoding", b"Host", b"Authorization", b"Content-Type", b"Expect")
+
+
+class _Chunks(_ChunkedTransferDecoder):
+    """Chunks of lengths that any reader can count."""
+
+    def _dataReceived_CHUNK_LENGTH(self) -> bool:
+        isRead: bool = super()._dataReceived_CHUNK_LENGTH()
+        if isRead and self.length >= _MOST_COUNTED:
+            raise _MalformedChunkedDataError("the chunk is too long to be counted")
+        return isRead
 
 
 class Channel(HTTPChannel):
@@ -97,7 +110,9 @@ class Channel(HTTPChannel):
         """Once all is written, and not for ever where nobody reads it."""
         self._deaf = True
         self._setDeadline(None)
-        self._endIn(self.patience.answer, self.abort)
+        # Who goes on sending is not read any more, so would not find out otherwise that this is the end.
+        isFlooded = self._thrownAway > _LINGER_BYTES
+        self._endIn(self.patience.linger if isFlooded else self.patience.answer, self.abort)
         super().loseConnection()
 
     def _endIn(self, seconds: float | None, end: Callable[[], object] | None = None) -> None:
@@ -123,6 +138,12 @@ class Channel(HTTPChannel):
             self._silent = False
             self._setDeadline(self.patience.header)
         super().dataReceived(data)
+        if self.line_mode and self._isNoLine(self._buffer):
+            self._refuse(400)
+
+    def _isNoLine(self, start: bytes) -> bool:
+        """Whether what was received of a line cannot become one: for a line that ends otherwise one waits for ever."""
+        return b"\r\n" not in start and _CONTROLS.search(start.removesuffix(b"\r")) is not None
 
     def _throwAway(self, data: bytes) -> None:
         self._thrownAway += len(data)
@@ -145,22 +166,28 @@ class Channel(HTTPChannel):
             self.abort()
         else:
             self.loseConnection()
+            # Who did not even shake hands will not say good-bye.
+            self._endIn(self.patience.linger, self.abort)
 
     # --- headers
 
     def lineReceived(self, line: bytes) -> None:
         if self._deaf:
             return
-        if b"\r" in line or b"\n" in line or b"\0" in line or line[:1] in {b" ", b"\t"}:
-            # Bare line ends, and headers continued on a second line (obs-fold).
-            self._respondToBadRequestAndDisconnect()
-            return
-        super().lineReceived(line)
+        if _CONTROLS.search(line) or line[:1] in {b" ", b"\t"}:
+            # The second: headers continued on another line (obs-fold).
+            self._refuse(400)
+        elif self._receivedHeaderSize + len(line) > self.totalHeadersSize:
+            self._refuse(414 if self.idle else 431)
+        else:
+            super().lineReceived(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        self._respondToBadRequestAndDisconnect()
+        self._refuse(414 if self.idle else 431)
 
     def headerReceived(self, line: bytes) -> bool:
+        if not self._deaf and self._receivedHeaderCount >= self.maxHeaders:
+            self._refuse(431)
         # The superclass goes on with the next line after a bad one.
         return not self._deaf and bool(super().headerReceived(line))
 
@@ -169,13 +196,16 @@ class Channel(HTTPChannel):
             return self._failChooseTransferDecoder()
         if header == b"Transfer-Encoding" and (data.lower() != b"chunked" or self._version != b"HTTP/1.1"):
             return self._failChooseTransferDecoder()
-        return bool(super()._maybeChooseTransferDecoder(header, data))
+        chosen = bool(super()._maybeChooseTransferDecoder(header, data))
+        if chosen and header == b"Transfer-Encoding":
+            self._transferDecoder = _Chunks(self.requests[-1].handleContentChunk, self._finishRequestBody)
+        return chosen
 
     def allHeadersReceived(self) -> None:
         self._setDeadline(None)
         request = self.requests[-1]
-        if not self._wellFormed(request):
-            self._respondToBadRequestAndDisconnect()
+        if not self._wellFormed(request) or not self._isExpected(request):
+            self._refuse(417 if self._wellFormed(request) else 400)
             self.length = None
             return
         request.parseCookies()
@@ -199,13 +229,24 @@ class Channel(HTTPChannel):
         host = headers.getRawHeaders(b"Host")
         if host is None:
             return bool(self._version == b"HTTP/1.0")
-        expect = headers.getRawHeaders(b"Expect", [b"100-continue"])[0]
-        return _HOST.fullmatch(host[0]) is not None and expect.lower() == b"100-continue"
+        return _HOST.fullmatch(host[0]) is not None
+
+    def _isExpected(self, request: Any) -> bool:
+        """Whether what the client expects is something that is kept."""
+        expect: bytes = request.requestHeaders.getRawHeaders(b"Expect", [b"100-continue"])[0]
+        return expect.lower() == b"100-continue"
 
     def _respondToBadRequestAndDisconnect(self) -> None:
+        self._refuse(400)
+
+    def _refuse(self, status: int) -> None:
+        """No request can be made of what comes: say so, and hear nothing more."""
         if self._deaf:
             return
-        self.transport.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        phrase = HTTPStatus(status).phrase.encode("ascii")
+        always = (*HARDENING, *((STRICT_TRANSPORT,) if self.isSecure() else ()))
+        lines = [b"%s: %s" % each for each in (*always, (b"Content-Length", b"0"), (b"Connection", b"close"))]
+        self.transport.write(b"\r\n".join((b"HTTP/1.1 %d %s" % (status, phrase), *lines, b"", b"")))
         for request in self.requests:
             request.connectionLost(Failure(ConnectionError("the client broke the protocol")))
         self.requests = []
@@ -296,74 +337,3 @@ class Channel(HTTPChannel):
         self._setDeadline(None)
         self.clearLineBuffer()
         self._endIn(self.patience.linger, self.loseConnection)
-
-
-class Site(TwistedSite):
-    """The server of one listener, for one resource.
-
-    :ivar draining: new requests are refused.
-    """
-
-    requestFactory = Request
-    noisy = False
-    draining = False
-
-    def __init__(self, resource: Any, reactor: IReactorTime, patience: Patience = Patience()) -> None:
-        super().__init__(resource, requestFactory=Request, parsePOSTFormSubmission=False, reactor=reactor)
-        self.patience = patience
-        self._channels: set[Channel] = set()
-        self._gone: list[Deferred[None]] = []
-
-    def buildProtocol(self, addr: Any) -> Any:
-        channel: Any = Channel()
-        channel.factory = self
-        channel.site = self
-        channel.requestFactory = Request
-        channel.callLater = self.reactor.callLater
-        channel.patience = self.patience
-        return channel
-
-    # No access log here: who asked for what is told by events. So no clock has to tick for one.
-
-    def startFactory(self) -> None:
-        pass
-
-    def stopFactory(self) -> None:
-        pass
-
-    def log(self, request: Any) -> None:
-        pass
-
-    def connected(self, channel: Channel) -> None:
-        self._channels.add(channel)
-
-    def disconnected(self, channel: Channel) -> None:
-        self._channels.discard(channel)
-        if not self._channels:
-            gone, self._gone = self._gone, []
-            for each in gone:
-                each.callback(None)
-
-    def drain(self) -> Deferred[None]:
-        """New requests get 503, requests under way are finished; fires when no connection is left."""
-        self.draining = True
-        drained: Deferred[None] = Deferred()
-        self._gone.append(drained)
-        for channel in list(self._channels):
-            channel.closeWhenIdle()
-        if not self._channels:
-            self._gone.remove(drained)
-            drained.callback(None)
-        return drained
-
-    def resume(self) -> None:
-        """Serve requests again."""
-        self.draining = False
-        gone, self._gone = self._gone, []
-        for each in gone:
-            each.callback(None)
-
-    def disconnect(self) -> None:
-        """End every connection, at once."""
-        for channel in list(self._channels):
-            channel.abort()

@@ -76,7 +76,8 @@ def encodeJSON(value: Any) -> bytes:
 def jsonAnswer(request: Any, value: Any, status: int = 200, contentType: bytes = JSON_TYPE) -> bytes:
     """Set status and headers of an answer in JSON, whose body is returned."""
     body = encodeJSON(value)
-    request.setResponseCode(status)
+    # twisted.web has no words for some.
+    request.setResponseCode(status, _title(status).encode("ascii"))
     request.setHeader(b"Content-Type", contentType)
     request.setHeader(b"Content-Length", b"%d" % len(body))
     return body

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from typing import Any, AnyStr
+from functools import partial
+from typing import Any, AnyStr, Protocol
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred, fail
@@ -17,6 +18,7 @@ from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.http import datetimeToString
 
+from ..bulktls import BulkTLS
 from ._problems import HTTPProblem, problemOf
 
 JSON_BYTES = 1024 * 1024
@@ -36,6 +38,14 @@ HARDENING: tuple[tuple[bytes, bytes], ...] = (
 """Headers of every answer, unless the route sets others."""
 
 STRICT_TRANSPORT = (b"Strict-Transport-Security", b"max-age=31536000")
+
+
+class Place(Protocol):
+    """Where bytes may be put as they come; see :class:`~cftpcluster.files.streams.FileReceiver`."""
+
+    def space(self) -> memoryview: ...
+
+    def filled(self, byteCount: int) -> None: ...
 
 
 class BodyCutShort(HTTPProblem):
@@ -125,8 +135,10 @@ class Request(server.Request):
         parts: list[bytes] = []
         return self.receive(parts.append, mostBytes).addCallback(lambda length: b"".join(parts))
 
-    def receive(self, deliver: Callable[[bytes], object], mostBytes: int) -> Deferred[int]:
+    def receive(self, deliver: Callable[[bytes], object], mostBytes: int, place: Place | None = None) -> Deferred[int]:
         """Hand the body to ``deliver``, piece by piece; whoever is too slow calls :meth:`pauseProducing`.
+
+        :param place: where pieces may be put instead, where the connection can do so.
 
         Fires with the body's length when all of it was handed over. Fails with an ``HTTPProblem`` where it is too
         large (before anything of it is read, if that was to be known), or with ``BodyCutShort``.
@@ -147,11 +159,32 @@ class Request(server.Request):
         if self._bodyEnded:
             self._endBody(self._received)
         elif self._bodyDone is not None:
+            self._putInto(place)
             if not self._received:
                 self.channel.continueWithBody(self)
             if not self._heldBack:
                 self.resumeProducing()
         return done
+
+    def _putInto(self, place: Place | None) -> None:
+        tls = self.channel.transport
+        # chunks are taken apart by Twisted alone
+        if place is not None and self.length is not None and isinstance(tls, BulkTLS):
+            tls.fill = partial(self._fill, place)
+
+    def _fill(self, place: Place, read: Callable[[memoryview], int]) -> int:
+        """Put what came into its place; not the body's last byte, which ends it in the ordinary way."""
+        if self._bodyDone is None or self._early or self.channel is None or self.channel._buffer:
+            return 0
+        decoder = self.channel._transferDecoder
+        space = place.space()[: max(0, decoder.contentLength - 1)]
+        count = read(space) if space else 0
+        if count:
+            decoder.contentLength -= count
+            self.channel._bodyBytes += count
+            self._received += count
+            place.filled(count)
+        return count
 
     _heldBack = False
 
@@ -172,9 +205,19 @@ class Request(server.Request):
         """Hand over no more of the body: :meth:`receive` fails with ``reason``."""
         self._endBody(reason)
 
+    def endEarly(self, problem: HTTPProblem) -> None:
+        """Whoever asked may not be served any more: a body that is being taken fails with ``problem``, an answer that
+        is on its way is broken off."""
+        if self._bodyDone is not None:
+            self._endBody(Failure(problem))
+        elif self.startedWriting and not self.finished:
+            self.breakOff()
+
     def _endBody(self, result: Any) -> None:
         done, self._bodyDone = self._bodyDone, None
         self._deliver = _ignore
+        if done is not None and self.channel is not None and isinstance(self.channel.transport, BulkTLS):
+            self.channel.transport.fill = None
         if done is not None:
             done.callback(result)
 
@@ -208,9 +251,14 @@ class Request(server.Request):
         if self.isSecure():
             self.setHeader(*STRICT_TRANSPORT)
         self.prepath = []
+        self._dropAuthority()
         self.postpath = [unquote_to_bytes(segment) for segment in self.path[1:].split(b"/")]
         refusal = self._refusal()
         if refusal is not None:
+            if refusal.status == 400:
+                # Who sends what nobody can make sense of may mean the rest otherwise, too.
+                self.channel.endAfterAnswer()
+                self.setHeader(b"Connection", b"close")
             self.write(refusal.answer(self))
             self.finish()
             return
@@ -218,6 +266,12 @@ class Request(server.Request):
             self.render(self.site.getResourceFor(self))
         except Exception:  # noqa: BLE001 whatever a resource did, its client gets an answer
             self.processingFailed(Failure())
+
+    def _dropAuthority(self) -> None:
+        """A target with scheme and host is understood, if it is this host (RFC 9112, section 3.2.2)."""
+        start = b"%s://%s/" % (b"https" if self.isSecure() else b"http", self.getHeader(b"Host") or b"")
+        if self.path[: len(start)].lower() == start.lower():
+            self.path, self.uri = self.path[len(start) - 1 :], self.uri[len(start) - 1 :]
 
     def _refusal(self) -> HTTPProblem | None:
         """What no route needs to see."""

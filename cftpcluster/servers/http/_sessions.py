@@ -6,6 +6,9 @@ may do. Any node that has the key knows a session, without asking anybody. What 
 The cookie is ``base64url(payload).base64url(signature)``; the payload is canonical JSON, and only canonical encodings
 are accepted, so that one session has one text. The token against forged requests is a MAC of the session's id under
 another label: it tells nothing about the cookie.
+
+Of several keys the first one signs. What another one has signed says so (:attr:`Session.isOfOldKey`): who has such a
+key could have made it, so whoever takes it knows of the session from elsewhere.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ VERIFIED_SECONDS = 60
 
 _MOST_COOKIE_BYTES = 2048
 _MOST_VERIFIED = 1000
+_KINDS = (str, str, int, int, int, int, str)
 _RENEW_PARTS = 10
 """A cookie is renewed when a tenth of its idle time has passed."""
 
@@ -43,14 +47,20 @@ class Session:
     :ivar sessionId: unguessable, lower-case hex.
     :ivar issued: when they did; this and the others are seconds since the epoch.
     :ivar seen: when the cookie was last renewed.
+    :ivar ends: it is not good from then on, however much it is used.
     :ivar credentialsRevision: of the user or administrator at the log-in.
+    :ivar node: the name of the node that issued it.
+    :ivar isOfOldKey: whether it was signed by a key that signs no more.
     """
 
     name: str
     sessionId: str
     issued: int
     seen: int
+    ends: int
     credentialsRevision: int
+    node: str
+    isOfOldKey: bool = field(default=False, eq=False)
 
 
 @frozen
@@ -70,10 +80,12 @@ class Sessions:
     _now: Callable[[], float]
     _randomBytes: Callable[[int], bytes]
 
-    def start(self, name: str, credentialsRevision: int) -> Session:
+    def start(self, name: str, credentialsRevision: int, node: str = "") -> Session:
         """A new session, with an id of its own."""
-        now = int(self._now())
-        return Session(name, self._randomBytes(SESSION_ID_BYTES).hex(), now, now, credentialsRevision)
+        now, sessionId = int(self._now()), self._randomBytes(SESSION_ID_BYTES).hex()
+        return Session(
+            name, sessionId, now, now, now + self._settings().sessionAbsoluteSeconds, credentialsRevision, node
+        )
 
     def read(self, request: Any) -> Session | None:
         """The session whose cookie a request carries; ``None`` without a valid one."""
@@ -88,8 +100,7 @@ class Sessions:
 
     def setCookie(self, request: Any, session: Session) -> None:
         """Hand the session to the client."""
-        ages = (session.issued + self._settings().sessionAbsoluteSeconds, session.seen + self.idleSeconds)
-        self._set(request, self.render(session), max(0, int(min(ages) - self._now())))
+        self._set(request, self.render(session), max(0, int(self._end(session) - self._now())))
 
     def clearCookie(self, request: Any) -> None:
         """Have the client forget its session."""
@@ -98,7 +109,8 @@ class Sessions:
     def renewed(self, session: Session) -> Session | None:
         """The session as to be set anew, since it is in use; ``None`` where that is not due."""
         now = int(self._now())
-        return evolve(session, seen=now) if now - session.seen > self.idleSeconds / _RENEW_PARTS else None
+        isDue = now - session.seen > self.idleSeconds / _RENEW_PARTS
+        return evolve(session, seen=now) if isDue or session.isOfOldKey else None
 
     def csrfToken(self, session: Session) -> str:
         """What unsafe requests of the session must carry in ``X-CSRF-Token``."""
@@ -124,15 +136,17 @@ class Sessions:
         if len(text) > _MOST_COOKIE_BYTES or not dot:
             return None
         payload, mac = _decode(encoded), _decode(signature)
-        if not any(hmac.compare_digest(mac, self._mac(key, b"cookie", payload)) for key in self._keys()):
+        fits = [hmac.compare_digest(mac, self._mac(key, b"cookie", payload)) for key in self._keys()]
+        session = _sessionFrom(payload) if any(fits) else None
+        if session is None or self._now() >= self._end(session):
             return None
-        session = _sessionFrom(payload)
-        return session if session is not None and self._inTime(session) else None
+        return session if fits[0] else evolve(session, isOfOldKey=True)
 
-    def _inTime(self, session: Session) -> bool:
-        now = self._now()
-        absolute = now < session.issued + self._settings().sessionAbsoluteSeconds
-        return absolute and now < session.seen + self.idleSeconds
+    def _end(self, session: Session) -> int:
+        """When it is not good any more, unless it is renewed. Settings may have been changed since it began."""
+        return min(
+            session.ends, session.issued + self._settings().sessionAbsoluteSeconds, session.seen + self.idleSeconds
+        )
 
     @property
     def idleSeconds(self) -> int:
@@ -150,7 +164,8 @@ class Sessions:
 
 
 def _payload(session: Session) -> bytes:
-    values = [session.name, session.sessionId, session.issued, session.seen, session.credentialsRevision]
+    times = [session.issued, session.seen, session.ends]
+    values = [session.name, session.sessionId, *times, session.credentialsRevision, session.node]
     return json.dumps(values, separators=(",", ":")).encode("ascii")
 
 
@@ -159,8 +174,7 @@ def _sessionFrom(payload: bytes) -> Session | None:
     try:
         values = json.loads(payload)
         session = Session(*values)
-        kinds = (str, str, int, int, int)
-        right = all(type(value) is kind for value, kind in zip(values, kinds, strict=True))
+        right = all(type(value) is kind for value, kind in zip(values, _KINDS, strict=True))
     except (ValueError, TypeError):
         return None
     return session if right and _payload(session) == payload else None

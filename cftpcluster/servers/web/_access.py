@@ -83,7 +83,15 @@ class UserAccess:
         return "" if session is None else self._sessions.csrfToken(session)
 
     async def visit(self, request: Any) -> Visit:
-        """Whose request it is. Fails with an ``HTTPProblem`` where nobody's, or where another site may have made it."""
+        """Whose request it is. Fails with an ``HTTPProblem`` where nobody's, or where another site may have made it.
+
+        Where the cluster ends the session before the request was served, what is under way of it ends at once.
+        """
+        visit = await self._visit(request)
+        _ = visit.account.whenEnded().addCallback(lambda reason: request.endEarly(unauthorized(request)))
+        return visit
+
+    async def _visit(self, request: Any) -> Visit:
         if request.requestHeaders.hasHeader(b"Authorization"):
             basic = basicCredentials(request)
             if basic is None:
@@ -97,7 +105,7 @@ class UserAccess:
 
     async def _bySession(self, request: Any) -> Visit:
         session = self._sessions.read(request)
-        if session is None or self._portal.rules.sessions.isRevoked(session.sessionId):
+        if session is None or self.hasEnded(session):
             raise unauthorized(request)
         if self._sessions.isForged(request, session):
             raise HTTPProblem(403, "the X-CSRF-Token is missing or wrong, or another site made this request")
@@ -107,9 +115,32 @@ class UserAccess:
         except UnauthorizedLogin:
             raise unauthorized(request) from None
         renewed = self._sessions.renewed(session)
-        if renewed is not None:
+        if renewed is not None and self._mayRenew(session):
             self._sessions.setCookie(request, renewed)
         return Visit(account, session, logout)
+
+    def hasEnded(self, session: Session) -> bool:
+        """Whether a session was ended before its time."""
+        live = self._portal.rules.sessions
+        if live.isRevoked(session.sessionId) or session.issued < live.endedBefore(session.name):
+            return True
+        # Whoever has an old key could sign a session, but knows of none that is there.
+        return session.isOfOldKey and not live.isKnown(session.sessionId)
+
+    def _mayRenew(self, session: Session) -> bool:
+        """A node that hears of nobody does not know what was ended elsewhere: that must not last for ever."""
+        live = self._portal.rules.sessions
+        return session.node == live.node or not live.isCutOff()
+
+    async def confirm(self, visit: Visit, password: str) -> None:
+        """Fails with an ``HTTPProblem`` unless it is the password of whoever's visit it is."""
+        account = visit.account
+        login = PasswordLogin(account.name, password.encode("utf-8", "surrogatepass"), account.origin)
+        try:
+            again, _ = await self._login(login)
+        except UnauthorizedLogin:
+            raise HTTPProblem(403, "the current password is wrong") from None
+        await again.logout()
 
     async def _login(self, login: ILogin) -> tuple[IAccount, Callable[[], Any]]:
         account: Any
@@ -162,18 +193,20 @@ class UserAccess:
         def logout(request: IRequest) -> Deferred[bytes]:
             return toTheEnd(self._logOut(request))
 
-        @app.route("/api/v1/session", methods=["GET"])
-        def session(request: IRequest) -> Deferred[bytes]:
-            return toTheEnd(self._describe(request))
-
     async def _logIn(self, request: Any) -> bytes:
-        if isForeign(request):
-            raise HTTPProblem(403, "another site made this request")
         body = await jsonBody(request, LOGIN_BYTES)
         name, password = body.get("name"), body.get("password")
         if not isinstance(name, str) or not isinstance(password, str) or body.keys() != {"name", "password"}:
             raise HTTPProblem(422, "expected name and password")
-        session = self._sessions.start(name, 0)
+        return jsonAnswer(request, {"csrfToken": await self.logIn(request, name, password)})
+
+    async def logIn(self, request: Any, name: str, password: str) -> str:
+        """Begin a session, whose cookie the answer sets; gives what its unsafe requests must carry. Fails with an
+        ``HTTPProblem`` where the password is wrong, or where another site may have made the request."""
+        if isForeign(request):
+            raise HTTPProblem(403, "another site made this request")
+        live = self._portal.rules.sessions
+        session = self._sessions.start(name, 0, live.node)
         secret = password.encode("utf-8", "surrogatepass")
         origin = self._origin(request, session.sessionId, self._sessions.idleSeconds)
         try:
@@ -182,29 +215,30 @@ class UserAccess:
             raise unauthorized(request) from None
         # Not the portal's farewell: the session goes on.
         await account.logout()
-        session = evolve(session, name=account.name, credentialsRevision=account.revision)
+        # Another node's clock may have said that all sessions before a later second have ended.
+        issued = max(session.issued, live.endedBefore(account.name))
+        session = evolve(session, name=account.name, credentialsRevision=account.revision, issued=issued)
         self._sessions.setCookie(request, session)
-        return jsonAnswer(request, {"csrfToken": self._sessions.csrfToken(session)})
+        return self._sessions.csrfToken(session)
 
     async def _logOut(self, request: Any) -> bytes:
+        await self.logOut(request)
+        return jsonAnswer(request, {})
+
+    async def logOut(self, request: Any) -> None:
+        """End the session that a request came by."""
         visit = await self.visit(request)
         await visit.end()
         if visit.session is not None:
             self._revoke(visit.account.name, visit.session)
             self._notify(LoggedOut(user=visit.account.name, origin=visit.account.origin))
         self._sessions.clearCookie(request)
-        return jsonAnswer(request, {})
 
     def _revoke(self, name: str, session: Session) -> None:
         try:
             self._portal.rules.sessions.revoke(name, session.sessionId, "logged out")
         except ClusterError as error:
             raise HTTPProblem(503, str(error)) from None
-
-    async def _describe(self, request: Any) -> bytes:
-        visit = await self.visit(request)
-        await visit.end()
-        return jsonAnswer(request, {"name": visit.account.name, "csrfToken": self.csrfToken(visit.session)})
 
 
 def _address(request: Any) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.web.http import datetimeToString, stringToDatetime
@@ -15,7 +16,10 @@ from ...vocabulary import Stat
 from ..http import HTTPProblem
 
 _TAG = re.compile(rb'\s*(W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
-_RANGE = re.compile(rb"\s*bytes\s*=\s*([0-9]{0,30})\s*-\s*([0-9]{0,30})\s*", re.IGNORECASE)
+_RANGE = re.compile(rb"\s*([0-9]{0,30})\s*-\s*([0-9]{0,30})\s*")
+
+MOST_RANGES = 64
+"""Who asks for more ranges at once gets the whole file."""
 
 
 def etagOf(stat: Stat) -> bytes:
@@ -96,26 +100,48 @@ def _date(request: Any, name: bytes) -> int | None:
         return None
 
 
-def rangeOf(request: Any, stat: Stat, now: float) -> tuple[int, int] | None:
-    """First byte and number of bytes to send; ``None`` for all, which also answers what is malformed, several ranges,
-    and a range of a file that has changed since (``If-Range``). Fails with 416 where nothing lies in the range."""
+def rangesOf(request: Any, stat: Stat, now: float) -> Sequence[tuple[int, int]]:
+    """First byte and number of bytes of each piece to send, none of them overlapping; none at all for the whole file,
+    which also answers what is malformed or immoderate, and a range of a file that has changed since (``If-Range``).
+    Fails with 416 where nothing lies in the ranges."""
     values = request.requestHeaders.getRawHeaders(b"Range", [])
-    found = _RANGE.fullmatch(values[0]) if len(values) == 1 else None
-    if found is None or request.method != b"GET" or not _isSame(request, stat, now):
-        return None
-    first, last = (int(text) if text else None for text in found.groups())
-    if first is None:
-        if last is None:
-            return None
-        first, length = max(0, stat.size - last), min(last, stat.size)
-    else:
-        if last is not None and last < first:
-            return None
-        length = min(last + 1 if last is not None else stat.size, stat.size) - first
-    if length <= 0:
-        headers = {"Content-Range": f"bytes */{stat.size}"}
-        raise HTTPProblem(416, "the file has no bytes in this range", headers=headers)
-    return first, length
+    unit, _, text = values[0].partition(b"=") if len(values) == 1 else (b"", b"", b"")
+    specifications = text.split(b",")
+    if unit.strip().lower() != b"bytes" or len(specifications) > MOST_RANGES:
+        return ()
+    if request.method != b"GET" or not _isSame(request, stat, now):
+        return ()
+    found = [_RANGE.fullmatch(each) for each in specifications if each.strip()]
+    pieces: list[tuple[int, int]] = []
+    for each in found:
+        if each is None or not (each[1] or each[2]) or (each[1] and each[2] and int(each[2]) < int(each[1])):
+            return ()
+        pieces.append(_piece(each, stat.size))
+    if not pieces:
+        return ()
+    return _together([piece for piece in pieces if piece[1] > 0], stat.size)
+
+
+def _piece(found: re.Match[bytes], size: int) -> tuple[int, int]:
+    if not found[1]:
+        length = min(int(found[2]), size)
+        return size - length, length
+    first = int(found[1])
+    return first, (min(int(found[2]) + 1, size) if found[2] else size) - first
+
+
+def _together(pieces: Sequence[tuple[int, int]], size: int) -> Sequence[tuple[int, int]]:
+    """The pieces as they were asked for; where any of them overlap, in order and each byte once."""
+    if not pieces:
+        raise HTTPProblem(416, "the file has no bytes in this range", headers={"Content-Range": f"bytes */{size}"})
+    joined: list[tuple[int, int]] = []
+    for piece in sorted(pieces):
+        if joined and piece[0] < sum(joined[-1]):
+            first = joined[-1][0]
+            joined[-1] = first, max(sum(joined[-1]), sum(piece)) - first
+        else:
+            joined.append(piece)
+    return joined if len(joined) < len(pieces) else pieces
 
 
 def _isSame(request: Any, stat: Stat, now: float) -> bool:

@@ -6,10 +6,11 @@ complete. Who asks is found out by ``_access``; bytes are moved by ``_transfers`
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from attrs import define
+from attrs import define, field
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.web.iweb import IRequest
@@ -30,26 +31,34 @@ from ...errors import (
     StorageMissing,
     Unsupported,
 )
+from ...files import paths
+from ...files.copying import copyRange
+from ...files.paths import checkName
 from ...interfaces import IFileSystem, IServerSideCopy
-from ...vocabulary import Kind, OpenMode, Stat, VirtualPath
-from ..http import HTTPProblem, jsonAnswer, jsonBody, queryBytes, queryNumber, refuseOthers, toTheEnd
+from ...vocabulary import Kind, OpenMode, Problem, Stat, VirtualPath
+from ..http import HTTPProblem, jsonAnswer, jsonBody, queryBytes, queryFlag, queryNumber, refuseOthers, toTheEnd
 from ._access import UserAccess, Visit
 from ._conditions import isConditional, isNotModified
-from ._folders import DEFAULT_LIMIT, MOST_LIMIT, pageOf
-from ._names import FILES, filePathOf, pathOf, targetOf, urlOf
+from ._digests import answerChecksum
+from ._folders import DEFAULT_LIMIT, MOST_LIMIT, Order, pageOf
+from ._names import FILES, filePathOf, pathOf, shown, targetOf, urlOf
+from ._removals import Removal
 from ._transfers import (
     committed,
+    describe,
     download,
+    downloadArchive,
     notModified,
-    setHeadersOfFile,
     setValidatorsOfUpload,
     upload,
 )
 
 R = TypeVar("R")
 
-_COPY_BYTES = 1024 * 1024
 _MOVE_BYTES = 16 * 1024
+
+MOST_ARCHIVES = 4
+"""How many archives one user may be sent at once."""
 
 _STATUS: tuple[tuple[type[FileSystemError], int], ...] = (
     (NotFound, 404),
@@ -77,11 +86,15 @@ def problemFor(error: FileSystemError) -> HTTPProblem:
 class FileRoutes:
     """:ivar mostBytes: how long an upload may be now.
     :ivar now: seconds since the epoch.
+    :ivar run: calls something in a thread.
     """
 
     _access: UserAccess
     _mostBytes: Callable[[], int]
     _now: Callable[[], float]
+    _randomBytes: Callable[[int], bytes]
+    _run: Callable[..., Deferred[Any]]
+    _archives: Counter[str] = field(factory=Counter, init=False)
 
     def add(self, app: Klein) -> None:
         def route(method: str, serve: Callable[[Any, Visit], Awaitable[bytes | None]]) -> None:
@@ -116,16 +129,19 @@ class FileRoutes:
         except NotAFolder:
             raise NotFound from None
         if stat is not None and stat.kind is Kind.folder:
-            return await self._list(request, visit, path)
-        refuseOthers(request)
+            return await self._getFolder(request, visit, path)
+        if queryBytes(request, "op") == b"checksum":
+            refuseOthers(request, "op", "algorithm")
+            return await answerChecksum(request, files, path)
+        refuseOthers(request, "inline")
         if stat is None:
             await self._fetchUnseen(request, files, path)
         elif isNotModified(request, stat):
             notModified(request, stat)
         elif request.method == b"HEAD":
-            setHeadersOfFile(request, path, stat, stat.size)
+            await describe(request, files, path, stat)
         else:
-            await download(request, files, path, self._now())
+            await download(request, files, path, self._now(), self._randomBytes)
         return None
 
     async def _fetchUnseen(self, request: Any, files: IFileSystem, path: VirtualPath) -> None:
@@ -133,15 +149,43 @@ class FileRoutes:
         if request.method == b"HEAD":
             raise PermissionDenied
         try:
-            await download(request, files, path, self._now())
+            await download(request, files, path, self._now(), self._randomBytes)
         except IsAFolder:
             raise PermissionDenied from None
 
-    async def _list(self, request: Any, visit: Visit, path: VirtualPath) -> bytes:
-        refuseOthers(request, "limit", "after")
+    async def _getFolder(self, request: Any, visit: Visit, path: VirtualPath) -> bytes | None:
+        op = queryBytes(request, "op")
+        if op == b"zip":
+            await self._archive(request, visit, path)
+            return None
+        if op is not None:
+            raise HTTPProblem(400, "op: expected zip, for a folder")
+        refuseOthers(request, "limit", "after", "sort", "foldersFirst", "search")
         limit = queryNumber(request, "limit", DEFAULT_LIMIT, MOST_LIMIT)
-        page = await pageOf(visit.account.files, path, limit, queryBytes(request, "after") or b"")
+        search = (queryBytes(request, "search") or b"").decode("utf-8", "surrogateescape")
+        sort = (queryBytes(request, "sort") or b"name").decode("utf-8", "replace")
+        try:
+            order = Order.parse(sort, queryFlag(request, "foldersFirst"), shown(search))
+            page = await pageOf(visit.account.files, path, limit, queryBytes(request, "after") or b"", order)
+        except ValueError as error:
+            raise HTTPProblem(
+                400, f"sort: {error}" if str(error).startswith("expected") else "after: not from here"
+            ) from None
         return jsonAnswer(request, page.plain())
+
+    async def _archive(self, request: Any, visit: Visit, path: VirtualPath) -> None:
+        refuseOthers(request, "op", "name")
+        names = [checkName(paths.decode(name)) for name in request.args.get(b"name", [])]
+        user = visit.account.name
+        if self._archives[user] >= MOST_ARCHIVES:
+            raise HTTPProblem(429, "too many archives of this user are under way", headers={"Retry-After": "10"})
+        self._archives[user] += 1
+        try:
+            await downloadArchive(request, visit.account.files, path, list(dict.fromkeys(names)) or None, self._run)
+        finally:
+            self._archives[user] -= 1
+            if not self._archives[user]:
+                del self._archives[user]
 
     # --- changing
 
@@ -164,14 +208,14 @@ class FileRoutes:
             request.setHeader(b"Content-Length", b"0")
 
     async def _delete(self, request: Any, visit: Visit) -> None:
-        refuseOthers(request)
+        refuseOthers(request, "recursive")
         path, files = pathOf(request), visit.account.files
         if isConditional(request):
             isNotModified(request, await committed(files, path))
         try:
             await files.remove(path)
         except IsAFolder:
-            await files.removeDirectory(path)
+            await (_removeAll(files, path) if queryFlag(request, "recursive") else files.removeDirectory(path))
         request.setResponseCode(204)
 
     async def _post(self, request: Any, visit: Visit) -> None:
@@ -206,7 +250,7 @@ class FileRoutes:
         try:
             await IServerSideCopy(files).copy(old, new, overwrite)
         except (TypeError, Unsupported, CrossesMounts):
-            await _copyBytes(files, old, new, overwrite)
+            await _copyBytes(files, old, new, overwrite, lambda: not request.disconnected)
         request.setResponseCode(204)
 
 
@@ -219,19 +263,28 @@ async def _target(request: Any) -> tuple[VirtualPath, bool]:
     return targetOf(body), overwrite
 
 
-async def _copyBytes(files: Any, old: VirtualPath, new: VirtualPath, overwrite: bool) -> None:
+async def _copyBytes(
+    files: Any, old: VirtualPath, new: VirtualPath, overwrite: bool, isAwaited: Callable[[], bool]
+) -> None:
     """Between storages, where none can copy by itself."""
     source = await files.open(old, OpenMode.read)
     try:
         target = await files.open(new, OpenMode.replace if overwrite else OpenMode.create)
         try:
-            offset = 0
-            while data := await source.read(offset, _COPY_BYTES):
-                await target.write(offset, data)
-                offset += len(data)
+            await copyRange(source, 0, target, 0, None, isAwaited)
         except BaseException:
             await target.abort(keep=False)
             raise
         await target.commit()
     finally:
         await source.abort(keep=False)
+
+
+async def _removeAll(files: IFileSystem, path: VirtualPath) -> None:
+    removal = Removal(files)
+    await removal.remove(path)
+    if removal.failed:
+        first = removal.errors[0][1]
+        detail = f"{removal.removed} entries were removed, {removal.failed} could not be"
+        problems = [Problem(name, why) for name, why in removal.told()]
+        raise HTTPProblem(problemFor(first).status, detail, problems)

@@ -18,6 +18,7 @@ from ...vocabulary import VirtualPath
 from ..http import HTTPProblem
 
 FILES = "/api/v1/files"
+UPLOADS = "/api/v1/uploads"
 FOLDERS = "/folders"
 
 _HIDDEN = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})

@@ -1,55 +1,65 @@
-"""The page for people: log-in, and folders with what can be done in them.
+"""The pages for people: log-in, folders with what can be done in them, and one's own account.
 
-Pages are rendered here and changed by the file API, which the page's script calls. What users named is data wherever it
-stands: templates escape it, the script only makes text of it, and the policy of the page lets no other script run.
+Pages are rendered here; the file API changes what they show, and the page's scripts call it. What users named is data
+wherever it stands: templates escape it, scripts only make text of it, and the policy of the pages lets no other script
+run.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from importlib import resources
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, urlencode
 
 from attrs import define, field
-from jinja2 import DictLoader, Environment, StrictUndefined
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.web.iweb import IRequest
 
-from ...errors import FileSystemError, NotAFolder
+from ...config.document import Settings
+from ...errors import FileSystemError, NotAFolder, PermissionDenied
 from ...files import paths
 from ...vocabulary import Entry, Kind, VirtualPath
-from ..http import HTTPProblem, queryBytes, refuseOthers, toTheEnd
-from ._access import UserAccess
+from ..http import CSRF_HEADER, Assets, HTTPProblem, Pages, queryBytes, refuseOthers, templatesOf, toTheEnd
+from ._access import UserAccess, Visit
 from ._files import problemFor
 from ._folders import Page, modifiedText, pageOf
+from ._listing import KEYS, NaturalOrder
 from ._names import FILES, FOLDERS, displayed, pathOf, urlOf
+from ._previews import typeOf
 
-ENTRIES_OF_A_PAGE = 200
+ENTRIES_OF_A_PAGE = 300
+FORM_BYTES = 8192
+TITLE = "Files"
 
-POLICY = (
-    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    b"form-action 'none'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
-)
-
-_STATIC_TYPES: Mapping[str, bytes] = {
-    "page.css": b"text/css; charset=utf-8",
-    "page.js": b"text/javascript; charset=utf-8",
-    "icon.svg": b"image/svg+xml",
-}
-_TEMPLATES = ("base.html", "login.html", "folder.html", "problem.html")
+_PACKAGES = ("cftpcluster.servers.http", __package__)
+_ASSETS, _TEMPLATES = Assets.of(*_PACKAGES), templatesOf(*_PACKAGES)
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
+_ICONS: Mapping[str, str] = {
+    suffix: icon
+    for icon, suffixes in {
+        "image": "png jpg jpeg gif webp avif svg bmp tif tiff heic ico psd",
+        "film": "mp4 mkv mov avi webm m4v mpg mpeg wmv",
+        "music": "mp3 wav flac ogg m4a aac opus wma",
+        "file-archive": "zip gz tgz bz2 xz zst 7z rar tar lz4 cab jar iso",
+        "file-code": "html css js ts json xml yaml yml toml py c h cpp rs go java sh sql ini conf",
+        "file-spreadsheet": "csv tsv xls xlsx ods",
+        "file-text": "txt md pdf doc docx odt rtf log tex ps ppt pptx odp",
+        "key-round": "pem key pub asc gpg p12 crt cer",
+    }.items()
+    for suffix in suffixes.split()
+}
 
-def _read(folder: str, name: str) -> bytes:
-    return resources.files(__package__).joinpath(folder, name).read_bytes()
-
-
-def _environment() -> Environment:
-    texts = {name: _read("templates", name).decode("utf-8") for name in _TEMPLATES}
-    return Environment(loader=DictLoader(texts), autoescape=True, undefined=StrictUndefined, auto_reload=False)
+_PROBLEMS: Mapping[int, tuple[str, str, str]] = {
+    400: ("file-question-mark", "That address makes no sense", "It may have been cut off when it was copied."),
+    403: ("lock", "You may not do that", "If you should, ask whoever gave you this log-in."),
+    404: ("file-question-mark", "There is nothing here", "It may have been moved, renamed or deleted."),
+    429: ("lock", "Too many attempts", "Wait a minute, then try again."),
+    503: ("server-off", "Not available right now", "Try again in a moment."),
+}
+"""Picture, title and advice for people, by status."""
 
 
 def sizeText(size: int) -> str:
@@ -63,103 +73,208 @@ def sizeText(size: int) -> str:
 @define(eq=False)
 class PageRoutes:
     _access: UserAccess
-    _templates: Environment = field(factory=_environment, init=False)
-    _static: Mapping[str, bytes] = field(init=False)
+    _settings: Callable[[], Settings]
+    _pages: Pages = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._static = {name: _read("static", name) for name in _STATIC_TYPES}
+        self._pages = Pages(_ASSETS, TITLE, lambda: self._settings().branding, _TEMPLATES)
 
     def add(self, app: Klein) -> None:
         @app.route("/", methods=["GET"])
         def home(request: IRequest) -> Deferred[bytes]:
-            return toTheEnd(self._folder(request))
+            return toTheEnd(self._shown(request, self._folder))
 
         @app.route(FOLDERS, methods=["GET"])
         def folder(request: IRequest) -> Deferred[bytes]:
-            return toTheEnd(self._folder(request))
+            return toTheEnd(self._shown(request, self._folder))
 
-        @app.route("/static/<name>", methods=["GET"])
-        def static(request: IRequest, name: str) -> bytes:
-            return self._asset(request, name)
+        @app.route("/account", methods=["GET"])
+        def account(request: IRequest) -> Deferred[bytes]:
+            return toTheEnd(self._shown(request, self._account))
 
-    def _asset(self, request: Any, name: str) -> bytes:
-        if name not in self._static:
-            raise HTTPProblem(404)
-        data = self._static[name]
-        request.setHeader(b"Content-Type", _STATIC_TYPES[name])
-        # Nodes of a cluster may differ in version: what a browser has is asked for again, cheaply.
-        request.setHeader(b"Cache-Control", b"no-cache")
-        request.setETag(b'"%s"' % hashlib.blake2b(data, digest_size=12).hexdigest().encode("ascii"))
-        request.setHeader(b"Content-Length", b"%d" % len(data))
-        if request.requestHeaders.getRawHeaders(b"If-None-Match") == [request.etag]:
-            request.responseHeaders.removeHeader(b"Content-Length")
-            request.setResponseCode(304)
-        return data
+        @app.route("/login", methods=["POST"])
+        def formLogin(request: IRequest) -> Deferred[bytes]:
+            return toTheEnd(self._logIn(request))
 
-    def _render(self, request: Any, name: str, status: int, values: Mapping[str, Any]) -> bytes:
-        page = self._templates.get_template(name).render(values).encode("utf-8", "backslashreplace")
-        request.setResponseCode(status)
-        request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
-        request.setHeader(b"Content-Security-Policy", POLICY)
-        request.setHeader(b"Content-Length", b"%d" % len(page))
-        return page
+        @app.route("/logout", methods=["POST"])
+        def formLogout(request: IRequest) -> Deferred[bytes]:
+            return toTheEnd(self._logOut(request))
 
-    async def _folder(self, request: Any) -> bytes:
+        self._pages.add(app)
+
+    async def _shown(self, request: Any, show: Callable[[Any, Visit], Any]) -> bytes:
         try:
-            return await self._show(request)
+            visit = await self._access.visit(request)
+            try:
+                page: bytes = await show(request, visit)
+            finally:
+                await visit.end()
         except HTTPProblem as problem:
             if problem.status == 401:
                 # Whoever comes to the front door is not refused, but asked who they are.
-                return self._render(request, "login.html", 200 if request.path == b"/" else 401, {})
-            title = str(problem.plain()["title"])
-            return self._render(request, "problem.html", problem.status, {"title": title, "detail": problem.detail})
+                return self._login(
+                    request, 200 if request.path == b"/" else 401, request.uri.decode("ascii", "replace")
+                )
+            return self._problem(request, problem)
+        except FileSystemError as error:
+            return self._problem(request, problemFor(error))
+        return page
 
-    async def _show(self, request: Any) -> bytes:
-        visit = await self._access.visit(request)
+    def _problem(self, request: Any, problem: HTTPProblem) -> bytes:
+        unknown = ("triangle-alert", str(problem.plain()["title"]), "")
+        picture, title, advice = _PROBLEMS.get(problem.status, unknown)
+        values = {"picture": picture, "title": title, "advice": advice, "detail": _sentence(problem.detail)}
+        return self._pages.render(request, "problem.html", problem.status, values)
+
+    def _login(self, request: Any, status: int, target: str, name: str = "", message: str = "") -> bytes:
+        values = {"name": name, "message": message, "next": target}
+        return self._pages.render(request, "login.html", status, values)
+
+    # --- forms, for browsers that run no scripts
+
+    async def _logIn(self, request: Any) -> bytes:
+        form = await _formOf(request)
+        name, target = form.get("name", ""), form.get("next", "")
         try:
-            refuseOthers(request, "after")
-            path, after = pathOf(request), queryBytes(request, "after") or b""
-            page = await pageOf(visit.account.files, path, ENTRIES_OF_A_PAGE, after)
+            await self._access.logIn(request, name, form.get("password", ""))
+        except HTTPProblem as problem:
+            if problem.status == 401:
+                return self._login(request, 401, target, name, "The name or the password is wrong.")
+            return self._problem(request, problem)
+        return _seeOther(request, target)
+
+    async def _logOut(self, request: Any) -> bytes:
+        form = await _formOf(request)
+        request.requestHeaders.setRawHeaders(CSRF_HEADER, [form.get("csrfToken", "")])
+        try:
+            await self._access.logOut(request)
+        except HTTPProblem as problem:
+            if problem.status != 401:
+                return self._problem(request, problem)
+        return _seeOther(request, "/")
+
+    # --- pages of who is known
+
+    def _site(self, visit: Visit) -> dict[str, Any]:
+        token = self._access.csrfToken(visit.session)
+        return {"user": displayed(visit.account.name), "csrfToken": token, "isAccount": False}
+
+    async def _account(self, request: Any, visit: Visit) -> bytes:
+        refuseOthers(request)
+        return self._pages.render(request, "account.html", 200, {**self._site(visit), "isAccount": True})
+
+    async def _folder(self, request: Any, visit: Visit) -> bytes:
+        refuseOthers(request, "after", "sort", "find")
+        path, cursor = pathOf(request), queryBytes(request, "after") or b""
+        find = (queryBytes(request, "find") or b"").decode("utf-8", "replace").strip()
+        sort = (queryBytes(request, "sort") or b"name").decode("utf-8", "replace")
+        try:
+            order = NaturalOrder.parse(sort, foldersFirst=True, search=find)
+        except ValueError as error:
+            raise HTTPProblem(400, f"sort: {error}") from None
+        isHidden = False
+        try:
+            page = await pageOf(visit.account.files, path, ENTRIES_OF_A_PAGE, cursor, order)
+        except PermissionDenied:
+            # who may not look may still be there to upload
+            page, isHidden = Page([], None), True
+        except ValueError:
+            raise HTTPProblem(400, "after: this is not where a page begins") from None
         except NotAFolder as error:
             raise HTTPProblem(404, str(error)) from None
-        except FileSystemError as error:
-            raise problemFor(error) from None
-        finally:
-            await visit.end()
         values = {
-            "user": displayed(visit.account.name),
-            "csrfToken": self._access.csrfToken(visit.session),
-            "isContinued": bool(after),
-            **_valuesOf(path, page),
+            **self._site(visit),
+            "isContinued": bool(cursor),
+            "isHidden": isHidden,
+            **_valuesOf(path, order, page),
         }
-        return self._render(request, "folder.html", 200, values)
+        return self._pages.render(request, "folder.html", 200, values)
 
 
-def _valuesOf(path: VirtualPath, page: Page) -> dict[str, Any]:
+async def _formOf(request: Any) -> dict[str, str]:
+    """The fields of a form, each at most once."""
+    body = await request.body(FORM_BYTES)
+    try:
+        fields = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=10, errors="surrogateescape")
+    except ValueError:
+        raise HTTPProblem(400, "the body is not a form") from None
+    return {name: values[0] for name, values in fields.items() if len(values) == 1}
+
+
+def _seeOther(request: Any, target: str) -> bytes:
+    """Have the browser go to a page of ours."""
+    isOwn = re.fullmatch(r"/([!-.0-~][!-~]*)?", target) and "\\" not in target
+    request.setResponseCode(303)
+    request.setHeader(b"Location", target.encode("ascii") if isOwn else b"/")
+    request.setHeader(b"Content-Length", b"0")
+    return b""
+
+
+def _sentence(detail: str) -> str:
+    return f"{detail[:1].upper()}{detail[1:].rstrip('.')}." if detail else ""
+
+
+def _valuesOf(path: VirtualPath, order: NaturalOrder, page: Page) -> dict[str, Any]:
     crumbs = [
         {"name": displayed(path[depth]), "url": urlOf(path[: depth + 1], FOLDERS, isFolder=True)}
         for depth in range(len(path))
     ]
     here = urlOf(path, FOLDERS, isFolder=True) if path else "/"
-    following = f"{here}?after={quote(paths.encode(page.next), safe='')}" if page.next is not None else ""
+
+    def address(sort: str, after: str | None = None) -> str:
+        query = urlencode(
+            {
+                **({"find": order.search} if order.search else {}),
+                **({"sort": sort} if sort != KEYS[0] else {}),
+                **({"after": paths.encode(after)} if after is not None else {}),
+            }
+        )
+        return f"{here}?{query}" if query else here
+
+    def sortedBy(key: str) -> str:
+        return address(f"-{key}" if (order.by, order.isDescending) == (key, False) else key)
+
     return {
+        "here": here,
+        "find": order.search,
+        "sort": {
+            "key": order.by,
+            "isDescending": order.isDescending,
+            "text": order.text,
+            "urls": {key: sortedBy(key) for key in KEYS},
+        },
         "crumbs": crumbs,
         "filesUrl": urlOf(path, FILES, isFolder=True),
+        "zipUrl": urlOf(path, FILES, isFolder=True) + "?op=zip",
         "entries": [_row((*path, entry.name), entry) for entry in page.entries],
-        "nextUrl": following,
+        "nextUrl": address(order.text, page.next) if page.next is not None else "",
     }
 
 
 def _row(path: VirtualPath, entry: Entry) -> dict[str, Any]:
-    kind = entry.stat.kind
+    kind, name = entry.stat.kind, displayed(entry.name)
     isFolder = kind is Kind.folder
     href = {Kind.folder: urlOf(path, FOLDERS, isFolder=True), Kind.file: urlOf(path)}.get(kind, "")
+    other = "link" if kind is Kind.link else "file-question-mark"
+    plain = _ICONS.get(name.rpartition(".")[2].lower() if "." in name else "", "file")
     return {
-        "name": displayed(entry.name),
+        "name": name,
         "filesUrl": urlOf(path),
         "href": href,
-        "icon": "folder" if isFolder else "file",
+        "kind": kind.value,
+        "preview": _previewOf(entry),
+        "icon": "folder" if isFolder else plain if href else other,
         "note": "" if href else "link that leads nowhere" if kind is Kind.link else "special file",
         "size": "" if isFolder else sizeText(entry.stat.size),
+        "bytes": 0 if isFolder else entry.stat.size,
         "modified": modifiedText(entry.stat) or "",
     }
+
+
+def _previewOf(entry: Entry) -> str:
+    """As what a file can be shown: text, image, audio, video or pdf; "" for what cannot be."""
+    contentType = typeOf(entry.name) if entry.stat.kind is Kind.file else None
+    if contentType is None:
+        return ""
+    general, _, special = contentType.decode("ascii").partition("/")
+    return "pdf" if special == "pdf" else general

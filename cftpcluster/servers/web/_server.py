@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import define, frozen
 from klein import Klein
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
+from twisted.internet.threads import deferToThreadPool
 from twisted.plugin import IPlugin
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
@@ -18,13 +20,18 @@ from zope.interface import implementer
 from ...auth.portal import AccountPortal
 from ...config.document import Listener, Settings
 from ...events import Notify
-from ...interfaces import IServer, IServerFactory, IValidator
+from ...interfaces import IFile, IServer, IServerFactory, IValidator
 from ...vocabulary import Problem
 from ..http import RoutedResource, Sessions, Site, VerifiedLogins, answerProblems
 from ._access import AUDIENCE, COOKIE, UserAccess
+from ._account import AccountRoutes
+from ._checksums import ALGORITHMS, Checked
 from ._files import FileRoutes
-from ._names import FILES, FOLDERS
+from ._names import FILES, FOLDERS, UPLOADS
 from ._pages import PageRoutes
+from ._uploads import UploadRoutes
+from ._uploadtokens import UploadTokens
+from ._writers import Writers
 
 UNLIMITED_BYTES = 2**62
 
@@ -83,6 +90,10 @@ class WebServer:
         """How long an upload may be now."""
         return self.options.uploadLimitBytes or UNLIMITED_BYTES
 
+    def knownLimit(self) -> int | None:
+        """As :meth:`uploadLimit`; ``None`` where there is none."""
+        return self.options.uploadLimitBytes or None
+
 
 def webServer(
     options: WebOptions,
@@ -95,26 +106,33 @@ def webServer(
     notify: Notify,
     now: Callable[[], float],
     randomBytes: Callable[[int], bytes],
+    pool: ThreadPool,
 ) -> WebServer:
     """A server made of its parts.
 
     :param now: the time of day, as files have it; seconds since the epoch.
+    :param pool: for what takes a processor's time.
     """
     app = Klein()
     answerProblems(app)
-    access = UserAccess(
-        portal,
-        listener,
-        Sessions(COOKIE, AUDIENCE, sessionKeys, settings, reactor.seconds, randomBytes),
-        VerifiedLogins(randomBytes(32), reactor.seconds),
-        notify,
-        randomBytes,
-    )
+    sessions = Sessions(COOKIE, AUDIENCE, sessionKeys, settings, reactor.seconds, randomBytes)
+    verified = VerifiedLogins(randomBytes(32), reactor.seconds)
+    access = UserAccess(portal, listener, sessions, verified, notify, randomBytes)
     access.addRoutes(app)
-    site = Site(RoutedResource(app, FILES.encode("ascii"), FOLDERS.encode("ascii")), reactor)
+    site = Site(RoutedResource(app, *(prefix.encode("ascii") for prefix in (FILES, UPLOADS, FOLDERS))), reactor)
     server = WebServer(options, site)
-    FileRoutes(access, server.uploadLimit, now).add(app)
-    PageRoutes(access).add(app)
+    AccountRoutes(access, portal, sessions, server.knownLimit).add(app)
+
+    run = partial(deferToThreadPool, reactor, pool)
+
+    def checked(opened: IFile, algorithm: str) -> Checked:
+        return Checked(opened, ALGORITHMS[algorithm](), run)
+
+    files = FileRoutes(access, server.uploadLimit, now, randomBytes, run)
+    files.add(app)
+    tokens = UploadTokens(sessionKeys, randomBytes)
+    UploadRoutes(files.served, tokens, Writers(reactor), checked, server.knownLimit, settings, now).add(app)
+    PageRoutes(access, settings).add(app)
     return server
 
 
@@ -150,6 +168,7 @@ class WebServerFactory:
             notify=notify,
             now=time.time,
             randomBytes=os.urandom,
+            pool=pool,
         )
 
 

@@ -105,6 +105,7 @@ def makeServer(reactor: Any, users: Any, options: FTPOptions, seed: int = 1) -> 
         bindAddress="",
         random=random.Random(seed),
         now=reactor.seconds,
+        listenOn=lambda reactor, port, factory, address: reactor.listenTCP(port, factory, interface=address),
     )
 
 
@@ -252,7 +253,7 @@ class Conversation:
         assert transport is not None
         return transport
 
-    def turn(self, seconds: float = 0.02) -> None:
+    def turn(self, seconds: float = 0.03) -> None:
         """Let time pass."""
         self.reactor.advance(seconds)
 

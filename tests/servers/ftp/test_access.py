@@ -224,7 +224,14 @@ class TLSTests(SynchronousTestCase):
 
     def test_optionalTLSLetsTheClientChoose(self) -> None:
         client = self.client("optional")
-        self.assertEqual(client.codes("USER alice", "PASS secret", "AUTH TLS"), [331, 230, 503])
+        self.assertEqual(client.codes("USER alice", "PASS secret", "PWD"), [331, 230, 257])
+        self.assertIsNotNone(client.session.account)
+
+    def test_whoLoggedInInTheClearDoesItAgainOverTLS(self) -> None:
+        client = self.client("optional")
+        self.assertEqual(client.codes("USER alice", "PASS secret", "AUTH TLS", "PWD"), [331, 230, 234, 530])
+        self.assertTrue(client.control.secured)
+        self.assertEqual(client.codes("USER alice", "PASS secret", "PWD"), [331, 230, 257])
 
     def test_withoutTLSNothingOfItIsOffered(self) -> None:
         client = self.client("off")

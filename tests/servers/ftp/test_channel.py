@@ -393,7 +393,7 @@ class ParameterTests(SynchronousTestCase):
 
     def test_types(self) -> None:
         answers = self.client.codes(
-            "TYPE A", "TYPE a n", "TYPE I", "TYPE L 8", "TYPE L 7", "TYPE E", "TYPE A T", "TYPE X"
+            "TYPE A", "TYPE a n", "TYPE I", "TYPE L8", "TYPE L 7", "TYPE E", "TYPE A T", "TYPE X"
         )
         self.assertEqual(answers, [200, 200, 200, 200, 504, 504, 504, 504])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -11,11 +12,12 @@ from twisted.internet.error import ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from cftpcluster.errors import Invalid
+from cftpcluster.errors import FileSystemError, Invalid
 from cftpcluster.interfaces import IServer, IServerFactory
 from cftpcluster.servers.ftp import FTPOptions, ftpServerFactory
 from cftpcluster.servers.ftp.control import COMMANDS, PAUSE_SECONDS, WAITING_LIMIT
 from cftpcluster.servers.ftp.factory import HURRY_SECONDS
+from cftpcluster.servers.ftp.replies import Refusal
 
 from .support import Conversation, codesOf
 
@@ -265,6 +267,23 @@ class TimeTests(SynchronousTestCase):
         self.client.turn()
         self.assertEqual(self.client.reactor.getDelayedCalls(), [])
         self.assertEqual(self.client.users.ended, ["alice"])
+
+    def test_noErrorIsLeftBehind(self) -> None:
+        """Not even in a circle that is found some day: with it folders stay open."""
+        self.client.login()
+        self.client.put("/f")
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.client.say(
+            "SIZE none", "RNFR none", "XMD5 none 1 2", "STAT no*", "STAT f/", "MKD f", "REST 9", "HASH none"
+        )
+        for command in ("RETR none", "RETR f", "STOR none/f", "LIST no*", "NLST none", "MLSD f"):
+            self.client.data()
+            self.client.say(command)
+            self.client.turn()
+            self.client.heard()
+        found = [each for each in gc.get_objects() if isinstance(each, FileSystemError | Refusal)]
+        self.assertEqual(found, [])
 
 
 class ServerTests(SynchronousTestCase):

@@ -119,6 +119,7 @@ class InformationTests(Case):
         lines = answer.split("\r\n")
         self.assertEqual((lines[0], lines[-2]), ("211-Features:", "211 End"))
         for feature in (
+            "AUTH SSL",
             "AUTH TLS",
             "PBSZ",
             "PROT",

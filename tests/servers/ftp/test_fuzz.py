@@ -43,14 +43,17 @@ def line(chosen: random.Random, verbs: list[str]) -> bytes:
 def tried(count: int, seed: int, failed: Callable[[bytes, bytes], None]) -> None:
     """Say ``count`` lines, before a log-in and after; ``failed`` gets a line that was not answered in form."""
     chosen = random.Random(seed)
-    for start in range(0, count, 100):
-        isIn = bool(start // 100 % 2)
+    done = sessions = 0
+    while done < count:
+        sessions += 1
+        isIn = bool(sessions % 2)
         client = Conversation(FTPOptions(tls="optional"))
         verbs = [*(set(COMMANDS) - ENDING if isIn else COMMANDS), "XYZZY"]
         if isIn:
             client.login()
         client.heard()
-        for _ in range(min(100, count - start)):
+        for _ in range(min(100, count - done)):
+            done += 1
             said = line(chosen, sorted(verbs))
             client.control.protocol.dataReceived(said + b"\r\n")
             answer = client.control.taken()

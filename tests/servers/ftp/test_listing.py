@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.errors import StorageFailed
 from cftpcluster.interfaces import ILinks
+from cftpcluster.servers.ftp.listing import TURN_LINES
 from cftpcluster.vocabulary import Entry, Kind, Stat
 
 from .support import Conversation, codesOf
@@ -59,6 +60,17 @@ class ListTests(Case):
             self.assertEqual(self.names(f"LIST {options}"), [".hidden", "a.txt", "d"], options)
             self.assertEqual(self.names(f"LIST {options} d"), ["b.txt", "c"], options)
             self.assertEqual(sorted(self.listed(f"NLST {options} d")), ["d/b.txt", "d/c"], options)
+
+    def test_whatBeginsWithADashIsNamedByItsFolderOrBehindTwo(self) -> None:
+        self.client.put("/-file")
+        self.assertEqual(len(self.names("LIST -file")), 4)
+        for command in ("LIST ./-file", "LIST -- -file", "LIST -la -- -file"):
+            self.assertEqual(self.names(command), ["-file"], command)
+        self.assertEqual(self.client.codes("SIZE -file", "STAT -- -file", "DELE -file"), [213, 213, 250])
+
+    def test_aFileIsNoFolder(self) -> None:
+        for path in ("a.txt/", "a.txt/.", "./a.txt//"):
+            self.assertEqual(self.answer(f"LIST {path}")[0], [550], path)
 
     def test_aMissingPathIs550(self) -> None:
         for command in ("LIST", "NLST", "MLSD"):
@@ -115,6 +127,7 @@ class ListTests(Case):
         self.assertEqual(codesOf(answer), [212])
         self.assertEqual(sorted(line.split()[-1] for line in answer.split("\r\n")[1:-2]), ["b.txt", "c"])
         self.assertEqual(self.client.codes("STAT a.txt", "STAT none", "STAT"), [213, 550, 211])
+        self.assertIn(" d\r\n", self.client.say("STAT -la"))
 
     def test_badNamesHarmNobodyElse(self) -> None:
         self.client.put(f"/d/{BAD}", b"")
@@ -142,13 +155,16 @@ class Counting:
     left: int
     closed: bool = False
     error: Exception | None = None
+    batch: int = 256
 
     def next(self) -> Deferred[Any]:
         if self.error is not None and self.left < 50_000:
             raise self.error
-        self.left -= 256
+        self.left -= self.batch
         return succeed(
-            [Entry(f"file-{self.left}-{index}", Stat(Kind.file)) for index in range(256)] if self.left > 0 else []
+            [Entry(f"file-{self.left}-{index}", Stat(Kind.file)) for index in range(self.batch)]
+            if self.left > 0
+            else []
         )
 
     def close(self) -> None:
@@ -168,6 +184,28 @@ class HugeFolderTests(Case):
         self.client.turn()
         self.assertEqual(data.taken().count(b"\r\n"), 256 * (100_000 // 256))
         self.assertTrue(self.listing.closed)
+
+    def runOneCall(self) -> None:
+        """What the reactor does before it looks at the sockets again, at least."""
+        call = self.client.reactor.calls.pop(0)
+        call.called = 1
+        call.func(*call.args, **call.kw)
+
+    def test_othersHaveTheirTurn(self) -> None:
+        """However fast a backend answers, and however much at once."""
+        for batch in (1, 256, 2_000):
+            self.listing = Counting(4_001, batch=batch)
+            for command in ("LIST", "NLST", "MLSD"):
+                self.listing.left = 4_001
+                data = self.client.data()
+                self.client.say(command)
+                most = lines = data.taken().count(b"\r\n")
+                while not self.client.heard():
+                    self.runOneCall()
+                    written = data.taken().count(b"\r\n")
+                    most, lines = max(most, written), lines + written
+                self.assertEqual(lines, 4_000 // batch * batch)
+                self.assertLessEqual(most, TURN_LINES)
 
     def test_aClientThatWaitsIsWaitedFor(self) -> None:
         data = self.client.data()
@@ -203,7 +241,9 @@ class HugeFolderTests(Case):
     def test_anErrorWithinIsTold(self) -> None:
         self.listing.error = StorageFailed()
         data = self.client.data()
-        self.assertEqual(self.client.codes("LIST"), [150, 451])
+        self.assertEqual(self.client.codes("LIST"), [150])
+        self.client.turn()
+        self.assertEqual(codesOf(self.client.heard()), [451])
         self.client.turn()
         self.assertTrue(data.gone)
         self.assertTrue(self.listing.closed)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import socket
+import weakref
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
@@ -11,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cftpcluster.errors import OutOfSpace, QuotaExceeded, StorageFailed
 from cftpcluster.files.policy import Permitted
 from cftpcluster.servers.ftp.data import RECEIVE_BYTES
+from cftpcluster.servers.ftp.transfer import AT_ONCE_SECONDS, KILLED_SECONDS, SMALL_BYTES
 from cftpcluster.vocabulary import OpenMode, Permission
 
 from .support import Conversation, Transport, codesOf
@@ -143,6 +147,21 @@ class UploadTests(Case):
         self.client.turn()
         self.assertEqual(self.client.get("/x"), b"new" * 200_000)
 
+    def test_nothingHoldsTheFileAfterwards(self) -> None:
+        """Not even a circle that is found some day: descriptors would run out before."""
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for end in (ConnectionDone(), ConnectionLost()):
+            data = self.client.data()
+            self.client.say("STOR x")
+            data.protocol.dataReceived(b"new")
+            receiver = weakref.ref(data.protocol._receiver)
+            self.assertIsNotNone(receiver())
+            data.end(end)
+            self.client.turn(2 * KILLED_SECONDS)
+            self.assertIn(codesOf(self.client.heard()), ([226], [426]))
+            self.assertIsNone(receiver())
+
     def test_muchIsReceivedAtOnce(self) -> None:
         self.assertEqual(self.client.data().bufferSize, RECEIVE_BYTES)
 
@@ -151,6 +170,40 @@ class UploadTests(Case):
         for path, contents in (("/old", b"old"), ("/new", None)):
             self.assertEqual(self.send(f"STOR {path}", b"half", end=ConnectionLost()), [150, 426])
             self.assertEqual(self.client.get(path), contents)
+
+    def test_whoMayHaveBeenKilledIsWaitedFor(self) -> None:
+        """Its kernel may end the control connection a moment later."""
+        whole = b"x" * SMALL_BYTES
+        for pieces, seconds in (((whole,), 0.0), ((), 0.0), ((b"be", b"gun"), AT_ONCE_SECONDS)):
+            data = self.client.data()
+            self.client.say("STOR x")
+            for piece in pieces:
+                data.protocol.dataReceived(piece)
+                self.client.turn(seconds)
+            data.end(ConnectionDone())
+            self.client.turn(KILLED_SECONDS / 2)
+            self.assertEqual(self.client.heard(), "")
+            self.client.turn(KILLED_SECONDS / 2)
+            self.assertEqual(codesOf(self.client.heard()), [226])
+        self.assertEqual(self.client.get("/x"), b"begun")
+
+    def test_whoSentAllAtOnceIsNot(self) -> None:
+        data = self.client.data()
+        self.client.say("STOR x")
+        data.protocol.dataReceived(b"all of it")
+        data.end(ConnectionDone())
+        self.client.turn(0)
+        self.assertEqual(codesOf(self.client.heard()), [226])
+
+    def test_whoHasLeftIsNoticedBeforeTheConnectionIs(self) -> None:
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+        self.client.session.control._socket = ours
+        self.assertEqual(self.send("STOR x", b"all of it"), [150, 226])
+        theirs.shutdown(socket.SHUT_WR)
+        self.assertEqual(self.send("STOR y", b"all of it"), [150, 426])
+        self.assertIsNone(self.client.get("/y"))
 
     def test_aBrokenUploadIsContinued(self) -> None:
         self.send("STOR x", b"0123456", end=ConnectionLost())
@@ -357,8 +410,8 @@ class SlowDiskTests(Case):
         for _ in range(5):
             data.protocol.dataReceived(b"x" * 262_144)
         self.assertEqual(data.producerState, "paused")
-        written.pop().callback(None)
-        self.assertEqual(data.producerState, "producing")
+        while data.producerState == "paused":
+            written.pop().callback(None)
         data.end(ConnectionDone())
         while written:
             written.pop().callback(None)

@@ -40,6 +40,9 @@ class LinesTests(SynchronousTestCase):
     def test_onlyOneCarriageReturnBelongsToTheEnd(self) -> None:
         self.assertEqual(fed(b"a\rb\r\r\n"), [b"a\rb\r"])
 
+    def test_whatUrgentDataLeavesOfTelnetIsNoPartOfACommand(self) -> None:
+        self.assertEqual(fed(b"\xf4\xffabor\r\n", b"\xf2ABOR\r\n"), [b"abor", b"ABOR"])
+
     def test_aLongLineIsReportedOnceAndTheNextIsRead(self) -> None:
         self.assertEqual(fed(b"x" * LINE_LIMIT_BYTES + b"\r\nNOOP\r\n"), ["too long", b"NOOP"])
 

@@ -87,11 +87,11 @@ class ChannelTestCase(SynchronousTestCase):
         self.site = Site(self.routes.resource, self.clock)
         self.client = Conversation.with_(self.site)
 
-    def assertRefused(self, data: bytes) -> None:
+    def assertRefused(self, data: bytes, status: int = 400) -> None:
         """The bytes are answered with 400 and an end, and no route saw anything of them."""
         client = Conversation.with_(self.site)
         client.send(data)
-        self.assertEqual([answer.status for answer in client.answers()], [400], data)
+        self.assertEqual([answer.status for answer in client.answers()], [status], data)
         self.clock.advance(2)
         self.assertTrue(client.closed, data)
         self.assertEqual((self.routes.served, self.routes.bodies), ([], []), data)
@@ -128,7 +128,32 @@ class StrictnessTests(ChannelTestCase):
             b": empty\r\nContent-Length: 5\r\n",
             b"Ho st: b\r\nContent-Length: 5\r\n",
             b"Host: b\r\nContent-Length: 5\r\n",
-            b"Content-Length: 5\r\nExpect: something\r\n",
+            b"X: a\x01b\r\nContent-Length: 5\r\n",
+            b"X: a\x7f\r\nContent-Length: 5\r\n",
+            b"Content-Length\0: 5\r\n",
+            b"Content-Length\t: 5\r\n",
+            b"Content-Length: \x0c5\r\n",
+            b"Content-Length: 5\x0b\r\n",
+            b"Content-Length: 5;\r\n",
+            b"Content-Length: 5.0\r\n",
+            b"Content-Length: 5e0\r\n",
+            b"Content-Length: 5_0\r\n",
+            b"Content-Length: \xd9\xa5\r\n",
+            b"Content-Length: 5,\r\n",
+            b"Content-Length: 5\r\nTransfer-Encoding: identity\r\n",
+            b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+            b"Transfer-Encoding: chunked, chunked\r\n",
+            b"Transfer-Encoding: chunked,\r\n",
+            b"Transfer-Encoding: ,chunked\r\n",
+            b"Transfer-Encoding: chunked;q=1\r\n",
+            b'Transfer-Encoding: "chunked"\r\n',
+            b"Transfer-Encoding: chunked\x00\r\n",
+            b"Transfer-Encoding: chunk\r\n",
+            b"Transfer-Encoding:\r\n",
+            b"Transfer-Encoding\r\n : chunked\r\n",
+            b"\rTransfer-Encoding: chunked\r\n",
+            b"X: y\r\n\rTransfer-Encoding: chunked\r\n",
+            b"\xc4\xb1: chunked\r\n",
         ):
             self.assertRefused(post + headers + b"\r\n12345GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
 
@@ -147,8 +172,20 @@ class StrictnessTests(ChannelTestCase):
         ):
             self.assertRefused(line + b"\r\nHost: a\r\n\r\n")
 
+    def test_otherLineEndsAreRefusedAtOnce(self) -> None:
+        for end in (b"\n", b"\r", b"\n\r", b"\x0b", b"\0"):
+            self.assertRefused(b"GET /hello HTTP/1.1" + end + b"Host: a" + end + end)
+
     def test_badHostsAreRefused(self) -> None:
-        for host in (b"Host: a/b", b"Host: a b", b"Host: a@b", b'Host: "><script>', b"X: y", b"Host: a\r\nHost: a"):
+        for host in (
+            b"Host: a/b",
+            b"Host: a b",
+            b"Host: a@b",
+            b'Host: "><script>',
+            b"X: y",
+            b"Host: a\r\nHost: a",
+            b"Host:",
+        ):
             self.assertRefused(b"GET /hello HTTP/1.1\r\n" + host + b"\r\n\r\n")
 
     def test_badChunksAreRefused(self) -> None:
@@ -162,13 +199,49 @@ class StrictnessTests(ChannelTestCase):
             b"5\r\n123456\r\n0\r\n\r\n",
             b"5\n12345\n0\n\n" + b"x" * 2000,
             b"5" * 2000,
+            b"5;" + b"x" * 2000,
+            b"5;a\nb\r\n12345\r\n0\r\n\r\n",
+            b"5;a\rb\r\n12345\r\n0\r\n\r\n",
+            b"5;\0\r\n12345\r\n0\r\n\r\n",
+            b"5\r12345\r\n0\r\n\r\n",
+            b"5\r\n12345\n0\r\n\r\n",
+            b"5\r\n1234\r\n0\r\n\r\n",
+            b"5,5\r\n12345\r\n0\r\n\r\n",
+            b" 5\r\n12345\r\n0\r\n\r\n",
+            b"5_0\r\n12345\r\n0\r\n\r\n",
+            b"\xef\xbc\x95\r\n12345\r\n0\r\n\r\n",
+            b"5\r\n12345\r\n0\r\n" + b"X: y\r\n" * 20_000,
+            b"F" * 17 + b"\r\n12345\r\n0\r\n\r\n",
+            b"0" * 1100 + b"5\r\n12345\r\n0\r\n\r\n",
         ):
-            self.assertRefused(start + chunks)
+            self.assertRefusedChunks(start + chunks)
+
+    def assertRefusedChunks(self, data: bytes) -> None:
+        """As :meth:`assertRefused`; a chunk beyond what the route takes is too large."""
+        client = Conversation.with_(self.site)
+        client.send(data)
+        self.assertIn([answer.status for answer in client.answers()], ([400], [413]), data[:100])
+        self.clock.advance(2)
+        self.assertTrue(client.closed, data[:100])
+        self.assertEqual(self.routes.bodies, [], data[:100])
 
     def test_tooLongHeadersAreRefused(self) -> None:
-        self.assertRefused(b"GET /hello HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 20_000 + b"\r\n\r\n")
-        self.assertRefused(b"GET /hello HTTP/1.1\r\nHost: a\r\n" + b"X: yyyyyyyyyy\r\n" * 2000 + b"\r\n")
-        self.assertRefused(b"GET /" + b"y" * 20_000)
+        start = b"GET /hello HTTP/1.1\r\nHost: a\r\n"
+        self.assertRefused(start + b"X: " + b"y" * 20_000 + b"\r\n\r\n", 431)
+        self.assertRefused(start + b"X: " + b"y" * 20_000, 431)
+        self.assertRefused(start + b"X: yyyyyyyyyy\r\n" * 2000 + b"\r\n", 431)
+        self.assertRefused(start + b"X:\r\n" * 600 + b"\r\n", 431)
+
+    def test_tooLongTargetsAreRefused(self) -> None:
+        self.assertRefused(b"GET /" + b"y" * 20_000, 414)
+        self.assertRefused(b"GET /" + b"y" * 20_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414)
+        self.assertRefused(b"y" * 20_000, 414)
+
+    def test_expectationsThatAreNotKeptAreRefused(self) -> None:
+        start = b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
+        for expected in (b"something", b"100-continue, more", b"", b"200-ok"):
+            self.assertRefused(start + b"Expect: " + expected + b"\r\n\r\n12345", 417)
+        self.assertRefused(start + b"Expect: 100-continue\r\nExpect: 100-continue\r\n\r\n12345")
 
     def test_requestsInPiecesAreUnderstood(self) -> None:
         for byte in b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n":
@@ -185,8 +258,22 @@ class StrictnessTests(ChannelTestCase):
     def test_encodedBodiesAreRefused(self) -> None:
         self.assertEqual(self.client.ask("POST", "/body", body=b"x", Content_Encoding="gzip").status, 415)
 
-    def test_absoluteTargetsAreRefused(self) -> None:
-        self.assertEqual(self.client.ask("GET", "http://localhost/hello").status, 400)
+    def test_targetsWithTheirHost(self) -> None:
+        for target in ("https://localhost/hello", "HTTPS://LOCALHOST/hello?x"):
+            self.assertEqual(self.client.ask("GET", target).status, 200)
+        for target in (
+            "http://localhost/hello",
+            "https://other/hello",
+            "https://localhost:1/hello",
+            "https://x@localhost/hello",
+            "https://localhost.other/hello",
+            "localhost:80",
+            "*",
+            "hello",
+            "//localhost/hello",
+        ):
+            answer = Conversation.with_(self.site).ask("GET", target)
+            self.assertIn(answer.status, {400, 404}, target)
 
 
 class AnswerTests(ChannelTestCase):
@@ -200,6 +287,12 @@ class AnswerTests(ChannelTestCase):
             self.assertIn("max-age", headers["Strict-Transport-Security"])
             self.assertNotIn("Server", headers)
         self.flushLoggedErrors(ZeroDivisionError)
+
+    def test_refusalsOfWhatIsNoRequestAreHardenedToo(self) -> None:
+        self.client.send(b"nonsense\r\n\r\n")
+        (answer,) = self.client.answers()
+        self.assertEqual((answer.status, answer.headers["X-Content-Type-Options"]), (400, "nosniff"))
+        self.assertIn("max-age", answer.headers["Strict-Transport-Security"])
 
     def test_withoutTLSNothingIsSaidOfIt(self) -> None:
         headers = Conversation.with_(self.site, secure=False).ask("GET", "/hello").headers
@@ -295,6 +388,20 @@ class BodyTests(ChannelTestCase):
         self.clock.advance(2)
         self.assertTrue(self.client.closed)
 
+    def test_whoGoesOnSendingARefusedBodyIsCutOff(self) -> None:
+        length = 4_000_000
+        self.client.send(b"PUT /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % length)
+        for _ in range(20):
+            self.client.send(bytes(100_000))
+        self.assertEqual([answer.status for answer in self.client.answers()], [403])
+        self.assertTrue(self.client.paused)
+        # over TLS the end is only asked for, and never heard of by a client that has more to send
+        self.client.transport.loseConnection = lambda: None
+        self.clock.advance(2)
+        self.assertFalse(self.client.closed)
+        self.clock.advance(2)
+        self.assertTrue(self.client.closed)
+
     def test_nothingIsReadUntilTheBodyIsWanted(self) -> None:
         self.routes.accept = Deferred()
         self.client.send(b"PUT /body HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab")
@@ -334,27 +441,34 @@ class BodyTests(ChannelTestCase):
 
 class PatienceTests(ChannelTestCase):
     def test_silentConnectionEnds(self) -> None:
-        self.clock.pump([1] * 29)
+        self.clock.pump([1] * 24)
+        self.assertFalse(self.client.closed)
+        self.clock.pump([1] * 2)
+        self.assertTrue(self.client.closed)
+
+    def test_whoDoesNotEvenShakeHandsIsCutOff(self) -> None:
+        self.client.transport.loseConnection = lambda: None
+        self.clock.pump([1] * 26)
         self.assertFalse(self.client.closed)
         self.clock.pump([1] * 2)
         self.assertTrue(self.client.closed)
 
     def test_firstRequestHasItsOwnTime(self) -> None:
-        self.clock.advance(29)
+        self.clock.advance(24)
         self.client.send(b"GET /hello HTTP/1.1\r\n")
-        self.clock.advance(29)
+        self.clock.advance(24)
         self.client.send(b"Host: a\r\n\r\n")
         self.assertEqual(self.client.answers()[0].status, 200)
 
     def test_drippedHeadersEnd(self) -> None:
-        for _ in range(31):
+        for _ in range(26):
             self.client.send(b"G")
             self.clock.advance(1)
         self.assertTrue(self.client.closed)
 
     def test_drippedBodyEnds(self) -> None:
         self.client.send(b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
-        for _ in range(31):
+        for _ in range(26):
             self.client.send(b"x")
             self.clock.advance(1)
         self.assertTrue(self.client.closed)

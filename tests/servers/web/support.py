@@ -25,6 +25,7 @@ from cftpcluster.interfaces import IFileSystem
 from cftpcluster.servers.web import WebOptions, WebServer, webServer
 from cftpcluster.testing.auth import Logins, SimpleChecker, documentWith, numberedBytes
 from cftpcluster.testing.files import write
+from cftpcluster.testing.threads import InlinePool, InlineReactor
 
 KEY = b"k" * 32
 PASSWORD = b"right horse"
@@ -136,7 +137,7 @@ class Served:
         capacityBytes: int = 2**28,
         rules: Rules | None = None,
     ) -> Served:
-        clock = Clock()
+        clock = InlineReactor()
         clock.advance(1_700_000_000)
         backend = MemoryBackend(clock, capacityBytes)
         fill(backend.fileSystem("", "alice", True), contents)
@@ -160,6 +161,7 @@ class Served:
             notify=logins.notify,
             now=clock.seconds,
             randomBytes=numberedBytes(),
+            pool=InlinePool(),  # type: ignore[arg-type]
         )
         return served
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import re
 from typing import Any
 
 from attrs import evolve
@@ -15,8 +17,9 @@ from cftpcluster.config.document import Limits, User
 from cftpcluster.events import LoggedIn, LoggedOut, LoginFailed
 from cftpcluster.servers.http import Session, Sessions
 from cftpcluster.testing.auth import documentWith
+from cftpcluster.vocabulary import publicId
 
-from .support import HOST, PASSWORD, Answer, Served, basic, parseAnswers, request
+from .support import HOST, KEY, PASSWORD, Answer, Served, basic, parseAnswers, request
 
 FILES = "/api/v1/files"
 COOKIE = "__Host-cftpcluster-user"
@@ -26,6 +29,13 @@ CONTENTS = {"/a": b"hello", "/sub": None}
 def cookieOf(answer: Answer) -> str:
     """What a browser sends back."""
     return answer.headers["set-cookie"].partition(";")[0]
+
+
+def sessionIdOf(cookie: str) -> str:
+    """What nobody but its owner is to know."""
+    payload = cookie.partition("=")[2].partition(".")[0]
+    values = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return str(values[1])
 
 
 class AccessCase(SynchronousTestCase):
@@ -64,7 +74,18 @@ class SessionTests(AccessCase):
         self.assertEqual(set(attributes), {"Path=/", "Max-Age=1800", "Secure", "HttpOnly", "SameSite=Lax"})
         self.assertEqual(self.statusWith(cookie), 200)
         told = self.served.ask("GET", "/api/v1/session", authorization=None, cookie=cookie)
-        self.assertEqual(told.json(), {"name": "alice", "csrfToken": answer.json()["csrfToken"]})
+        self.assertEqual(
+            told.json(),
+            {
+                "name": "alice",
+                "csrfToken": answer.json()["csrfToken"],
+                "id": publicId(sessionIdOf(cookie)),
+                "mayChange": [],
+                "leastPasswordCharacters": 12,
+                "uploadLimitBytes": None,
+                "quota": {"bytes": 0, "files": 0},
+            },
+        )
         self.assertEqual([type(event) for event in self.served.logins.events], [LoggedIn])
 
     def test_otherNodesTakeTheSession(self) -> None:
@@ -99,11 +120,27 @@ class SessionTests(AccessCase):
                 if cookie[index] != other:
                     self.assertEqual(self.statusWith(cookie[:index] + other + cookie[index + 1 :]), 401, index)
             self.assertEqual(self.statusWith(cookie[:index]), 401)
+
+    def test_everyBitOfACookieCounts(self) -> None:
+        cookie, _ = self.login()
+        sessions = Sessions(
+            COOKIE, "files", lambda: self.served.keys, lambda: self.served.settings, self.served.clock.seconds, bytes
+        )
+        value = cookie.partition("=")[2].encode()
+        self.assertIsNotNone(sessions.parse(value))
+        for index in range(len(value)):
+            for bit in range(8):
+                altered = bytearray(value)
+                altered[index] ^= 1 << bit
+                self.assertIsNone(sessions.parse(bytes(altered)), (index, bit))
+
+    def test_whatIsPutBesideACookieMakesItNone(self) -> None:
+        cookie, _ = self.login()
         for altered in (cookie + "A", cookie + "=", cookie + ".x", f"{cookie}; {cookie}", cookie.lower()):
             self.assertEqual(self.statusWith(altered), 401, altered)
 
     def test_onlyTheKeyMakesCookies(self) -> None:
-        session = Session("bob", "00" * 16, 1_700_000_000, 1_700_000_000, 0)
+        session = Session("bob", "00" * 16, 1_700_000_000, 1_700_000_000, 1_700_010_000, 0, "")
         for name, audience, key, expected in [
             (COOKIE, "files", b"k" * 32, 200),
             (COOKIE, "files", b"x" * 32, 401),
@@ -144,12 +181,36 @@ class SessionTests(AccessCase):
         self.assertEqual(self.statusWith(cookie), 200)
 
     def test_rotatedKeysOverlap(self) -> None:
+        self.served.logins.rules.start()
         cookie, token = self.login()
         self.served.keys.insert(0, b"n" * 32)
-        self.assertEqual(self.statusWith(cookie), 200)
+        renewed = self.served.ask("GET", f"{FILES}/a", authorization=None, cookie=cookie)
+        self.assertEqual(renewed.status, 200)
         answer = self.served.ask("DELETE", f"{FILES}/a", authorization=None, cookie=cookie, **{"X-CSRF-Token": token})
         self.assertEqual(answer.status, 204)
         del self.served.keys[1]
+        self.assertEqual(self.statusWith(cookie), 401)
+        self.assertEqual(self.statusWith(cookieOf(renewed)), 404)
+
+    def test_whoHasAnOldKeyMakesNoSessions(self) -> None:
+        self.served.logins.rules.start()
+        cookie, _ = self.login()
+        old = Sessions(
+            COOKIE, "files", lambda: [KEY], lambda: self.served.settings, self.served.clock.seconds, os.urandom
+        )
+        made = f"{COOKIE}={old.render(old.start('alice', 10_000)).decode()}"
+        self.assertEqual(self.statusWith(made), 200)
+        self.served.keys.insert(0, b"n" * 32)
+        another = f"{COOKIE}={old.render(old.start('alice', 10_000)).decode()}"
+        self.assertEqual([self.statusWith(cookie), self.statusWith(another)], [200, 401])
+
+    def test_theLongestLifeIsThatOfTheLogIn(self) -> None:
+        """What was ended is remembered for as long as that."""
+        cookie, _ = self.login()
+        self.served.settings = evolve(self.served.settings, sessionIdleSeconds=100_000, sessionAbsoluteSeconds=100_000)
+        self.served.clock.advance(43_199)
+        self.assertEqual(self.statusWith(cookie), 200)
+        self.served.clock.advance(1)
         self.assertEqual(self.statusWith(cookie), 401)
 
     def test_idleSessionsEnd(self) -> None:
@@ -234,8 +295,7 @@ class ForgeryTests(AccessCase):
     def test_forgedRequestsDoNothing(self) -> None:
         cookie, token = self.login()
         _, otherToken = self.login()
-        payload = cookie.partition("=")[2].partition(".")[0]
-        sessionId = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))[1]
+        sessionId = sessionIdOf(cookie)
         before = self.state()
         for given in [
             {},
@@ -262,6 +322,25 @@ class ForgeryTests(AccessCase):
                 }
                 self.assertEqual(self.served.ask(method, path, body, **headers).status, 403, (given, method))
         self.assertEqual(self.state(), before)
+
+    def test_noRouteThatChangesSomethingGoesWithoutTheToken(self) -> None:
+        cookie, _ = self.login()
+        app: Any = self.served.server.site.resource
+        before, tried = self.state(), 0
+        for rule in app._routes._app.url_map.iter_rules():
+            path = re.sub(r"<[^>]*>", "a", rule.rule)
+            for method in sorted((rule.methods or set()) - {"GET", "HEAD", "OPTIONS"}):
+                if path == "/api/v1/login":
+                    continue
+                for headers in ({}, {"origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+                    for kind in ("application/json", "application/x-www-form-urlencoded"):
+                        given: dict[str, Any] = {"cookie": cookie, "contentType": kind, "Tus-Resumable": "1.0.0"}
+                        answer = self.served.ask(method, path, b"{}", authorization=None, **given, **headers)
+                        self.assertIn(answer.status, {401, 403, 405}, (method, path, headers, kind, answer.body))
+                        tried += 1
+        self.assertGreater(tried, 50)
+        self.assertEqual(self.state(), before)
+        self.assertEqual(self.statusWith(cookie), 200)
 
     def test_ownRequestsAreServed(self) -> None:
         for method, path, body, kind in self.requests():
@@ -346,7 +425,7 @@ class PasswordTests(AccessCase):
         browser.send(b"x" * 60)
         self.served.clock.advance(0)
         (answer,) = parseAnswers(browser.received(), ["PUT"])
-        self.assertEqual(answer.status, 503)
+        self.assertEqual(answer.status, 401)
         self.assertEqual(self.served.ask("GET", f"{FILES}/new").status, 404)
 
     def test_busyIsNoRefusal(self) -> None:

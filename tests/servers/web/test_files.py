@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from typing import Any
+from urllib.parse import quote
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
+from cftpcluster.config.document import Limits
 from cftpcluster.files.mounts import Mounts
 from cftpcluster.files.policy import Permitted
+from cftpcluster.files.throttled import AllRates, SessionFlows, Throttled
 from cftpcluster.files.wrappers import FileSystemWrapper
+from cftpcluster.interfaces import IFileSystem, ILinks, IListing, ISelective
 from cftpcluster.vocabulary import Permission
 
 from .support import Answer, Served, basic, fill, parseAnswers, request
@@ -61,6 +68,78 @@ class FileTests(SynchronousTestCase):
         self.assertEqual(answer.status, 401)
         self.assertEqual(answer.headers["content-type"], "application/problem+json")
         self.assertIn("Basic", answer.headers["www-authenticate"])
+
+
+class RemovalTests(SynchronousTestCase):
+    tree = {"/d": None, "/d/a": b"", "/d/e": None, "/d/e/b": b"", "/d/e/f": None, "/other": b""}
+
+    def test_foldersGoWithAllThatIsInThem(self) -> None:
+        served = Served.of(self.tree)
+        self.assertEqual(served.ask("DELETE", f"{FILES}/d").status, 409)
+        self.assertEqual(served.ask("DELETE", f"{FILES}/d?recursive=false").status, 409)
+        self.assertEqual(served.ask("DELETE", f"{FILES}/d/?recursive=true").status, 204)
+        self.assertEqual([each["name"] for each in served.ask("GET", FILES).json()["entries"]], ["other"])
+        self.assertEqual(served.ask("DELETE", f"{FILES}/other?recursive=true").status, 204)
+        self.assertEqual(served.ask("DELETE", f"{FILES}/other?recursive=true").status, 404)
+        served = Served.of(self.tree)
+        self.assertEqual(served.ask("DELETE", f"{FILES}/d?recursive=yes").status, 400)
+
+    def test_linksGoAloneNotWhatTheyLeadTo(self) -> None:
+        served = Served.of({**self.tree, "/kept": None, "/kept/x": b""})
+        links = ILinks(served.backend.fileSystem("", "alice", True))
+        self.successResultOf(links.makeSymbolicLink(("d", "link"), "/kept"))
+        self.assertEqual(served.ask("DELETE", f"{FILES}/d?recursive=true").status, 204)
+        self.assertEqual(served.ask("GET", f"{FILES}/kept/x").status, 200)
+
+    def test_whatMayNotBeRemovedStaysAndIsTold(self) -> None:
+        def wrap(files: Any) -> Any:
+            return Mounts({(): Permitted(files, set(Permission)), ("d", "e"): Permitted(files, {Permission.list})})
+
+        served = Served.of({"/d": None, "/d/a": b"", "/x": b""}, wrap=wrap)
+        answer = served.ask("DELETE", f"{FILES}/d?recursive=true")
+        self.assertEqual(answer.status, 403)
+        self.assertIn("/d/e/x", [each["path"] for each in answer.json()["errors"]])
+        self.assertIn("1 entries were removed", answer.json()["detail"])
+        self.assertEqual(served.ask("GET", f"{FILES}/d/a").status, 404)
+
+    def test_withoutTheRightNothingGoes(self) -> None:
+        served = Served.of(self.tree, wrap=lambda files: Permitted(files, {Permission.list, Permission.download}))
+        self.assertEqual(served.ask("DELETE", f"{FILES}/d?recursive=true").status, 403)
+        self.assertEqual(served.ask("GET", f"{FILES}/d/e/b").status, 200)
+
+
+def hashed(files: IFileSystem) -> IFileSystem:
+    return Throttled(files, SessionFlows(AllRates(Clock(), lambda user: Limits()).of("alice")))
+
+
+class ChecksumTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.served = Served.of({"/a": b"hello", "/sub": None}, wrap=hashed)
+
+    def test_checksumsAreTold(self) -> None:
+        for algorithm in ("md5", "sha1", "sha256", "sha512"):
+            answer = self.served.ask("GET", f"{FILES}/a?op=checksum&algorithm={algorithm}")
+            expected = {"algorithm": algorithm, "checksum": hashlib.new(algorithm, b"hello").hexdigest(), "size": 5}
+            self.assertEqual(answer.json(), expected)
+        self.assertEqual(self.served.ask("GET", f"{FILES}/a?op=checksum").json()["algorithm"], "sha256")
+
+    def test_digestComesWithTheFileWhenWanted(self) -> None:
+        digest = base64.b64encode(hashlib.sha256(b"hello").digest()).decode()
+        for method in ("GET", "HEAD"):
+            for wanted in ("sha-256=1", "md5=9, sha-256=3,sha-512=1", "sha-512=0, sha-256=10"):
+                answer = self.served.ask(method, f"{FILES}/a", **{"Want-Repr-Digest": wanted})
+                self.assertEqual((answer.status, answer.headers["repr-digest"]), (200, f"sha-256=:{digest}:"))
+        for wanted in (None, "md5=1", "sha-256=0", "sha-256", "=,"):
+            answer = self.served.ask("GET", f"{FILES}/a", **{"Want-Repr-Digest": wanted})
+            self.assertNotIn("repr-digest", answer.headers)
+
+    def test_whatCannotBeHashedIsRefused(self) -> None:
+        for query, status in {
+            "a?op=checksum&algorithm=x": 400,
+            "none?op=checksum": 404,
+            "sub?op=checksum": 400,
+        }.items():
+            self.assertEqual(self.served.ask("GET", f"{FILES}/{query}").status, status, query)
 
 
 class OperationTests(SynchronousTestCase):
@@ -290,9 +369,85 @@ class FolderTests(SynchronousTestCase):
         self.assertEqual((answer["next"], answer["nextBytes"]), ("\\xfe", "/g=="))
         self.assertEqual(self.page(served, "?limit=1&after=%fe"), (["\\xff"], None))
 
+    def ordered(self, served: Served, query: str) -> list[str]:
+        """All names, in pages of two."""
+        names: list[str] = []
+        after = ""
+        for _ in range(9):
+            answer = served.ask("GET", f"{FILES}/?limit=2&{query}{after}").json()
+            names += [entry["name"] for entry in answer["entries"]]
+            if answer["next"] is None:
+                return names
+            after = f"&after={quote(answer['next'])}"
+        raise AssertionError("there is no end")
+
+    def test_foldersComeInOtherOrders(self) -> None:
+        served = Served.of({"/b": b"123", "/a": b"1", "/ab": b"22", "/z": None, "/D": b"1"})
+        for query, expected in {
+            "sort=name": "D a ab b z",
+            "sort=-name": "z b ab a D",
+            "sort=size": "z D a ab b",
+            "sort=-size": "b ab D a z",
+            "sort=-size&foldersFirst=true": "z b ab D a",
+            "foldersFirst=true": "z D a ab b",
+            "search=B": "ab b",
+            "search=b&sort=-name": "b ab",
+        }.items():
+            self.assertEqual(self.ordered(served, query), expected.split(), query)
+
+    def test_onlyWhatMayStandOnThePageIsLookedAt(self) -> None:
+        asked: list[Any] = []
+
+        @implementer(IListing, ISelective)
+        class Selective:
+            def __init__(self, inner: Any) -> None:
+                self.next, self.close = inner.next, inner.close
+
+            def only(self, wanted: Any) -> None:
+                asked.append(wanted)
+
+        class Selecting(FileSystemWrapper):
+            def list(self, path: Any) -> Any:
+                return self.inner.list(path).addCallback(Selective)
+
+        served = Served.of({"/b": b"", "/d": None}, wrap=lambda files: Mounts({(): Selecting(files)}))
+        for query, wanted in {
+            "": {"a": True, "c": True},
+            "after=b": {"a": False, "b": False, "c": True},
+            "after=b&sort=-name": {"a": True, "b": False, "c": False},
+            "sort=size&after=0/5/b": {"a": True, "c": True},
+            "foldersFirst=true&after=1/0.0/b": {"a": False, "c": True, "folder": False},
+        }.items():
+            self.assertEqual(served.ask("GET", f"{FILES}/?limit=1&{query}").status, 200)
+            for name, expected in wanted.items():
+                self.assertEqual(asked[-1](name, name == "folder"), expected, (query, name))
+        self.assertTrue(asked[-1]("a", None))
+
+    def test_newestComesFirst(self) -> None:
+        served = Served.of({"/old": b""})
+        for name in ("b", "a"):
+            served.clock.advance(10)
+            served.ask("PUT", f"{FILES}/{name}", b"")
+        self.assertEqual(self.ordered(served, "sort=-modified"), ["a", "b", "old"])
+        self.assertEqual(self.ordered(served, "sort=modified"), ["old", "b", "a"])
+
+    def test_placesOfAnotherOrderAreRefused(self) -> None:
+        served = Served.of({"/a": b""})
+        for after in ("a", "0/x/a", "2/1/a", "0/1/a/b"):
+            self.assertEqual(served.ask("GET", f"{FILES}/?sort=size&after={after}").status, 400)
+
     def test_badQueriesAreRefused(self) -> None:
         served = Served.of({})
-        for query in ("limit=0", "limit=-1", "limit=x", "limit=", "limit=1&limit=2", "sort=size", "after=a&after=b"):
+        for query in (
+            "limit=0",
+            "limit=-1",
+            "limit=x",
+            "limit=",
+            "limit=1&limit=2",
+            "sort=x",
+            "after=a&after=b",
+            "x=1",
+        ):
             self.assertEqual(served.ask("GET", f"{FILES}/?{query}").status, 400, query)
 
     def test_headOfAFolderHasNoBody(self) -> None:

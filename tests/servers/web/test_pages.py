@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import re
 from html.parser import HTMLParser
+from importlib import resources
+from itertools import chain
+from urllib.parse import urlencode
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from cftpcluster.config.document import Branding, Settings
+from cftpcluster.files.policy import Permitted
+from cftpcluster.servers.http._pages import READABLE, contrast, parsed
 from cftpcluster.servers.web._pages import sizeText
+from cftpcluster.vocabulary import Permission
 
 from .support import PASSWORD, Answer, Served, basic
 
@@ -63,6 +72,15 @@ class PageTests(SynchronousTestCase):
             self.assertEqual(served.ask("POST", folder, b"").status, 201)
         return served
 
+    def test_whoMayNotLookCanStillUpload(self) -> None:
+        served = Served.of({"/secret": b"", "/sub": None}, wrap=lambda files: Permitted(files, {Permission.upload}))
+        for path in ("/", "/folders/sub/"):
+            answer, page = self.page(served, path)
+            self.assertEqual((answer.status, self.rows(page)), (200, []))
+            self.assertIn("You may not look into this folder", page.text)
+            self.assertIn(b"Upload files", answer.body)
+            self.assertNotIn(b"secret", answer.body)
+
     def test_strangersAreAskedWhoTheyAre(self) -> None:
         answer = Served.of({"/a": b""}).ask("GET", "/", authorization=None)
         self.assertEqual(answer.status, 200)
@@ -79,22 +97,69 @@ class PageTests(SynchronousTestCase):
         self.assertIn("1.2 kB", page.text)
         _, page = self.page(served, "/folders/sub/deep")
         links = [attributes.get("href") for tag, attributes in page.tags if tag == "a"]
-        self.assertEqual(links, ["/", "/", "/folders/sub/", "/folders/sub/deep/"])
+        self.assertEqual(links, ["#main", "/", "/", "/folders/sub/", "/folders/sub/deep/"])
         self.assertIn("empty", page.text)
         self.assertEqual(answer.headers["cache-control"], "no-store")
 
-    def test_longFoldersHavePages(self) -> None:
-        served = Served.of({f"/{number:03}": b"" for number in range(450)})
-        path, rows = "/", 0
+    def rows(self, page: Tags) -> list[str]:
+        return [str(attributes["data-name"]) for _, attributes in page.tags if "data-name" in attributes]
+
+    def allRows(self, served: Served, path: str) -> list[list[str]]:
+        """The names on each page, from one on."""
+        pages = []
         while path:
             _, page = self.page(served, path)
-            rows += sum("data-url" in attributes for _, attributes in page.tags)
+            pages.append(self.rows(page))
             path = next((str(each["href"]) for _, each in page.tags if each.get("rel") == "next"), "")
-        self.assertEqual(rows, 450)
+        return pages
+
+    def test_longFoldersHavePages(self) -> None:
+        served = Served.of({f"/{number}": b"x" * (number % 7) for number in range(350)})
+        for query in ("", "?sort=-name", "?sort=size", "?sort=-size", "?sort=modified", "?sort=-modified"):
+            pages = self.allRows(served, f"/{query}")
+            self.assertEqual([len(each) for each in pages], [300, 50], query)
+            self.assertEqual(len(set(chain(*pages))), 350, query)
+        self.assertEqual(list(chain(*self.allRows(served, "/"))), [str(number) for number in range(350)])
+        self.assertEqual(self.allRows(served, "/?sort=-name")[0][0], "349")
+        self.assertEqual(self.allRows(served, "/?sort=-size")[0][0], "6")
+        self.assertEqual([len(each) for each in self.allRows(served, "/?find=9")], [62])
+
+    def test_namesAreInTheOrderOfPeople(self) -> None:
+        served = Served.of({"/b": None, "/A2": None, "/Zeta": b"", "/\u00e4pfel": b"", "/file 10": b"", "/File 9": b""})
+        self.assertEqual(self.rows(self.page(served)[1]), ["A2", "b", "\u00e4pfel", "File 9", "file 10", "Zeta"])
+        _, page = self.page(served, "/?sort=-name")
+        self.assertEqual(self.rows(page), ["b", "A2", "Zeta", "file 10", "File 9", "\u00e4pfel"])
+        self.assertIn("/", [attributes.get("href") for tag, attributes in page.tags if tag == "a"])
+        self.assertIn(("th", {"scope": "col", "class": "name", "aria-sort": "descending"}), page.tags)
+
+    def test_namesAreFoundByAPart(self) -> None:
+        served = Served.of({"/Apfel": b"", "/\u00e4pfel": None, "/other": b"", "/x%26y": b""})
+        for find, found in [
+            ("APFEL", ["\u00e4pfel", "Apfel"]),
+            ("%C3%A4pf", ["\u00e4pfel", "Apfel"]),
+            ("%2526", ["x%26y"]),
+        ]:
+            _, page = self.page(served, f"/?find={find}&sort=-size")
+            self.assertEqual(self.rows(page), found)
+        _, page = self.page(served, "/?find=none")
+        self.assertIn("No name in this folder contains", page.text)
+
+    def test_previewsAreOfferedWhereTheyCanBeShown(self) -> None:
+        served = Served.of({"/a.png": b"", "/b.pdf": b"", "/c.txt": b"", "/d.html": b"", "/e.exe": b"", "/f.png": None})
+        _, page = self.page(served)
+        shown = {str(each["data-name"]): each.get("data-preview") for _, each in page.tags if "data-name" in each}
+        expected = {"a.png": "image", "b.pdf": "pdf", "c.txt": "text", "d.html": "text", "e.exe": None, "f.png": None}
+        self.assertEqual(shown, expected)
 
     def test_whatIsNotThereIsSaid(self) -> None:
         served = Served.of({"/a": b""})
-        for path, status in [("/folders/none/", 404), ("/folders/a", 404), ("/folders/a%2fb", 400), ("/?x=1", 400)]:
+        for path, status in [
+            ("/folders/none/", 404),
+            ("/folders/a", 404),
+            ("/folders/a%2fb", 400),
+            ("/?x=1", 400),
+            ("/?sort=age", 400),
+        ]:
             self.assertEqual(served.ask("GET", path).status, status, path)
 
     def test_sessionsGetTheirToken(self) -> None:
@@ -124,29 +189,129 @@ class PageTests(SynchronousTestCase):
         self.assertFalse(re.search(rb"[\x00-\x09\x0b-\x1f]", answer.body))
         for name in NAMES:
             _, page = self.page(served, f"/folders/{self.quoted('folder ' + name)}/")
-            self.assertLessEqual({tag for tag, _ in page.tags}, plain | {"p", "em"})
+            self.assertLessEqual({tag for tag, _ in page.tags}, plain | {"p", "em", "h2"})
 
     def test_nothingForeignRuns(self) -> None:
         for path, headers in [("/", {"authorization": None}), ("/", {}), ("/folders/none", {})]:
             policy = Served.of({}).ask("GET", path, **headers).headers["content-security-policy"]
             self.assertIn("default-src 'none'; script-src 'self'; style-src 'self'", policy)
-            self.assertIn("form-action 'none'; base-uri 'none'; frame-ancestors 'none'", policy)
+            self.assertIn("form-action 'self'; base-uri 'none'; frame-ancestors 'none'", policy)
             self.assertNotIn("unsafe", policy)
 
-    def test_staticFiles(self) -> None:
-        served = Served.of({})
-        for name, kind in [("page.js", "text/javascript"), ("page.css", "text/css"), ("icon.svg", "image/svg+xml")]:
-            answer = served.ask("GET", f"/static/{name}", authorization=None)
-            self.assertEqual((answer.status, answer.headers["content-type"].partition(";")[0]), (200, kind))
-            again = served.ask("GET", f"/static/{name}", authorization=None, ifNoneMatch=answer.headers["etag"])
-            self.assertEqual((again.status, again.body), (304, b""))
-        for name in ("../_pages.py", "%2e%2e%2f_pages.py", "other.js", "", "page.js/x"):
-            self.assertEqual(served.ask("GET", f"/static/{name}", authorization=None).status, 404, name)
+    def login(self, served: Served, body: str, **headers: str | None) -> Answer:
+        kind = "application/x-www-form-urlencoded"
+        given = {"authorization": None, "contentType": kind, "origin": "https://files.example", **headers}
+        return served.ask("POST", "/login", body.encode(), **given)
 
-    def test_staticFilesUseNoMarkup(self) -> None:
-        script = Served.of({}).ask("GET", "/static/page.js").body
-        for word in (b"innerHTML", b"outerHTML", b"insertAdjacent", b"document.write", b"eval(", b"new Function"):
-            self.assertNotIn(word, script)
+    def test_formsLogInAndOutWithoutScripts(self) -> None:
+        served = Served.of({"/a": b""})
+        form = "name=alice&password=right+horse&next=%2Ffolders%2Fa%2F%3Fsort%3Dsize"
+        answer = self.login(served, form)
+        self.assertEqual((answer.status, answer.headers["location"]), (303, "/folders/a/?sort=size"))
+        cookie = answer.headers["set-cookie"].partition(";")[0]
+        _, page = self.page_(served, cookie)
+        token = next(str(each["value"]) for _, each in page.tags if each.get("name") == "csrfToken")
+        kind = {"authorization": None, "cookie": cookie, "contentType": "application/x-www-form-urlencoded"}
+        self.assertEqual(served.ask("POST", "/logout", b"csrfToken=wrong", **kind).status, 403)
+        self.assertEqual(served.ask("POST", "/logout", f"csrfToken={token}".encode(), **kind).status, 303)
+        self.assertIn(b'type="password"', served.ask("GET", "/", authorization=None, cookie=cookie).body)
+
+    def page_(self, served: Served, cookie: str) -> tuple[Answer, Tags]:
+        answer = served.ask("GET", "/", authorization=None, cookie=cookie)
+        return answer, Tags(answer.body.decode())
+
+    def test_formsLeadNowhereElse(self) -> None:
+        served = Served.of({})
+        for target in (
+            "//evil.example/",
+            "https://evil.example/",
+            "/\\evil.example",
+            "/%5Cevil",
+            "",
+            "javascript:1",
+            "/a\r\nb",
+        ):
+            answer = self.login(served, urlencode({"name": "alice", "password": "right horse", "next": target}))
+            place = answer.headers["location"]
+            self.assertTrue(place == "/" or place == target == "/%5Cevil", target)
+
+    def test_formsOfOthersAreRefused(self) -> None:
+        served = Served.of({})
+        form = "name=alice&password=right+horse&next=/"
+        for origin in ("https://evil.example", "null"):
+            answer = self.login(served, form, origin=origin)
+            self.assertEqual((answer.status, "set-cookie" in answer.headers), (403, False))
+        answer = self.login(served, "name=%3Cb%3Ealice&password=wrong&next=%22%3E")
+        self.assertEqual(answer.status, 401)
+        self.assertIn(b"The name or the password is wrong.", answer.body)
+        self.assertIn(b'value="&lt;b&gt;alice"', answer.body)
+        self.assertEqual(self.login(served, "x" * 9000).status, 413)
+
+    def test_theAccountHasAPage(self) -> None:
+        served = Served.of({})
+        self.assertIn(b"Where you are logged in", served.ask("GET", "/account").body)
+        self.assertEqual(served.ask("GET", "/account", authorization=None).status, 401)
+
+    def test_staticFilesAreKeptForGood(self) -> None:
+        served = Served.of({})
+        _, page = self.page(served)
+        urls = [str(each.get("src") or each.get("href")) for tag, each in page.tags if tag in {"script", "link", "img"}]
+        self.assertGreater(len(urls), 6)
+        for url in urls:
+            answer = served.ask("GET", url, authorization=None)
+            self.assertEqual(
+                (answer.status, answer.headers["cache-control"]), (200, "public, max-age=31536000, immutable")
+            )
+            again = served.ask("GET", url, authorization=None, ifNoneMatch=answer.headers["etag"])
+            self.assertEqual((again.status, again.body), (304, b""))
+            packed = served.ask("GET", url, authorization=None, acceptEncoding="br, gzip")
+            self.assertEqual(gzip.decompress(packed.body), answer.body)
+            self.assertNotEqual(packed.headers["etag"], answer.headers["etag"])
+        other = served.ask("GET", re.sub("/static/[^/]*", "/static/00", urls[0]), authorization=None)
+        self.assertEqual((other.status, other.headers["cache-control"]), (200, "no-cache"))
+        folder = urls[0].rpartition("/")[0]
+        for name in ("../_pages.py", "%2e%2e%2f_pages.py", "other.js", "", "base.css/x", "LICENSE-lucide.txt"):
+            self.assertEqual(served.ask("GET", f"{folder}/{name}", authorization=None).status, 404, name)
+
+    def test_scriptsMakeNoMarkup(self) -> None:
+        scripts = [
+            (each.name, each.read_text("utf-8"))
+            for package in ("cftpcluster.servers.http", "cftpcluster.servers.web")
+            for each in resources.files(package).joinpath("static").iterdir()
+            if each.name.endswith(".js") and not each.name.startswith("tus-")
+        ]
+        self.assertGreater(len(scripts), 10)
+        for name, script in scripts:
+            for word in (
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacent",
+                "document.write",
+                "eval(",
+                "new Function",
+                "setHTML",
+            ):
+                self.assertNotIn(word, script, name)
+
+    def test_brandingIsShown(self) -> None:
+        served = Served.of({})
+        logo = b"\x89PNG\r\n\x1a\n rest"
+        branding = Branding(name="<Acme> & Co", logo=base64.b64encode(logo).decode(), accentColor="#FFCC00")
+        self.assertNotIn(b"/branding/", served.ask("GET", "/").body)
+        served.settings = Settings(branding=branding)
+        answer, page = self.page(served)
+        self.assertIn(b"&lt;Acme&gt; &amp; Co", answer.body)
+        urls = [str(each.get("src") or each.get("href")) for tag, each in page.tags if tag in {"link", "img"}]
+        colors, picture = sorted({url for url in urls if url.startswith("/branding/")})
+        answer = served.ask("GET", picture, authorization=None)
+        self.assertEqual((answer.body, answer.headers["content-type"]), (logo, "image/png"))
+        sheet = served.ask("GET", colors, authorization=None).body.decode()
+        used = re.findall(r"--accent: (#\w{6}); --onAccent: (#\w{6})", sheet)
+        self.assertEqual(len(used), 3)
+        for (accent, onAccent), ground in zip(used, ("#f1f3f6", "#232a34", "#232a34"), strict=True):
+            self.assertGreaterEqual(contrast(parsed(accent), parsed(ground)), READABLE)
+            self.assertGreaterEqual(contrast(parsed(accent), parsed(onAccent)), READABLE)
+        self.assertEqual(served.ask("GET", "/branding/x/other", authorization=None).status, 404)
 
     def test_sizes(self) -> None:
         for size, text in [

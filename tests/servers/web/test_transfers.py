@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
@@ -33,6 +34,24 @@ class HeldFile(FileWrapper):
 
     def read(self, offset: int, length: int) -> Deferred[bytes]:
         return self._held.later(lambda: self.inner.read(offset, length))
+
+
+@define(eq=False)
+class ShorterFile(FileWrapper):
+    """A file that has lost its end since it was looked at."""
+
+    def read(self, offset: int, length: int) -> Deferred[bytes]:
+        return self.inner.read(offset, min(length, 6 - offset))
+
+
+@define(eq=False)
+class EachFile(FileSystemWrapper):
+    """Files that are opened as ``change`` makes them."""
+
+    _change: Callable[[IFile], IFile]
+
+    def open(self, path: VirtualPath, mode: OpenMode) -> Deferred[IFile]:
+        return self.inner.open(path, mode).addCallback(self._change)
 
 
 @define(eq=False)
@@ -117,9 +136,83 @@ class DownloadTests(TransferCase):
             self.assertEqual(answer.headers["content-range"], contentRange)
 
     def test_rangesThatAreIgnored(self) -> None:
-        for value in ("bytes=5-3", "bytes=-", "bytes=a-b", "lines=1-2", "bytes=0-1,5-6", "bytes", "", "bytes=--1"):
+        for value in (
+            "bytes=5-3",
+            "bytes=-",
+            "bytes=a-b",
+            "lines=1-2",
+            "bytes=0-1,x",
+            "bytes",
+            "",
+            "bytes=--1",
+            "bytes=,",
+        ):
             answer = self.served.ask("GET", f"{FILES}/abc", range=value)
             self.assertEqual((answer.status, answer.body), (200, LETTERS), value)
+
+    def parts(self, value: str) -> list[tuple[str, bytes]]:
+        """The content ranges and the contents of a multipart answer."""
+        answer = self.served.ask("GET", f"{FILES}/abc", range=value)
+        self.assertEqual(answer.status, 206)
+        contentType, _, boundary = answer.headers["content-type"].partition("; boundary=")
+        self.assertEqual(contentType, "multipart/byteranges")
+        self.assertNotIn("content-range", answer.headers)
+        first, *parts, last = answer.body.split(b"\r\n--" + boundary.encode())
+        self.assertEqual((first, last), (b"", b"--\r\n"))
+        found = []
+        for part in parts:
+            head, _, body = part.partition(b"\r\n\r\n")
+            lines = head.decode().split("\r\n")
+            self.assertEqual(lines[:2], ["", "Content-Type: application/octet-stream"])
+            found.append((lines[2].removeprefix("Content-Range: "), body))
+        return found
+
+    def test_severalRangesComeInParts(self) -> None:
+        self.assertEqual(self.parts("bytes=0-1,5-6"), [("bytes 0-1/26", b"ab"), ("bytes 5-6/26", b"fg")])
+        self.assertEqual(self.parts("bytes=-2, 0-0"), [("bytes 24-25/26", b"yz"), ("bytes 0-0/26", b"a")])
+        self.assertEqual(self.parts("bytes=0-0,99-,4-4"), [("bytes 0-0/26", b"a"), ("bytes 4-4/26", b"e")])
+
+    def test_overlappingRangesAreJoined(self) -> None:
+        self.assertEqual(self.parts("bytes=5-9,0-1,7-12"), [("bytes 0-1/26", b"ab"), ("bytes 5-12/26", b"fghijklm")])
+        answer = self.served.ask("GET", f"{FILES}/abc", range="bytes=" + ",".join(["0-"] * 60))
+        self.assertEqual((answer.status, answer.headers["content-range"]), (206, "bytes 0-25/26"))
+
+    def test_tooManyRangesAreIgnored(self) -> None:
+        answer = self.served.ask("GET", f"{FILES}/abc", range="bytes=" + ",".join(["0-"] * 65))
+        self.assertEqual((answer.status, answer.body), (200, LETTERS))
+
+    def test_fileThatBecomesShorterBreaksOffTheParts(self) -> None:
+        def shorter(opened: IFile) -> IFile:
+            return ShorterFile(opened)
+
+        self.served = Served.of({"/abc": LETTERS}, wrap=lambda files: EachFile(files, shorter))
+        browser = self.served.connect()
+        browser.send(request("GET", f"{FILES}/abc", authorization=basic(), range="bytes=0-1,5-6,8-9"))
+        self.assertTrue(browser.transport.aborting)
+
+    def test_previewsAreShownAsWhatTheirNameSays(self) -> None:
+        for name, kind in {
+            "a.PNG": "image/png",
+            "a.html": "text/plain; charset=utf-8",
+            "a.pdf": "application/pdf",
+        }.items():
+            self.served.ask("PUT", f"{FILES}/{name}", b"<script>")
+            for method in ("GET", "HEAD"):
+                answer = self.served.ask(method, f"{FILES}/{name}?inline=true")
+                self.assertEqual((answer.status, answer.headers["content-type"]), (200, kind))
+                self.assertTrue(answer.headers["content-disposition"].startswith("inline; "))
+                self.assertEqual(answer.headers["x-content-type-options"], "nosniff")
+                self.assertEqual(answer.headers["x-frame-options"], "SAMEORIGIN")
+                self.assertIn("default-src 'none'", answer.headers["content-security-policy"])
+                self.assertEqual("sandbox" in answer.headers["content-security-policy"], kind != "application/pdf")
+
+    def test_otherFilesAreNeverShown(self) -> None:
+        for name in ("abc", "a.svgz", "a.exe", "a.html.", ".html5"):
+            self.served.ask("PUT", f"{FILES}/{name}", b"<script>")
+            answer = self.served.ask("GET", f"{FILES}/{name}?inline=true")
+            self.assertEqual(answer.headers["content-type"], "application/octet-stream")
+            self.assertTrue(answer.headers["content-disposition"].startswith("attachment; "))
+            self.assertEqual(answer.headers["x-frame-options"], "DENY")
 
     def test_rangesOfNothing(self) -> None:
         for path, value in [("abc", "bytes=26-"), ("abc", "bytes=99-100"), ("abc", "bytes=-0"), ("empty", "bytes=0-")]:
