@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ._version import __version__
-from .commands import accounts, backups, branches, cluster, events, history, nodes, rules, tokens
+from .commands import accounts, backups, branches, cluster, events, history, keys, nodes, rules, tokens
 from .commands.client import whereFrom
 from .commands.objects import SECTIONS, sectionGroup
 from .commands.program import Program
@@ -73,8 +73,8 @@ nodes.node.add_command(branches.branch)
 _OWN_VERBS = {
     "user": accounts.userGroup,
     "admin": accounts.adminGroup,
-    "certificate": accounts.certificateGroup,
-    "hostkey": accounts.hostKeyGroup,
+    "certificate": keys.certificateGroup,
+    "hostkey": keys.hostKeyGroup,
 }
 
 for _verb in (

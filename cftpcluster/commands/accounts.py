@@ -1,4 +1,4 @@
-"""Verbs about users and administrators, certificates and host keys: whatever takes more than keys and values."""
+"""Verbs about users and administrators: whatever takes more than keys and values."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any
 import click
 
 from .client import Client, Failed, escaped, firstLine
-from .objects import SECTIONS, Section, addObject, assigned, patchObject, readText, sectionGroup, withExample
+from .objects import BY_NOUN, Section, addObject, assigned, patchObject, readText, sectionGroup, withExample
 from .program import Program, jsonOption, passProgram, printJSON, printTable, printWritten, waitOption
-
-_BY_NOUN = {section.noun: section for section in SECTIONS}
 
 PERMISSIONS = ("list", "download", "upload", "overwrite", "delete", "rename", "mkdir", "attributes", "links")
 
@@ -67,7 +65,7 @@ def _password() -> str:
 
 
 def userGroup() -> click.Group:
-    section = _BY_NOUN["user"]
+    section = BY_NOUN["user"]
     group = sectionGroup(section)
     group.add_command(addUser)
     group.add_command(setUser)
@@ -201,7 +199,7 @@ def setUser(
         given["expires"] = None if expires == "null" else expires
     if enabled is not None:
         given["enabled"] = enabled
-    _patch(program, _BY_NOUN["user"], name, patch, given, waitSeconds, asJSON)
+    _patch(program, BY_NOUN["user"], name, patch, given, waitSeconds, asJSON)
 
 
 def _patch(
@@ -238,7 +236,7 @@ def _switchCommand(section: Section, verb: str, enabled: bool) -> click.Command:
 
 
 def adminGroup() -> click.Group:
-    section = _BY_NOUN["admin"]
+    section = BY_NOUN["admin"]
     group = sectionGroup(section)
     group.add_command(addAdmin)
     group.add_command(setAdmin)
@@ -269,7 +267,7 @@ def addAdmin(program: Program, name: str, role: str, passwordStdin: bool, waitSe
     body: dict[str, Any] = {"name": name, "role": role}
     if passwordStdin:
         body["password"] = _password()
-    addObject(program, _BY_NOUN["admin"], body, waitSeconds, asJSON)
+    addObject(program, BY_NOUN["admin"], body, waitSeconds, asJSON)
 
 
 @click.command("set")
@@ -302,121 +300,4 @@ def setAdmin(
         given["password"] = _password()
     if enabled is not None:
         given["enabled"] = enabled
-    _patch(program, _BY_NOUN["admin"], name, {}, given, waitSeconds, asJSON)
-
-
-# --- certificates and host keys
-
-
-def certificateGroup() -> click.Group:
-    group = sectionGroup(_BY_NOUN["certificate"])
-    group.add_command(_certificateCommand("add"))
-    group.add_command(_certificateCommand("set"))
-    group.add_command(signingRequest)
-    return group
-
-
-@click.command("csr")
-@click.argument("name")
-@click.option(
-    "--dns", "names", multiple=True, required=True, metavar="HOST", help="A host name or address; repeatable."
-)
-@jsonOption
-@passProgram
-def signingRequest(program: Program, name: str, names: tuple[str, ...], asJSON: bool) -> None:
-    """Print a certificate signing request (PEM) for NAME.
-
-    Where there is no such certificate, its key is made in the cluster, with a certificate that serves until an
-    authority has signed. Upload what it signed alone; the key stays where it is.
-
-    \b
-    Example:
-      cftpctl certificate csr files --dns files.example.org > files.csr
-      cftpctl certificate set files --chain fullchain.pem
-    """
-    body = {"names": list(names)}
-    answer = program.run(lambda client: client.ask("POST", f"certificates/{escaped(name)}/csr", None, body))
-    if asJSON:
-        printJSON(answer)
-    else:
-        click.echo(answer["csr"], nl=False)
-
-
-def _certificateCommand(verb: str) -> click.Command:
-    adding = verb == "add"
-    section = _BY_NOUN["certificate"]
-    text = f"""{"Add" if adding else "Replace"} a TLS certificate; listeners name the one they serve with.
-
-    \b
-    Example:
-      cftpctl certificate {verb} default --chain fullchain.pem --key privkey.pem
-    """
-
-    @click.command(verb, help=text)
-    @click.argument("name")
-    @click.option("--chain", required=True, metavar="FILE", help="PEM certificates, the server's own first.")
-    @click.option(
-        "--key", required=adding, metavar="FILE", help="Its private key, PEM." + ("" if adding else " Else it stays.")
-    )
-    @waitOption
-    @jsonOption
-    @passProgram
-    def write(program: Program, name: str, chain: str, key: str | None, waitSeconds: float, asJSON: bool) -> None:
-        body: dict[str, Any] = {"chain": readText(chain)}
-        if key is not None:
-            body["key"] = {"secret": readText(key)}
-        _writeWhole(program, section, name, body, adding, waitSeconds, asJSON)
-
-    return write
-
-
-def hostKeyGroup() -> click.Group:
-    group = sectionGroup(_BY_NOUN["hostkey"])
-    group.add_command(_hostKeyCommand("add"))
-    group.add_command(_hostKeyCommand("set"))
-    return group
-
-
-def _hostKeyCommand(verb: str) -> click.Command:
-    adding = verb == "add"
-    section = _BY_NOUN["hostkey"]
-    meaning = (
-        "Of several keys of a type the oldest is in use; clients that log in learn the others, so that it can be"
-        " removed some weeks later and nobody is warned."
-        if adding
-        else "Clients that know the old one are warned, or refuse; add another one instead, if it is not urgent."
-    )
-    text = f"""{"Add" if adding else "Replace"} an SSH host key, the same on every node.
-
-    {meaning}
-
-    \b
-    Example:
-      cftpctl hostkey {verb} {"ed25519-2027" if adding else "ed25519"} --key ssh_host_ed25519_key
-    """
-
-    @click.command(verb, help=text)
-    @click.argument("name")
-    @click.option("--key", required=True, metavar="FILE", help="The private key, OpenSSH or PKCS#8 in PEM.")
-    @waitOption
-    @jsonOption
-    @passProgram
-    def write(program: Program, name: str, key: str, waitSeconds: float, asJSON: bool) -> None:
-        _writeWhole(program, section, name, {"key": {"secret": readText(key)}}, adding, waitSeconds, asJSON)
-
-    return write
-
-
-def _writeWhole(
-    program: Program,
-    section: Section,
-    name: str,
-    body: Any,
-    adding: bool,
-    waitSeconds: float,
-    asJSON: bool,
-) -> None:
-    if adding:
-        addObject(program, section, {"name": name, **body}, waitSeconds, asJSON)
-    else:
-        patchObject(program, section, name, body, waitSeconds, asJSON)
+    _patch(program, BY_NOUN["admin"], name, {}, given, waitSeconds, asJSON)

@@ -65,6 +65,7 @@ SECTIONS = (
     Section("observer", "observers", ("kind",), "observers of events", {"add": "log kind=log", "set": "log KEY=VALUE"}),
 )
 
+BY_NOUN = {section.noun: section for section in SECTIONS}
 
 _SAMPLES = {"user": "alice", "group": "partners", "backend": "share", "listener": "sftp", "admin": "bob",
             "certificate": "default", "hostkey": "ed25519", "checker": "users", "observer": "log"}  # fmt: skip
