@@ -54,7 +54,7 @@ SHARED = {"servers.http", "servers.tls"}
 WALLS: Mapping[str, frozenset[str]] = {
     "twisted.spread": frozenset({"cluster/link.py"}),
     "twisted.internet.reactor": frozenset({"tap.py", "cli.py"}),
-    "sqlite3": frozenset({"journal/sqlite.py", "journal/_database.py", "cluster/rows.py", "journal/audit.py"}),
+    "sqlite3": frozenset({"journal/sqlite.py", "journal/_database.py", "cluster/rows.py", "journal/auditfile.py"}),
 }
 
 #: What configuration must do without, to stay a matter of pure values.

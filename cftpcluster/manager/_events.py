@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from .. import events
 from ..config.document import Role
-from ..journal.audit import Question
+from ..journal.auditfile import Question
 from ..servers.http import HTTPProblem, jsonAnswer
 from ..vocabulary import Author
 from ._bodies import queryNumber, queryText

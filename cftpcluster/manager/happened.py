@@ -20,7 +20,8 @@ from twisted.internet.interfaces import IReactorTime
 from ..config.codec import structure
 from ..errors import ClusterError, Invalid
 from ..interfaces import IAdministration
-from ..journal.audit import NEWEST, AuditLog, Found, Question
+from ..journal.audit import AuditLog
+from ..journal.auditfile import NEWEST, Found, Question
 from ..vocabulary import Author
 
 ACTION = "events"

@@ -14,8 +14,9 @@ from cftpcluster.config.document import Settings
 from cftpcluster.errors import ClusterError
 from cftpcluster.events import LoggedIn, LoginFailed, NodeStarted, Uploaded
 from cftpcluster.interfaces import IObserver
-from cftpcluster.journal import audit
-from cftpcluster.journal.audit import NEWEST, AuditFile, AuditLog, Question
+from cftpcluster.journal import audit, auditfile
+from cftpcluster.journal.audit import AuditLog
+from cftpcluster.journal.auditfile import NEWEST, AuditFile, Question
 from cftpcluster.testing.auth import originOf
 from cftpcluster.testing.threads import HeldPool, InlinePool, InlineReactor
 from cftpcluster.vocabulary import publicId
@@ -154,7 +155,7 @@ class AuditLogTests(AuditTestCase):
         self.assertEqual(self.users(), ["new"])
 
     def test_whatIsTooMuchGoesTheOldestFirst(self) -> None:
-        self.patch(audit, "MOST_TRIMMED", 50)
+        self.patch(auditfile, "MOST_TRIMMED", 50)
         self.settings = evolve(self.settings, auditBytes=200_000)
         for number in range(40):
             self.told(*(login(f"{number}-{each}-" + "x" * 200) for each in range(20)))
@@ -197,7 +198,7 @@ class AuditLogTests(AuditTestCase):
         self.assertEqual((self.log.problem, self.users()), ("", ["alice"]))
 
     def test_aLongLookIsCutShort(self) -> None:
-        self.patch(audit, "READ_SECONDS", -1.0)
+        self.patch(auditfile, "READ_SECONDS", -1.0)
         for _ in range(20):
             self.told(*(login(f"u{number}" * 40) for number in range(200)))
         failure = self.failureResultOf(self.log.ask(Question(text="nowhere")), ClusterError)

@@ -30,7 +30,8 @@ from cftpcluster.config.defaults import defaultChanges
 from cftpcluster.config.document import Admin, Certificate, HostKey, Role, Settings
 from cftpcluster.founding import Membership
 from cftpcluster.haproxy import Balancer, haproxyConfiguration
-from cftpcluster.journal.audit import AuditFile, AuditLog
+from cftpcluster.journal.audit import AuditLog
+from cftpcluster.journal.auditfile import AuditFile
 from cftpcluster.journal.entry import Head
 from cftpcluster.manager import (
     Administration,
