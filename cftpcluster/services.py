@@ -12,8 +12,6 @@ from random import SystemRandom
 from typing import Any
 
 from attrs import define, evolve, field
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -26,10 +24,10 @@ from .auth.portal import AccountPortal
 from .auth.realm import Realm
 from .auth.rules import Rules
 from .auth.tree import FileTrees
-from .cluster.sealing import CannotOpen, Sealer
+from .cluster.sealing import Sealer
 from .components import Components
 from .config.codec import structure
-from .config.document import Certificate, Component, Document, Limits, Listener, Secret, Settings, User
+from .config.document import Component, Document, Limits, Listener, Settings, User
 from .config.plan import Change, Start, Stop, overridden, plan
 from .errors import ClusterError, Invalid
 from .events import Event, Measure, unmeasured
@@ -37,9 +35,9 @@ from .files.allowance import Allowance
 from .files.quotas import Quotas
 from .files.throttled import AllRates
 from .interfaces import IBackend, IObserver, ISharedRows
+from .keyring import Keyring
 from .networks import Networks
 from .servers.listening import ListenerService
-from .servers.tls import ServerTLS
 
 log = Logger()
 
@@ -103,10 +101,7 @@ class Services:
     _checkers: dict[str, Running] = field(factory=dict, init=False)
     _observers: dict[str, Running] = field(factory=dict, init=False)
     _listeners: dict[str, Running] = field(factory=dict, init=False)
-    _tls: dict[str, Running] = field(factory=dict, init=False)
-    _hostKeys: tuple[bytes, ...] = field(factory=tuple, init=False, repr=False)
-    _sessionKeys: tuple[bytes, ...] = field(factory=tuple, init=False, repr=False)
-    _derivedKeys: dict[str, Sequence[bytes]] = field(factory=dict, init=False, repr=False)
+    _keyring: Keyring = field(init=False)
     quotas: Quotas = field(init=False)
     _rates: AllRates = field(init=False)
     _chain: ChainingChecker = field(init=False)
@@ -114,6 +109,7 @@ class Services:
     _portal: Any = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._keyring = Keyring(self._sealer, self._forgetProblems, self._failed)
         self._rates = AllRates(self._reactor, self._limitsOf)
         trees = FileTrees(
             self.currentDocument,
@@ -196,13 +192,7 @@ class Services:
         if any(getattr(document, part) is not getattr(before, part) for part in GRANTING):
             self._realm.endStale()
             self._rates.refresh()
-        served = set(self._tls)
-        if document.certificates is not before.certificates or document.keys is not before.keys:
-            self._openKeys(document)
-        if document.hostKeys is not before.hostKeys:
-            opened = self._opened("hostKeys", document.hostKeys, lambda value: value.key)
-            oldestFirst = sorted(opened, key=lambda name: document.hostKeys[name].since)
-            self._hostKeys = tuple(opened[name] for name in oldestFirst)
+        certified = self._keyring.take(before, document)
         if document.observers is not before.observers:
             await self._rebuild("observers", self._observers, document.observers, self._buildObserver)
         if document.backends is not before.backends:
@@ -213,74 +203,20 @@ class Services:
             await self._rebuild("checkers", self._checkers, document.checkers, self._buildChecker)
             self._chain.checkers = tuple(running.built for _, running in sorted(self._checkers.items()))
         # A listener may have waited for its certificate.
-        certified = self._tls.keys() - served
         if certified or document.listeners is not before.listeners or document.nodes is not before.nodes:
             await self._convergeListeners(document)
-        self._forgetCertificates(document)
+        self._keyring.forget(document, {running.value.certificate for running in self._listeners.values()})
 
-    # --- keys
+    def hostKeys(self) -> Sequence[bytes]:
+        return self._keyring.hostKeys
 
-    def _opened(self, section: str, values: Mapping[str, Any], secret: Callable[[Any], Secret]) -> dict[str, bytes]:
-        """The opened secrets of a section's objects, by name; one that does not open is a problem."""
-        self._forgetProblems(section)
-        opened = {}
-        for name, value in sorted(values.items()):
-            try:
-                opened[name] = self._sealer().open(secret(value))
-            except CannotOpen as error:
-                self._failed(section, name, error)
-        return opened
+    def sessionKeys(self, kind: str) -> Sequence[bytes]:
+        """Keys to sign sessions with, for listeners of one kind alone."""
+        return self._keyring.sessionKeys(kind)
 
     def _forgetProblems(self, section: str) -> None:
         for path in [path for path in self.problems if path.startswith(section + "/")]:
             del self.problems[path]
-
-    def _openKeys(self, document: Document) -> None:
-        sessions = {name: key for name, key in document.keys.items() if name.startswith("sessions")}
-        opened = self._opened("keys", sessions, lambda value: value.key)
-        newestFirst = sorted(opened, key=lambda name: sessions[name].revision, reverse=True)
-        self._sessionKeys = tuple(opened[name] for name in newestFirst)
-        self._derivedKeys.clear()
-        for name, key in self._opened("certificates", document.certificates, lambda value: value.key).items():
-            certificate = document.certificates[name]
-            running = self._tls.get(name)
-            if running is None or running.value != certificate:
-                self._takeCertificate(certificate, key, running)
-
-    def _takeCertificate(self, certificate: Certificate, key: bytes, running: Running | None) -> None:
-        try:
-            if running is None:
-                built = ServerTLS(certificate.chain.encode("ascii"), key, self._certificateFor)
-                self._tls[certificate.name] = Running(certificate, built)
-            else:
-                running.built.update(certificate.chain.encode("ascii"), key)
-                running.value = certificate
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one, the others are to be served
-            self._failed("certificates", certificate.name, error)
-
-    def _certificateFor(self, host: str) -> ServerTLS | None:
-        """The first certificate that is for ``host``, whoever's listener asks."""
-        built = (running.built for _, running in sorted(self._tls.items()))
-        return next((each for each in built if each.isFor(host)), None)
-
-    def _forgetCertificates(self, document: Document) -> None:
-        """What was removed is kept only as long as a listener goes on with it."""
-        used = {running.value.certificate for running in self._listeners.values()}
-        for name in self._tls.keys() - used - set(document.certificates):
-            del self._tls[name]
-
-    def hostKeys(self) -> Sequence[bytes]:
-        return self._hostKeys
-
-    def sessionKeys(self, kind: str) -> Sequence[bytes]:
-        """Keys to sign sessions with, for listeners of one kind alone."""
-        if kind not in self._derivedKeys:
-            # Asked for at each request.
-            self._derivedKeys[kind] = [
-                HKDF(hashes.SHA256(), 32, None, b"cftpcluster sessions " + kind.encode("utf-8")).derive(key)
-                for key in self._sessionKeys
-            ]
-        return self._derivedKeys[kind]
 
     # --- backends, checkers, observers
 
@@ -374,7 +310,7 @@ class Services:
     async def _startListener(self, name: str, listener: Listener) -> None:
         try:
             factory, config = self._factory("listeners", listener)
-            tls = self._tls.get(listener.certificate)
+            tls = self._keyring.certificate(listener.certificate)
             if factory.needsTLS and tls is None:
                 raise ClusterError(f"there is no certificate {listener.certificate!r} to serve with")
             server = factory.build(
@@ -382,7 +318,7 @@ class Services:
                 listener=listener,
                 reactor=self._reactor,
                 portal=self._portal,
-                tls=tls.built if tls else None,
+                tls=tls,
                 hostKeys=self.hostKeys,
                 sessionKeys=lambda: self.sessionKeys(listener.kind),
                 settings=self.settings,
@@ -395,7 +331,7 @@ class Services:
                 server=server,
                 reactor=self._reactor,
                 bindAddress=self._bind,
-                tls=tls.built if tls else None,
+                tls=tls,
                 refuses=_refusesNobody if listener.kind in UNGUARDED else self._rules.guard.refusal,
                 isProbe=self.isProbe,
             )

@@ -37,7 +37,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
             {
                 *("node", "administration", "appending", "components", "convergence", "draining", "founding"),
                 *("peering", "haproxy", "passive", "services", "starting", "state", "status", "tables", "healing"),
-                *("chronicle", "expiry", "readings", "managing", "neighbours", "pools", "remarks"),
+                *("chronicle", "expiry", "readings", "keyring", "managing", "neighbours", "pools", "remarks"),
                 *("actions", "branches", "following", "primacy", "promotion", "reapplying", "renewal", "telling"),
                 *("archive", "backup", "changeover", "restoration", "supervision"),
             }
