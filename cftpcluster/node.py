@@ -20,8 +20,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from . import __version__, founding, manager
-from .actions import Action, Actions
+from . import __version__, founding
 from .administration import Administration
 from .appending import Appending
 from .auth.administrators import AdminPasswords
@@ -35,7 +34,7 @@ from .cluster.rows import RowsKeeper
 from .components import Components
 from .config.changes import Change, Put, Rehash, Target, apply
 from .config.defaults import DEFAULT_LISTENERS
-from .config.document import Document, Secret
+from .config.document import Document
 from .convergence import Convergence
 from .draining import Draining
 from .errors import ClusterError
@@ -91,16 +90,13 @@ class Node:
     _journal: SQLiteJournal | None = field(default=None, init=False)
     _keeper: RowsKeeper | None = field(default=None, init=False)
     _audit: AuditLog | None = field(default=None, init=False)
-    _happened: manager.Happened = field(init=False)
     _metrics: Metrics = field(init=False)
     _expiries: Expiries = field(init=False)
     _readings: Readings = field(init=False)
     _services: Services | None = field(default=None, init=False)
     _peering: Peering | None = field(default=None, init=False)
     _appending: Appending = field(init=False)
-    _actions: Mapping[str, Action] = field(init=False)
-    _administration: Administration = field(init=False)
-    _managing: Managing = field(init=False)
+    _managing: Managing | None = field(default=None, init=False)
     _convergence: Convergence = field(init=False)
     _rules: Rules = field(init=False)
     _starting: Deferred[None] | None = field(default=None, init=False)
@@ -201,7 +197,8 @@ class Node:
         self._peering = self._makePeering(membership)
         self._care = self._makeCare()
         self._rules = self._makeRules()
-        administration = self._makeAdministration(kinds)
+        self._managing = self._makeManaging(kinds)
+        administration = self._managing.parts()
         delay = FailureDelay(self._reactor, SystemRandom().random)
         administrators = AdminPasswords(
             self.liveDocument,
@@ -280,7 +277,7 @@ class Node:
             report=lambda: self.ownStatus().report(),
             status=self.status,
             changed=self._statusChanged,
-            proposeOwn=lambda change, expected: self._administration.propose(change, expected, founding.SYSTEM),
+            proposeOwn=lambda change, expected: self.administration.propose(change, expected, founding.SYSTEM),
             keeper=self._keeper,
         )
 
@@ -314,76 +311,35 @@ class Node:
         )
 
     def _performHere(self, action: str, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
-        return self._administration.performHere(action, arguments)
+        return self.administration.performHere(action, arguments)
 
     def _relayed(
         self, node: str, action: str, arguments: Mapping[str, Any], author: Author
     ) -> Deferred[Mapping[str, Any]]:
-        return self._administration.perform(node, action, arguments, author)
-
-    def _waitedFor(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
-        return self._administration.waitAction(arguments)
-
-    def _past(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
-        return self._managing.past(arguments)
-
-    def _eventsAsked(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
-        return self._happened.action(arguments)
-
-    def _resumed(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
-        self.draining.resume()
-        return self._actions["resume"](arguments)
+        return self.administration.perform(node, action, arguments, author)
 
     def _proposed(self, change: Change, expected: Mapping[Target, int], author: Author) -> Deferred[int]:
-        return self._administration.propose(change, expected, author)
+        return self.administration.propose(change, expected, author)
 
-    def _makeActions(self) -> Actions:
-        return Actions(
-            peering=self.peering,
-            document=self.document,
-            openSecret=self._openSecret,
-            propose=self._proposed,
-            inThread=self._inPool,
-        )
-
-    def _makeAdministration(self, kinds: Mapping[str, Mapping[str, type]]) -> manager.Administration:
-        self._actions = self._makeActions().table()
-        self._administration = Administration(
-            name=self.name,
-            peering=self.peering,
-            document=self.document,
-            journalHead=lambda: self.head,
-            append=self._appending.append,
-            liveHere=self._liveHere,
-            status=self.status,
-            actions={
-                **self._actions,
-                "wait": self._waitedFor,
-                "drain": self.draining.drainAction,
-                "resume": self._resumed,
-                manager.HISTORY: self._past,
-                manager.EVENTS: self._eventsAsked,
-            },
-        )
-        self._happened = manager.Happened(node=self._administration, audit=self.audit, clock=self._reactor)
+    def _makeManaging(self, kinds: Mapping[str, Mapping[str, type]]) -> Managing:
         assert self._journal is not None
-        self._managing = Managing(
-            administration=self._administration,
+        return Managing(
+            name=self.name,
             journal=self._journal,
             peering=self.peering,
             services=lambda: self.services,
             rules=self._rules,
             head=lambda: self.head,
-            happened=self._happened,
+            append=self._appending.append,
+            liveHere=self._liveHere,
+            status=self.status,
+            draining=self.draining,
+            audit=self.audit,
             measure=self._metrics.measure,
             kinds=kinds,
             reactor=self._reactor,
             pool=self._pools.work,
         )
-        return self._managing.parts()
-
-    def _openSecret(self, secret: Secret) -> bytes:
-        return self.peering.sealer.open(secret)
 
     def _listenForAdministrators(self) -> None:
         path = self._start.state.socket
@@ -412,6 +368,12 @@ class Node:
     def peering(self) -> Peering:
         assert self._peering is not None
         return self._peering
+
+    @property
+    def administration(self) -> Administration:
+        """What administrators ask of this node."""
+        assert self._managing is not None
+        return self._managing.administration
 
     def document(self) -> Document:
         """The newest document, which may be about to become live."""
@@ -446,7 +408,7 @@ class Node:
         """A user's password was verified by a hash that is weaker than today's: store the better one."""
         if not (self.peering.publisher.isPrimary or self.peering.follower.publisher):
             return
-        proposed = self._administration.propose(Rehash(name, before, after), {}, founding.SYSTEM)
+        proposed = self.administration.propose(Rehash(name, before, after), {}, founding.SYSTEM)
 
         def refused(failure: Failure) -> None:
             log.info("{user}: hash not upgraded: {why}", user=name, why=failure.getErrorMessage())

@@ -269,15 +269,15 @@ class JoiningTests(NodeCase):
         # The token leads to the secondary, as one does that was made before another node was promoted.
         c = await self.joined(a, 2, host=addresses()[1])
         self.assertEqual(set(a.document().nodes), {"node-a", "node-b", "node-c"})
-        revision = await b._administration.propose(putUser("alice"), {}, SYSTEM)
-        waited = await c._administration.wait(revision, True, 20)
+        revision = await b.administration.propose(putUser("alice"), {}, SYSTEM)
+        waited = await c.administration.wait(revision, True, 20)
         self.assertEqual(waited, {"live": ["node-a", "node-b", "node-c"], "pending": []})
         self.assertIn("alice", c.liveDocument().users)
         rows = {row["name"]: row["state"] for row in a.status()["nodes"]}
         self.assertEqual(rows, {"node-a": "primary", "node-b": "following", "node-c": "following"})
 
     async def joined(self, primary: Node, number: int, host: str = "") -> Node:
-        text, put = primary._administration.makeToken(f"node-{'abc'[number]}", 600)
+        text, put = primary.administration.makeToken(f"node-{'abc'[number]}", 600)
         await primary._appending.append(proposal(put))
         token = evolve(JoinTokenText.parse(text), host=host or addresses()[0]).render()
         node = await self.started(self.make(number, "secondary", token=token))
