@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from random import SystemRandom
 from typing import Any
 
@@ -32,6 +32,7 @@ from .chronicle import Chronicle
 from .cluster.members import Waiters
 from .cluster.rows import RowsKeeper
 from .components import Components
+from .condition import Condition
 from .config.changes import Change, Put, Rehash, Target, apply
 from .config.defaults import DEFAULT_LISTENERS
 from .config.document import Document
@@ -39,24 +40,21 @@ from .convergence import Convergence
 from .draining import Draining
 from .errors import ClusterError
 from .events import ConfigurationChanged, Event, NodeStarted, NodeStopped
-from .expiry import Expiries
 from .healing import JournalCare, openJournal
 from .journal.audit import AuditLog
 from .journal.entry import Head
 from .journal.sqlite import SQLiteJournal
 from .manager import ManagerOptions, ManagerServerFactory, socketSite
 from .managing import Managing
-from .metrics import CONTENT_TYPE, Metrics, Reading
+from .metrics import CONTENT_TYPE, Metrics
 from .peering import ClusterServerFactory, Peering
 from .pools import HASH_THREADS, Pools
-from .readings import ReactorDelay, Readings
-from .remarks import Remarks
+from .readings import ReactorDelay
 from .servers.health import HealthOptions, HealthServerFactory
 from .servers.ssh import sshAvatar
 from .services import Services
 from .starting import Start, establish, sayWhereEverythingIs
 from .state import socketAddress
-from .status import OwnStatus, clusterStatus, ownRow, warnings
 from .vocabulary import Author
 
 log = Logger()
@@ -80,7 +78,10 @@ def bootDocument() -> Document:
 
 @define(eq=False, kw_only=True)
 class Node:
-    """A node from its start to its end."""
+    """A node from its start to its end.
+
+    :ivar condition: how it is.
+    """
 
     _start: Start
     _reactor: Any
@@ -91,8 +92,6 @@ class Node:
     _keeper: RowsKeeper | None = field(default=None, init=False)
     _audit: AuditLog | None = field(default=None, init=False)
     _metrics: Metrics = field(init=False)
-    _expiries: Expiries = field(init=False)
-    _readings: Readings = field(init=False)
     _services: Services | None = field(default=None, init=False)
     _peering: Peering | None = field(default=None, init=False)
     _appending: Appending = field(init=False)
@@ -102,7 +101,7 @@ class Node:
     _starting: Deferred[None] | None = field(default=None, init=False)
     _ends: list[Callable[[], Any]] = field(factory=list, init=False)
     _waiters: Waiters = field(init=False)
-    _remarks: Remarks = field(init=False)
+    condition: Condition = field(init=False)
     _chronicle: Chronicle | None = field(default=None, init=False)
     draining: Draining = field(init=False)
     _care: JournalCare = field(init=False)
@@ -118,23 +117,21 @@ class Node:
             settings=lambda: self.document().settings,
             changed=self._statusChanged,
         )
-        self._expiries = Expiries(
-            document=self.document,
+        self.condition = Condition(
+            name=lambda: self.name,
+            address=self._start.advertise,
+            head=lambda: self.head,
+            live=lambda: self._convergence.live,
+            draining=self.draining,
+            care=lambda: self._care,
+            audit=lambda: self.audit,
+            services=lambda: self.services,
+            peering=lambda: self.peering,
             inThread=self._inPool,
             clock=self._reactor,
-            wallTime=time.time,
             notify=self.notify,
-        )
-        self._remarks = Remarks(
-            document=self.document,
-            storageProblems=self._backendProblems,
-            inThread=self._inPool,
-            clock=self._reactor,
             changed=self._statusChanged,
         )
-
-    def _backendProblems(self) -> Awaitable[Sequence[str]]:
-        return self.services.backendProblems()
 
     def start(self) -> Deferred[None]:
         """Fires when the node serves; fails with a ``ClusterError`` of one line where it cannot, and with
@@ -174,7 +171,6 @@ class Node:
         self._listenForAdministrators()
         self.peering.start()
         self._care.start(self.head.document)
-        self._remarks.start()
         self._tellOfTheBeginning()
         role = "primary" if self.peering.publisher.isPrimary else "secondary"
         sayWhereEverythingIs(self._start, self.name, role, self.head.revision, self.services.listeners)
@@ -187,13 +183,13 @@ class Node:
         self._chronicle.start()
         delay = ReactorDelay(self._reactor, self._metrics.measure)
         delay.start()
-        self._expiries.start()
-        self._ends += [self._chronicle.stop, delay.stop, self._expiries.stop]
+        self.condition.start()
+        self._ends += [self._chronicle.stop, delay.stop]
 
     def _assemble(
         self, found: Components, kinds: Mapping[str, Mapping[str, type]], membership: founding.Membership
     ) -> None:
-        self._metrics = Metrics(self.name, self._readNow)
+        self._metrics = Metrics(self.name, lambda: self.condition.readings(self._rules, self._pools))
         self._peering = self._makePeering(membership)
         self._care = self._makeCare()
         self._rules = self._makeRules()
@@ -212,7 +208,6 @@ class Node:
             HealthServerFactory(self.readiness, lambda: (CONTENT_TYPE, self._metrics.exposition())),
             ManagerServerFactory(administration, administrators.authenticate),
         )
-        self._readings = self._makeReadings()
         self._site = socketSite(administration)
         self._services = Services(
             node=self.name,
@@ -274,7 +269,7 @@ class Node:
             applied=self._committed,
             perform=self._performHere,
             relay=self._relayed,
-            report=lambda: self.ownStatus().report(),
+            report=lambda: self.condition.own().report(),
             status=self.status,
             changed=self._statusChanged,
             proposeOwn=lambda change, expected: self.administration.propose(change, expected, founding.SYSTEM),
@@ -284,22 +279,6 @@ class Node:
     def _makeRules(self) -> Rules:
         return Rules.of(
             self.peering.rows, self.name, self._reactor, self.liveDocument, time.time, lambda: uuid.uuid4().hex
-        )
-
-    def _readNow(self) -> Iterable[Reading]:
-        return self._readings()
-
-    def _makeReadings(self) -> Readings:
-        return Readings(
-            own=self.ownStatus,
-            row=lambda: ownRow(self.ownStatus(), self.peering),
-            linked=lambda: len(self.peering.mesh.linked()),
-            isReady=lambda: not self.readiness()["reasons"],
-            services=lambda: self.services,
-            rules=self._rules,
-            pools=self._pools,
-            audit=self.audit,
-            expiries=self._expiries,
         )
 
     def _makeOwnCredentials(self) -> OwnCredentials:
@@ -436,52 +415,17 @@ class Node:
         if self._chronicle is not None:
             self._chronicle.look()
 
-    def ownStatus(self) -> OwnStatus:
-        """How this node is by itself."""
-        changes = self.document().unknown
-        unknown = [f"revision {one.revision}: a change that this version does not know" for one in changes]
-        return OwnStatus(
-            name=self.name,
-            address=self._start.advertise,
-            head=self.head,
-            live=self._convergence.live,
-            draining=self.draining.isActive,
-            problems=(
-                *self._care.problems,
-                *([self._audit.problem] if self._audit and self._audit.problem else []),
-                *self.services.allProblems(),
-                *self._remarks.missingStorage,
-                *self.peering.problems,
-                *unknown,
-                *self._remarks.newerParts,
-            ),
-            remarks=(*self._remarks.warnings, *self._expiries.warnings),
-        )
-
     def describe(self) -> str:
         """How it is, in a line for whoever supervises the process."""
-        own = self.ownStatus()
-        role = "primary" if self.peering.publisher.isPrimary else f"secondary, {self.peering.follower.state}"
-        state = f"draining, {self.draining.sessions} connections left" if own.draining else role
-        problems = f", {len(own.problems)} problems" if own.problems else ""
-        return f"{own.name}: {state}, revision {own.head.revision}{problems}"
+        return self.condition.describe()
 
     def status(self) -> Mapping[str, Any]:
         """The cluster, as far as this node knows."""
-        return clusterStatus(self.ownStatus(), self.peering)
+        return self.condition.status()
 
     def readiness(self) -> Mapping[str, Any]:
         """What the health listener answers by."""
-        reasons = list(self._remarks.missingStorage)
-        if not self.head.revision:
-            reasons.append("there is no configuration yet")
-        if self.draining.isActive:
-            reasons.append("draining")
-        return {
-            "reasons": reasons,
-            "warnings": [*warnings(self.ownStatus(), self.peering), *self.services.allProblems()],
-            "listeners": {listener.name: listener.ready for listener in self.services.listeners},
-        }
+        return self.condition.readiness()
 
     # --- ending
 
@@ -504,7 +448,7 @@ class Node:
         if self._starting is not None:
             self._starting.cancel()
         self.draining.stop()
-        self._remarks.stop()
+        self.condition.stop()
         if self._chronicle is not None:
             self._chronicle = None
             self.notify(NodeStopped())

@@ -37,9 +37,9 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
             {
                 *("node", "administration", "appending", "components", "convergence", "draining", "founding"),
                 *("peering", "haproxy", "passive", "services", "starting", "state", "status", "tables", "healing"),
-                *("chronicle", "expiry", "readings", "keyring", "managing", "neighbours", "pools", "remarks"),
+                *("chronicle", "condition", "expiry", "readings", "managing", "neighbours", "pools", "remarks"),
                 *("actions", "branches", "following", "primacy", "promotion", "reapplying", "renewal", "telling"),
-                *("archive", "backup", "changeover", "restoration", "supervision"),
+                *("archive", "backup", "changeover", "keyring", "restoration", "supervision"),
             }
         ),
     ),

@@ -71,7 +71,7 @@ class StartTests(NodeCase):
         options = {"root": str(mountPoint), "requireMarker": True}
         await node._appending.append(proposal(Put("backends", Backend(name="share", kind="local", options=options))))
         await self.live(node)
-        await node._remarks.look()
+        await node.condition.look()
         (reason,) = node.readiness()["reasons"]
         self.assertTrue(reason.startswith("backends/share: "), reason)
         self.assertEqual(node.status()["nodes"][0]["problems"], [reason])
@@ -200,7 +200,7 @@ class ConvergingTests(NodeCase):
         listener = node.document().listeners["ftps"]
         await node._appending.append(proposal(Put("listeners", evolve(listener, port=3990))))
         await deferLater(reactor, 0.1)
-        self.assertLess(node.ownStatus().live, node.head.revision)
+        self.assertLess(node.condition.own().live, node.head.revision)
         await node.stop()
         await deferLater(reactor, LAST_WORDS_SECONDS)
         self.assertEqual(await self.bound([*PORTS, 3990]), [])
@@ -281,6 +281,6 @@ class JoiningTests(NodeCase):
         await primary._appending.append(proposal(put))
         token = evolve(JoinTokenText.parse(text), host=host or addresses()[0]).render()
         node = await self.started(self.make(number, "secondary", token=token))
-        while node.peering.follower.state != "following" or node.ownStatus().live != primary.head.revision:
+        while node.peering.follower.state != "following" or node.condition.own().live != primary.head.revision:
             await deferLater(reactor, MOMENT_SECONDS)
         return node

@@ -154,5 +154,5 @@ class NodeCase(TestCase):
 
     async def live(self, node: Node) -> None:
         """Wait until the node is live on its head."""
-        while node.ownStatus().live != node.head.revision:
+        while node.condition.own().live != node.head.revision:
             await deferLater(reactor, MOMENT_SECONDS)
