@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from twisted.internet import tcp
 from twisted.internet.interfaces import IReactorTime, ISystemHandle
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -48,7 +47,11 @@ class _Holding:
 
 
 class DataTLS(BulkTLS):
-    """TLS beneath a data connection. Remembers how the TCP connection ended, which Twisted's hides."""
+    """TLS beneath a data connection. Remembers how the TCP connection ended, which Twisted's hides.
+
+    Nothing goes straight to the socket: the end of TLS leaves with the last bytes, in one write, so that a client which
+    hangs up as soon as it has all of a file does not seem to have lost it.
+    """
 
     tcpReason: Failure | None = None
 
@@ -69,8 +72,6 @@ class DataTLS(BulkTLS):
     def release(self) -> None:
         """There is more to say."""
         self.transport.release()
-        beneath = self.transport.tcp
-        self._tcp = beneath if isinstance(beneath, tcp.Connection) else None
 
     def dataReceived(self, data: bytes) -> None:
         isShakingHands = not self._handshakeDone

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.auth.account import Account
 from cftpcluster.errors import NotFound
@@ -261,3 +262,13 @@ class Conversation:
 def codesOf(text: str) -> list[int]:
     """The codes of the answers in ``text``, the last line of each."""
     return [int(line[:3]) for line in text.split("\r\n") if line[:3].isdigit() and line[3:4] == " "]
+
+
+class FilesCase(SynchronousTestCase):
+    """A user who has logged in, with a folder ``/d`` and a file of five bytes ``/d/x``."""
+
+    def setUp(self) -> None:
+        self.client = Conversation()
+        self.client.login()
+        self.client.put("/d", None)
+        self.client.put("/d/x", b"12345")

@@ -11,18 +11,10 @@ from cftpcluster.servers.ftp import FTPOptions
 from cftpcluster.servers.ftp.control import COMMANDS, NOT_OFFERED
 
 from ...test_packaging import checkout
-from .support import Conversation, codesOf
+from .support import Conversation, FilesCase, codesOf
 
 
-class Case(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.client = Conversation()
-        self.client.login()
-        self.client.put("/d", None)
-        self.client.put("/d/x", b"12345")
-
-
-class FolderTests(Case):
+class FolderTests(FilesCase):
     def test_changing(self) -> None:
         self.assertEqual(self.client.codes("CWD d", "CWD none", "CWD x"), [250, 550, 550])
         self.assertEqual(self.client.say("PWD"), '257 "/d" is the current folder\r\n')
@@ -49,7 +41,7 @@ class FolderTests(Case):
         self.assertEqual(self.client.codes("MKD " + "x" * 256), [553])
 
 
-class NameTests(Case):
+class NameTests(FilesCase):
     def test_deleting(self) -> None:
         self.assertEqual(self.client.codes("DELE d/x", "DELE d/x", "DELE d"), [250, 550, 550])
 
@@ -69,7 +61,7 @@ class NameTests(Case):
         self.assertEqual(self.client.get("/y"), b"12345")
 
 
-class FactTests(Case):
+class FactTests(FilesCase):
     def test_size(self) -> None:
         self.assertEqual(self.client.say("SIZE d/x"), "213 5\r\n")
         self.assertEqual(self.client.codes("SIZE d", "SIZE none", "TYPE A", "SIZE d/x"), [550, 550, 200, 550])
@@ -100,7 +92,7 @@ class FactTests(Case):
         self.assertEqual(self.client.codes("MFF modify=20200102030405; none"), [550])
 
 
-class TraversalTests(Case):
+class TraversalTests(FilesCase):
     def test_nothingLeadsOutOfTheTree(self) -> None:
         for path in (
             "/../../etc/passwd",
@@ -113,7 +105,7 @@ class TraversalTests(Case):
                 self.assertEqual(self.client.codes(f"{verb} {path}"), [550], (verb, path))
 
 
-class InformationTests(Case):
+class InformationTests(FilesCase):
     def test_features(self) -> None:
         answer = self.client.say("FEAT")
         lines = answer.split("\r\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import sys
 from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cftpcluster.servers.ftp import FTPOptions
 from cftpcluster.servers.ftp.control import COMMANDS
 
+from ...fuzzing import run
 from .support import Conversation
 
 ENDING = frozenset({"QUIT", "REIN", "USER", "PASS", "AUTH"})
@@ -85,14 +85,4 @@ class FuzzTests(SynchronousTestCase):
 
 
 if __name__ == "__main__":
-    from twisted.logger import FileLogObserver, globalLogPublisher
-
-    def shown(event: object) -> str:
-        return f"{event}\n" if "log_failure" in event else ""  # type: ignore[operator]
-
-    globalLogPublisher.addObserver(FileLogObserver(sys.stderr, shown))
-
-    def told(said: bytes, answer: bytes) -> None:
-        sys.stdout.write(f"{said!r}: {answer!r}\n")
-
-    tried(int(sys.argv[1]), random.randrange(1 << 30), told)
+    run(tried)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from attrs import frozen
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.plugin import IPlugin
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -15,7 +14,7 @@ from cftpcluster.interfaces import IAccount, ISiteCommand
 from cftpcluster.servers.ftp.sites import gather
 from cftpcluster.vocabulary import VirtualPath
 
-from .support import Conversation, codesOf
+from .support import FilesCase, codesOf
 
 
 @implementer(ISiteCommand, IPlugin)
@@ -32,15 +31,7 @@ class Where:
         return succeed(f"{account.name}:{render(parse(argument, folder))}")
 
 
-class Case(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.client = Conversation()
-        self.client.login()
-        self.client.put("/d", None)
-        self.client.put("/d/x", b"12345")
-
-
-class SiteTests(Case):
+class SiteTests(FilesCase):
     def test_modes(self) -> None:
         self.assertEqual(self.client.codes("SITE CHMOD 600 d/x", "SITE CHMOD 0604 d/x"), [200, 200])
         self.assertIn("UNIX.mode=0604;", self.client.say("MLST d/x"))
@@ -75,7 +66,7 @@ class SiteTests(Case):
             self.assertIn(f" SITE {verb}", answer)
 
 
-class PluginTests(Case):
+class PluginTests(FilesCase):
     def setUp(self) -> None:
         super().setUp()
         self.client.server.siteCommands = gather([Where()])

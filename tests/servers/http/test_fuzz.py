@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Callable
 
 from twisted.internet.task import Clock
@@ -12,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cftpcluster.servers.http import Site
 from cftpcluster.testing.http import Conversation
 
+from ...fuzzing import run
 from .test_channel import Routes
 
 MESSAGES = (
@@ -101,14 +101,4 @@ class FuzzTests(SynchronousTestCase):
 
 
 if __name__ == "__main__":
-    from twisted.logger import FileLogObserver, globalLogPublisher
-
-    def shown(event: object) -> str:
-        return f"{event}\n" if "log_failure" in event else ""  # type: ignore[operator]
-
-    globalLogPublisher.addObserver(FileLogObserver(sys.stderr, shown))
-
-    def told(data: bytes, why: str) -> None:
-        sys.stdout.write(f"{data!r}: {why}\n")
-
-    tried(int(sys.argv[1]), random.randrange(1 << 30), told)
+    run(tried)
