@@ -1,4 +1,4 @@
-"""Routes of the cluster as a whole: status, waiting, whole documents, join tokens."""
+"""Routes of the cluster as a whole: waiting, whole documents, join tokens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import DeferredLock
 from twisted.internet.threads import deferToThreadPool
-from twisted.web.iweb import IRequest
 
 from ..config.changes import Put
 from ..config.document import NAME_PATTERN, Role, Secret
@@ -31,14 +30,6 @@ DOCUMENT_BYTES = 64 * 1024 * 1024
 TOKEN_SECONDS = 24 * 3600
 _MOST_TOKEN_SECONDS = 30 * 24 * 3600
 
-STATUS = Route(
-    method="GET",
-    path="/status",
-    text="Tell how the cluster is, as the node that is asked sees it.",
-    role=Role.auditor,
-    tag="cluster",
-    answer=Body("Status"),
-)
 WAITING = Route(
     method="GET",
     path="/wait",
@@ -134,15 +125,11 @@ class ClusterRoutes:
     _oneDocument: DeferredLock = field(factory=DeferredLock, init=False)
 
     def add(self, routes: Routes) -> None:
-        routes.add(STATUS, self._status)
         routes.add(WAITING, self._wait)
         routes.add(APPLY, self._apply)
         routes.add(EXPORT, self._export)
         routes.add(HAPROXY, self._balancer)
         routes.add(JOIN_TOKEN, self._token)
-
-    async def _status(self, request: IRequest, author: Author) -> bytes:
-        return jsonAnswer(request, self._administration.status())
 
     async def _wait(self, request: Any, author: Author) -> bytes:
         revision = int(queryNumber(request, "revision", self._administration.document().revision, 10**15))

@@ -1,8 +1,7 @@
-"""Routes of what happened in the cluster: pages, an export, and a stream of what happens (server-sent events).
+"""Routes of what happened in the cluster: pages, an export, and a stream of what happens (see :mod:`._streams`).
 
-Server-sent events are those of the HTML standard, section 9.2: ``id`` is where a reader goes on with
-``Last-Event-ID``, ``event: happened`` carries one record, ``event: nodes`` says which node does not answer, or does
-again. A comment is sent now and then, so that whoever stands between does not take the connection for dead.
+Of the stream's events ``id`` is where a reader goes on with ``Last-Event-ID``, ``event: happened`` carries one record,
+``event: nodes`` says which node does not answer, or does again.
 """
 
 from __future__ import annotations
@@ -15,10 +14,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from attrs import define, evolve, field
-from twisted.internet.defer import Deferred, DeferredList, DeferredLock, FirstError
-from twisted.internet.interfaces import IPushProducer
-from zope.interface import implementer
+from attrs import define, evolve
+from twisted.internet.defer import Deferred, DeferredList, FirstError
 
 from .. import events
 from ..config.document import Role
@@ -27,6 +24,7 @@ from ..servers.http import HTTPProblem, jsonAnswer
 from ..vocabulary import Author
 from ._bodies import queryNumber, queryText
 from ._routes import STREAM, Body, Parameter, Route, Routes, after, limit
+from ._streams import ALIVE, PacedWriter, Streams, compact, told, wantsStream
 from .happened import MOST_LIMIT, Happened, Place, parsePlaces
 
 DEFAULT_LIMIT = 100
@@ -79,7 +77,10 @@ EXPORT = Route(
 
 @define(eq=False)
 class EventRoutes:
+    """:ivar _streams: of what happens."""
+
     _happened: Happened
+    _streams: Streams
 
     def add(self, routes: Routes) -> None:
         routes.add(EVENTS, self._events)
@@ -87,8 +88,8 @@ class EventRoutes:
 
     async def _events(self, request: Any, author: Author) -> bytes | None:
         question, nodes = self._question(request)
-        if STREAM in (request.getHeader("Accept") or ""):
-            await self._stream(request, question, nodes)
+        if wantsStream(request):
+            await self._stream(request, author, question, nodes)
             return None
         text = queryText(request, "after")
         place = Place.parse(text) if text else None
@@ -145,9 +146,7 @@ class EventRoutes:
 
     # --- what happens
 
-    async def _stream(self, request: Any, question: Question, nodes: Sequence[str]) -> None:
-        if self._happened.streams >= MOST_STREAMS:
-            raise HTTPProblem(503, f"{MOST_STREAMS} streams of events are open already", headers={"Retry-After": "10"})
+    async def _stream(self, request: Any, author: Author, question: Question, nodes: Sequence[str]) -> None:
         given = request.getHeader("Last-Event-ID")
         places: dict[str, int] = {}
         if given:
@@ -157,38 +156,29 @@ class EventRoutes:
             places = {node: number for node, number in resumed.items() if node in nodes}
         elif question.since is not None:
             places = {node: max(0, question.since - 1) for node in nodes}
-        request.setHeader(b"Content-Type", b"text/event-stream; charset=utf-8")
-        request.setHeader(b"Cache-Control", b"no-store")
-        request.setHeader(b"X-Accel-Buffering", b"no")
-        writer = PacedWriter(request)
-        writer.start()
-        self._happened.streams += 1
-        readers: list[Deferred[None]] = []
-        try:
-            await writer.write(b"retry: 3000\n\n")
+
+        async def tell(writer: PacedWriter) -> None:
             readers = [Deferred.fromCoroutine(self._copy(name, question, places, writer)) for name in nodes]
-            await DeferredList(readers, fireOnOneErrback=True, consumeErrors=True)
-        except FirstError as error:
-            # A client that leaves cancels all of it.
-            if not request.disconnected:
+            try:
+                await DeferredList(readers, fireOnOneErrback=True, consumeErrors=True)
+            except FirstError as error:
                 error.subFailure.raiseException()
-        finally:
-            self._happened.streams -= 1
-            for each in readers:
-                each.cancel()
-            writer.stop()
+            finally:
+                for each in readers:
+                    each.cancel()
+
+        await self._streams.send(request, author, tell)
 
     async def _copy(self, name: str, question: Question, places: dict[str, int], writer: PacedWriter) -> None:
         async for batch in self._happened.follow(name, question, places, lambda: writer.isOver):
-            pieces = [b"event: happened\ndata: " + _json(one) + b"\n\n" for one in batch.records]
+            pieces = [told(b"happened", one) for one in batch.records]
             if batch.unanswered is not None:
-                said = {"node": name, "answers": not batch.unanswered, "why": batch.unanswered}
-                pieces.append(b"event: nodes\ndata: " + _json(said) + b"\n\n")
+                pieces.append(told(b"nodes", {"node": name, "answers": not batch.unanswered, "why": batch.unanswered}))
             if batch.records:
-                told = ",".join(f"{node}={number}" for node, number in sorted(places.items()))
-                last = pieces.pop() if batch.unanswered is None else b"event: place\ndata: {}\n\n"
-                pieces.append(b"id: " + told.encode("ascii") + b"\n" + last)
-            await writer.write(b"".join(pieces) or b": \n\n")
+                place = ",".join(f"{node}={number}" for node, number in sorted(places.items()))
+                last = pieces.pop() if batch.unanswered is None else told(b"place", {})
+                pieces.append(b"id: " + place.encode("ascii") + b"\n" + last)
+            await writer.write(b"".join(pieces) or ALIVE)
 
 
 TEXTS = ("user", "address", "protocol", "session", "path", "text")
@@ -208,12 +198,8 @@ def _time(request: Any, name: str) -> int | None:
         raise HTTPProblem(400, f"{name}: expected seconds since the epoch, or a time as 2027-01-31T12:00:00Z") from None
 
 
-def _json(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode("ascii")
-
-
 def _jsonLine(record: Mapping[str, Any]) -> bytes:
-    return _json(record) + b"\n"
+    return compact(record) + b"\n"
 
 
 def _csvLine(record: Mapping[str, Any]) -> bytes:
@@ -230,50 +216,3 @@ def _inert(cell: Any) -> Any:
 
 
 LINES = {"jsonl": _jsonLine, "csv": _csvLine}
-
-
-@implementer(IPushProducer)
-@define(eq=False)
-class PacedWriter:
-    """Writes pieces of an answer as fast as the client reads them."""
-
-    _request: Any
-    isOver: bool = field(default=False, init=False)
-    _paused: Deferred[None] | None = field(default=None, init=False)
-    _turn: DeferredLock = field(factory=DeferredLock, init=False)
-
-    def start(self) -> None:
-        self._request.registerProducer(self, True)
-
-    def stop(self) -> None:
-        if not self.isOver:
-            self.isOver = True
-            self._request.unregisterProducer()
-        self._wake()
-
-    async def write(self, data: bytes) -> None:
-        """Return when there is room for more."""
-        await self._turn.acquire()
-        try:
-            if self._paused is not None:
-                await self._paused
-            if not self.isOver and data:
-                self._request.write(data)
-        finally:
-            self._turn.release()
-
-    def pauseProducing(self) -> None:
-        if self._paused is None:
-            self._paused = Deferred()
-
-    def resumeProducing(self) -> None:
-        self._wake()
-
-    def stopProducing(self) -> None:
-        self.isOver = True
-        self._wake()
-
-    def _wake(self) -> None:
-        paused, self._paused = self._paused, None
-        if paused is not None:
-            paused.callback(None)

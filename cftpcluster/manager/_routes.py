@@ -108,6 +108,9 @@ class IsAccess(Protocol):
 
     async def author(self, request: Any) -> Author: ...
 
+    def lasting(self, request: Any, author: Author) -> Callable[[], bool]:
+        """What says, later, whether a request that is still being answered would still come from that author."""
+
     def addRoutes(self, routes: Routes) -> None:
         """Routes to log in and out by, where there are any."""
 
@@ -117,7 +120,7 @@ class Routes:
     """The table; whatever is added is answered from then on."""
 
     app: Klein
-    _access: IsAccess
+    access: IsAccess
     _measure: Measure = unmeasured
     _seconds: Callable[[], float] = time.monotonic
     known: list[Route] = field(factory=list, init=False)
@@ -139,7 +142,7 @@ class Routes:
             if route.role is None:
                 refuseOthers(request, *parameters)
                 return await answer(request, **variables)
-            author = await self._access.author(request)
+            author = await self.access.author(request)
             requireRole(author, route.role)
             refuseOthers(request, *parameters)
             return await answer(request, author, **variables)

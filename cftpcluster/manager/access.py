@@ -99,6 +99,9 @@ class SocketAccess:
             self._names[user] = await deferToThreadPool(self._reactor, self._pool, _userName, user)
         return Author(self._names[user], Role.full.value, "socket")
 
+    def lasting(self, request: Any, author: Author) -> Callable[[], bool]:
+        return lambda: True
+
     def addRoutes(self, routes: Routes) -> None:
         pass
 
@@ -150,6 +153,28 @@ class AdministratorAccess:
             self._sessions.setCookie(request, renewed)
         self._visited(request, session)
         return self._authorOf(request, admin)
+
+    def lasting(self, request: Any, author: Author) -> Callable[[], bool]:
+        revision = self._document().admins[author.name].credentialsRevision
+
+        def lasts() -> bool:
+            admin = self._document().admins.get(author.name)
+            if admin is None or not admin.enabled or admin.credentialsRevision != revision:
+                return False
+            if author.token:
+                token = self._document().apiTokens.get(author.token)
+                return token is not None and self._tokens.isGood(token) and roleOf(token, admin).value == author.role
+            isInSession = basicCredentials(request) is not None or self._isInSession(request)
+            return admin.role.value == author.role and isInSession
+
+        return lasts
+
+    def _isInSession(self, request: Any) -> bool:
+        try:
+            self._session(request)
+        except HTTPProblem:
+            return False
+        return True
 
     def _byToken(self, request: Any, text: str) -> Author:
         token = self._tokens.known(text)

@@ -39,6 +39,7 @@ from ..errors import (
 from ..events import Measure, Notify
 from ..interfaces import IAdministration, IJournal
 from ..servers.http import HTTPProblem, RoutedResource, answerProblems
+from . import _events, _status
 from ._backups import BackupRoutes, IsBackingUp
 from ._cluster import ClusterRoutes
 from ._events import EventRoutes
@@ -49,6 +50,8 @@ from ._openapi import Description
 from ._routes import IsAccess, Routes
 from ._rules import RuleRoutes
 from ._signing import SigningRoutes
+from ._status import StatusRoutes
+from ._streams import Streams
 from ._tokens import TokenRoutes
 from ._usage import UsageRoutes
 from ._writes import Writes
@@ -111,6 +114,8 @@ def administrationRoutes(administration: Administration, access: IsAccess) -> Ro
     writes = Writes(administration.node, administration.reactor)
     routes = Routes(app, access, administration.measure)
     access.addRoutes(routes)
+    clock = administration.reactor
+    StatusRoutes(administration.node, Streams("status", _status.MOST_STREAMS, access, clock), clock).add(routes)
     ClusterRoutes(
         administration.node,
         administration.preparation,
@@ -130,7 +135,7 @@ def administrationRoutes(administration: Administration, access: IsAccess) -> Ro
         administration.pool,
     ).add(routes)
     HistoryRoutes(administration.node, administration.revisions, writes).add(routes)
-    EventRoutes(administration.happened).add(routes)
+    EventRoutes(administration.happened, Streams("events", _events.MOST_STREAMS, access, clock)).add(routes)
     NodeRoutes(administration.node).add(routes)
     TokenRoutes(administration.node, writes, administration.tokens).add(routes)
     RuleRoutes(administration.rules, administration.notify).add(routes)

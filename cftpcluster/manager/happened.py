@@ -12,7 +12,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
-from attrs import asdict, define, evolve, field, frozen
+from attrs import asdict, define, evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
@@ -84,13 +84,11 @@ class Batch:
 class Happened:
     """
     :ivar audit: this node's own.
-    :ivar streams: how many there are of them.
     """
 
     node: IAdministration
     audit: AuditLog
     clock: IReactorTime
-    streams: int = field(default=0, init=False)
 
     # --- for other nodes
 
