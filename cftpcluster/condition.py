@@ -21,13 +21,14 @@ from .expiry import Expiries
 from .healing import JournalCare
 from .journal.audit import AuditLog
 from .journal.entry import Head
-from .metrics import Reading
+from .metrics import Metrics, Reading
 from .peering import Peering
 from .pools import Pools
-from .readings import Readings
+from .readings import Readings, sessionsByProtocol
 from .remarks import Remarks
-from .services import Services
-from .status import OwnStatus, clusterStatus, ownRow, warnings
+from .series import Counts
+from .services import UNGUARDED, Services
+from .status import OwnStatus, clusterStatus, ownLagSeconds, ownRow, warnings
 
 
 @define(eq=False, kw_only=True)
@@ -135,6 +136,20 @@ class Condition:
             "warnings": [*warnings(self.own(), self._peering()), *services.allProblems()],
             "listeners": {listener.name: listener.ready for listener in services.listeners},
         }
+
+    def counts(self, rules: Rules, metrics: Metrics) -> Counts:
+        """What is counted, for whoever watches how it changes."""
+        services = self._services()
+        accepted = metrics.total("logins", outcome="accepted")
+        return Counts(
+            lagSeconds=ownLagSeconds(self._peering()),
+            sessions=sessionsByProtocol(rules),
+            connections=sum(one.connections for one in services.listeners if one.listener.kind not in UNGUARDED),
+            received=services.traffic.received,
+            sent=services.traffic.sent,
+            accepted=accepted,
+            failed=metrics.total("logins") - accepted,
+        )
 
     def readings(self, rules: Rules, pools: Pools) -> Iterator[Reading]:
         """In numbers."""

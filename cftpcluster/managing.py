@@ -44,6 +44,7 @@ class Managing:
     """
     :ivar administration: what administrators ask of this node.
     :ivar _append: as :class:`Administration` has it, and ``_liveHere`` and ``_status``.
+    :ivar _series: what the node did of late, as :mod:`cftpcluster.series` has it.
     :ivar _pool: for work that takes long, passwords of new users among it: log-ins are verified by another pool, which
         a large document must not hold up.
     """
@@ -60,6 +61,7 @@ class Managing:
     _draining: Draining
     _audit: AuditLog
     _measure: Measure
+    _series: Action
     _kinds: Mapping[str, Mapping[str, type]]
     _reactor: Any
     _pool: ThreadPool
@@ -91,6 +93,7 @@ class Managing:
                 "resume": self._resumed,
                 manager.HISTORY: self._past,
                 manager.EVENTS: self._eventsAsked,
+                manager.SERIES: self._series,
             },
         )
         self._happened = manager.Happened(node=self.administration, audit=self._audit, clock=self._reactor)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from attrs import define, field
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -39,7 +39,7 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "cftpcluster_"
 
 Reading: TypeAlias = tuple[str, float, tuple[str, ...]]
-"""The name of a gauge without the prefix, its value, and the values of its labels beside the node."""
+"""The name of a gauge or total without the prefix, its value, and the values of its labels beside the node."""
 
 COUNTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "logins": ("Log-ins, by what became of them: accepted, failed, turnedAway", ("protocol", "outcome")),
@@ -52,6 +52,12 @@ COUNTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "events": ("Events, by their kind", ("kind",)),
     "audit_lost_events": ("Events that the audit log let go of since the disk was too slow", ()),
 }
+
+TOTALS: Mapping[str, str] = {
+    "received_bytes": "Bytes of files that came from clients, as they came",
+    "sent_bytes": "Bytes of files that went to clients, as they went",
+}
+"""What others count, and is read of them."""
 
 _QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -148,12 +154,19 @@ class Metrics(Collector):
     def _count(self, name: str, amount: float, *labels: str) -> None:
         self._counters[name].labels(self._node, *labels).inc(max(0, amount))
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def total(self, name: str, **labels: str) -> int:
+        """What one of :data:`COUNTERS` counted, of all series with these labels."""
+        samples = (sample for family in self._counters[name].collect() for sample in family.samples)
+        ours = (one for one in samples if one.name.endswith("_total") and labels.items() <= one.labels.items())
+        return round(sum(sample.value for sample in ours))
+
+    def collect(self) -> Iterator[Metric]:
         """How the node is, for the registry."""
-        families = {
+        families: dict[str, Any] = {
             name: GaugeMetricFamily(PREFIX + name, text, labels=("node", *labels))
             for name, (text, labels) in GAUGES.items()
         }
+        families |= {name: CounterMetricFamily(PREFIX + name, text, labels=("node",)) for name, text in TOTALS.items()}
         for name, value, labels in self._readings():
             families[name].add_metric([self._node, *labels], value)
         yield from families.values()

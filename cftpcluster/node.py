@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from . import __version__, founding
+from .activity import Activity
 from .administration import Administration
 from .appending import Appending
 from .auth.administrators import AdminPasswords
@@ -96,6 +97,7 @@ class Node:
     _peering: Peering | None = field(default=None, init=False)
     _appending: Appending = field(init=False)
     _managing: Managing | None = field(default=None, init=False)
+    _activity: Activity = field(init=False)
     _convergence: Convergence = field(init=False)
     _rules: Rules = field(init=False)
     _starting: Deferred[None] | None = field(default=None, init=False)
@@ -184,7 +186,8 @@ class Node:
         delay = ReactorDelay(self._reactor, self._metrics.measure)
         delay.start()
         self.condition.start()
-        self._ends += [self._chronicle.stop, delay.stop]
+        self._activity.start()
+        self._ends += [self._chronicle.stop, delay.stop, self._activity.stop]
 
     def _assemble(
         self, found: Components, kinds: Mapping[str, Mapping[str, type]], membership: founding.Membership
@@ -193,6 +196,12 @@ class Node:
         self._peering = self._makePeering(membership)
         self._care = self._makeCare()
         self._rules = self._makeRules()
+        self._activity = Activity(
+            node=self.name,
+            rows=self.peering.rows,
+            counts=lambda: self.condition.counts(self._rules, self._metrics),
+            clock=self._reactor,
+        )
         self._managing = self._makeManaging(kinds)
         administration = self._managing.parts()
         delay = FailureDelay(self._reactor, SystemRandom().random)
@@ -315,6 +324,7 @@ class Node:
             draining=self.draining,
             audit=self.audit,
             measure=self._metrics.measure,
+            series=self._activity.seriesAction,
             kinds=kinds,
             reactor=self._reactor,
             pool=self._pools.work,

@@ -85,6 +85,7 @@ class ClusterServerFactory:
 class Peering:
     """Replication and membership of one node.
 
+    :ivar name: this node's.
     :ivar _append: appends a proposal on this node, its author's rights checked; fires with its revision.
     :ivar _applied: told of heads that are durable here and did not come by ``_append``.
     :ivar _perform: does something on this node.
@@ -96,7 +97,7 @@ class Peering:
     :ivar rows: what all nodes know, whoever is primary.
     """
 
-    _name: str
+    name: str
     _bind: str
     _state: StateDirectory
     _reactor: Any
@@ -162,7 +163,7 @@ class Peering:
         # The services that are about to start need the keys that the document is sealed with.
         self.changeOver.take(self._head.document)
         self.publisher = Publisher(
-            node=self._name,
+            node=self.name,
             head=self._head,
             journal=self._journal,
             clock=self._reactor,
@@ -191,7 +192,7 @@ class Peering:
             changed=self._changed,
         )
         self.follower = Follower(
-            node=self._name,
+            node=self.name,
             head=self._head,
             journal=self._journal,
             clock=self._reactor,
@@ -207,7 +208,7 @@ class Peering:
         self._links = Links(
             clock=self._reactor,
             wallTime=self._wallTime,
-            hello=lambda: Hello.fromHead(self._name, self.publisher.head),
+            hello=lambda: Hello.fromHead(self.name, self.publisher.head),
             publisher=self.publisher,
             inThread=inThread,
             rowsAccepted=self._rowsAccepted,
@@ -215,7 +216,7 @@ class Peering:
             standStill=self._standStill,
         )
         self.neighbours = Neighbours(
-            name=self._name,
+            name=self.name,
             bind=self._bind,
             reactor=self._reactor,
             membership=self._membership,
@@ -230,7 +231,7 @@ class Peering:
         self._makeMesh()
         admission = JoinServer(
             self._reactor,
-            self._name,
+            self.name,
             self._document,
             self._proposeOwn,
             lambda: self.sealer,
@@ -272,7 +273,7 @@ class Peering:
             heard=self._heard,
         )
         self.primacy = Primacy(
-            node=self._name,
+            node=self.name,
             clock=self._reactor,
             journal=self._journal,
             publisher=self.publisher,
@@ -301,7 +302,7 @@ class Peering:
 
     def _makeMesh(self) -> None:
         self.rows = SharedRows(
-            node=self._name,
+            node=self.name,
             incarnation=self._keeper.incarnation if self._keeper is not None else int(self._wallTime()),
             clock=self._reactor,
             tables=TABLES,
@@ -310,7 +311,7 @@ class Peering:
         if self._keeper is not None:
             self._keeper.keep(self.rows)
         self.mesh = Mesh(
-            node=self._name,
+            node=self.name,
             clock=self._reactor,
             random=self._random,
             dial=self.neighbours.dial,
@@ -318,10 +319,10 @@ class Peering:
             links=self._links,
             rows=self.rows,
             # This node checks the author's rights by its own document.
-            perform=lambda action, arguments, author: self._relay(self._name, action, arguments, author),
+            perform=lambda action, arguments, author: self._relay(self.name, action, arguments, author),
             changed=self._changed,
         )
-        self._telling = Telling(self._name, self.rows, self._status, self._reactor)
+        self._telling = Telling(self.name, self.rows, self._status, self._reactor)
 
     # --- who we are
 
@@ -415,7 +416,7 @@ class Peering:
 
     def _standStill(self, epoch: int) -> Deferred[Hello]:
         quiet = self.follower.standStill(epoch, STILL_SECONDS)
-        return quiet.addCallback(lambda _: Hello.fromHead(self._name, self.publisher.head))
+        return quiet.addCallback(lambda _: Hello.fromHead(self.name, self.publisher.head))
 
     def _heard(self, hello: Hello) -> None:
         self.primacy.heard(hello)

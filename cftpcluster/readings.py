@@ -6,7 +6,7 @@ Who reads them is not known here.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from attrs import define, field
@@ -23,6 +23,12 @@ from .status import OwnStatus
 
 PROTOCOLS = ("ftp", "sftp", "https")
 DELAY_SECONDS = 1.0
+
+
+def sessionsByProtocol(rules: Rules) -> Mapping[str, int]:
+    """How many sessions of users there are on this node."""
+    sessions = Counter(account.origin.protocol for account in rules.sessions.accounts())
+    return {protocol: sessions[protocol] for protocol in {*PROTOCOLS, *sessions}}
 
 
 @define(eq=False, kw_only=True)
@@ -56,11 +62,12 @@ class Readings:
         yield "links", self._linked(), ()
         yield "problems", len(own.problems), ()
         yield "warnings", len(own.remarks), ()
-        sessions = Counter(account.origin.protocol for account in self._rules.sessions.accounts())
-        for protocol in {*PROTOCOLS, *sessions}:
-            yield "sessions", sessions[protocol], (protocol,)
+        for protocol, count in sessionsByProtocol(self._rules).items():
+            yield "sessions", count, (protocol,)
         for listener in self._services().listeners:
             yield "connections", listener.connections, (listener.name,)
+        yield "received_bytes", self._services().traffic.received, ()
+        yield "sent_bytes", self._services().traffic.sent, ()
         yield "active_bans", sum(1 for _ in self._rules.guard.bans()), ()
         for pool in self._pools.all:
             yield "thread_pool_waiting", pool.queued, (str(pool.name),)

@@ -34,6 +34,7 @@ from .events import Event, Measure, unmeasured
 from .files.allowance import Allowance
 from .files.quotas import Quotas
 from .files.throttled import AllRates
+from .files.traffic import Traffic
 from .interfaces import IBackend, IObserver, ISharedRows
 from .keyring import Keyring
 from .networks import Networks
@@ -73,6 +74,7 @@ class Services:
     :ivar _rules: what holds for log-ins and sessions on all nodes.
     :ivar _own: what users change of themselves.
     :ivar quotas: what users hold.
+    :ivar traffic: bytes that users sent and were sent.
     :ivar problems: what is wrong, by the path of the object it concerns (``listeners/ftp``).
     """
 
@@ -103,6 +105,7 @@ class Services:
     _listeners: dict[str, Running] = field(factory=dict, init=False)
     _keyring: Keyring = field(init=False)
     quotas: Quotas = field(init=False)
+    traffic: Traffic = field(factory=Traffic, init=False)
     _rates: AllRates = field(init=False)
     _chain: ChainingChecker = field(init=False)
     _realm: Realm = field(init=False)
@@ -119,6 +122,7 @@ class Services:
             self._rates,
             self._allowanceOf,
             self._measure,
+            self.traffic,
         )
         self.quotas = Quotas(
             self._rows,

@@ -8,11 +8,15 @@ from typing import Any
 from attrs import frozen
 
 from . import __version__
+from .activity import DONE
 from .config.document import Document
 from .journal.entry import Head
 from .peering import Peering
-from .tables import NODES
+from .tables import ACTIVITY, NODES
 from .telling import SAID
+
+UNKNOWN = dict.fromkeys(DONE)
+"""Of a node that cannot tell what it does."""
 
 
 @frozen(kw_only=True)
@@ -57,6 +61,7 @@ def _row(name: str, own: OwnStatus) -> dict[str, Any]:
         "version": "",
         "address": node.address if node else "",
         "problems": [],
+        **UNKNOWN,
     }
 
 
@@ -69,11 +74,17 @@ def ownRow(own: OwnStatus, peering: Peering) -> dict[str, Any]:
         "revision": own.head.revision,
         "chainHash": own.head.chainHash.hex(),
         "live": own.live,
-        "lagSeconds": 0.0 if isPrimary else peering.following.lagSeconds(),
+        "lagSeconds": ownLagSeconds(peering),
         "version": __version__,
         "address": _row(own.name, own)["address"] or own.address,
         "problems": [*([follower.problem] if follower.problem and not isPrimary else []), *own.problems],
+        **_doing(own.name, peering),
     }
+
+
+def ownLagSeconds(peering: Peering) -> float:
+    """For how long this node has not had what the primary has."""
+    return 0.0 if peering.publisher.isPrimary else peering.following.lagSeconds()
 
 
 def ownState(isDraining: bool, peering: Peering) -> str:
@@ -96,13 +107,15 @@ def _rowsOfOthers(own: OwnStatus, peering: Peering) -> list[dict[str, Any]]:
     for name in own.document.nodes:
         if name != own.name:
             row = {**_row(name, own), **_older(told.get(name, {}), peering.toldSeconds())}
-            rows.append(row if linked else {**row, "state": "disconnected", **_heard(name, peering)})
+            row = row if linked else {**row, "state": "disconnected", **_heard(name, peering), **UNKNOWN}
+            rows.append({**row, **_doing(name, peering)})
     return rows
 
 
 def _unlinked(row: dict[str, Any], peering: Peering) -> dict[str, Any]:
     """A row of the primary's; a node that does not follow may say itself why."""
-    return {**row, **_heard(row["name"], peering)} if row["state"] == "disconnected" else row
+    heard = _heard(row["name"], peering) if row["state"] == "disconnected" else {}
+    return {**row, **heard, **UNKNOWN, **_doing(row["name"], peering)}
 
 
 def _older(row: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -110,6 +123,14 @@ def _older(row: dict[str, Any], seconds: float) -> dict[str, Any]:
     lag = row.get("lagSeconds")
     isNumber = isinstance(lag, int | float) and not isinstance(lag, bool)
     return {**row, "lagSeconds": round(lag + seconds, 3)} if isNumber and lag else row
+
+
+def _doing(name: str, peering: Peering) -> dict[str, int]:
+    """What a node does, in numbers, where it is this one or there is a link to it."""
+    if name != peering.name and name not in peering.mesh.linked():
+        return {}
+    said = next((row.value for row in peering.rows.get(ACTIVITY, name) if row.node == name), {})
+    return {key: said[key] for key in DONE if type(said.get(key)) is int}
 
 
 def _heard(name: str, peering: Peering) -> dict[str, Any]:

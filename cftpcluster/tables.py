@@ -18,6 +18,9 @@ from .files.quotas import QUOTA
 NODES = "nodes"
 """How each node is, in its own words; one row each."""
 
+ACTIVITY = "activity"
+"""What each node is doing, in numbers; one row each."""
+
 TABLES: Mapping[str, Table] = {
     table.name: table
     for table in (
@@ -31,6 +34,7 @@ TABLES: Mapping[str, Table] = {
         Table(name=SESSIONS, durable=False, most=50_000),
         Table(name=PRESENCE, durable=False, most=1),
         Table(name=NODES, durable=False, most=1),
+        Table(name=ACTIVITY, durable=False, most=1),
         Table(name=USES, durable=True, most=10_000),
         Table(name=QUOTA, durable=True, most=50_000),
     )

@@ -39,7 +39,7 @@ LAYERS: tuple[tuple[frozenset[str], ...], ...] = (
                 *("peering", "haproxy", "passive", "services", "starting", "state", "status", "tables", "healing"),
                 *("chronicle", "condition", "expiry", "readings", "managing", "neighbours", "pools", "remarks"),
                 *("actions", "branches", "following", "primacy", "promotion", "reapplying", "renewal", "telling"),
-                *("archive", "backup", "changeover", "keyring", "restoration", "supervision"),
+                *("archive", "backup", "changeover", "keyring", "restoration", "supervision", "activity", "series"),
             }
         ),
     ),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -25,6 +25,7 @@ from ..files.paths import isWithin, parse, render
 from ..files.policy import Observed, Permitted
 from ..files.quotas import Storage
 from ..files.throttled import AllRates, SessionFlows, Throttled
+from ..files.traffic import Traffic
 from ..interfaces import IBackend, IFile, IFileSystem, IListing
 from ..vocabulary import Attributes, Kind, OpenMode, Origin, Stat, VirtualPath
 from .rights import mountsOf
@@ -74,6 +75,7 @@ class FileTrees:
     _rates: AllRates
     _allowance: Callable[[str], Allowance | None]
     _measure: Measure = unmeasured
+    _traffic: Traffic = field(factory=Traffic)
     _log = Logger()
 
     def build(self, user: User, origin: Origin) -> IFileSystem:
@@ -91,7 +93,7 @@ class FileTrees:
                     storage = self._metered(storage, mount, user.name)
                 mounted[path] = Permitted(storage, mount.permissions)
         throttled = Throttled(Mounts(mounted), SessionFlows(self._rates.of(user.name)))
-        return Observed(throttled, user.name, origin, self._notify, self._clock, self._measure)
+        return Observed(throttled, user.name, origin, self._notify, self._clock, self._measure, self._traffic)
 
     def _metered(self, storage: IFileSystem, mount: Mount, user: str) -> IFileSystem:
         return Metered(storage, mount.atomicUploads, self._keyOf(mount), lambda: self._allowance(user))

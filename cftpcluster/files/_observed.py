@@ -37,6 +37,7 @@ from ..interfaces import (
 )
 from ..vocabulary import Attributes, OpenMode, Origin, VirtualPath
 from .paths import isWithin, moved, render
+from .traffic import Traffic
 from .wrappers import FileSystemWrapper, FileWrapper, ability
 
 R = TypeVar("R")
@@ -55,7 +56,7 @@ class ObservedDescriptor:
 
     def sent(self, byteCount: int) -> None:
         self._inner.sent(byteCount)
-        self._file.readBytes += byteCount
+        self._file.wasRead(byteCount)
 
 
 @implementer(ITakesCopies)
@@ -112,10 +113,15 @@ class ObservedFile(FileWrapper):
         return self.inner.read(offset, length).addCallback(self._didRead)
 
     def _didRead(self, data: bytes) -> bytes:
-        self.readBytes += len(data)
+        self.wasRead(len(data))
         return data
 
+    def wasRead(self, byteCount: int) -> None:
+        self.readBytes += byteCount
+        self._observed.traffic.sent += byteCount
+
     def write(self, offset: int, data: bytes | memoryview) -> Deferred[None]:
+        self._observed.traffic.received += len(data)
         self.grew(offset + len(data))
         return self.inner.write(offset, data)
 
@@ -204,13 +210,17 @@ class ObservedCopy:
 
 @define(eq=False)
 class Observed(FileSystemWrapper):
-    """The files of one session, everything done to them being told to ``notify``."""
+    """The files of one session, everything done to them being told to ``notify``.
+
+    :ivar traffic: where all sessions' bytes are counted.
+    """
 
     _user: str
     _origin: Origin
     _notify: Notify
     _clock: IReactorTime
     measure: Measure = unmeasured
+    traffic: Traffic = field(factory=Traffic)
     _open: set[ObservedFile] = field(factory=set, init=False)
 
     def __conform__(self, interface: type[Interface]) -> Any:

@@ -3,6 +3,7 @@
 It knows what administrators may ask and how; the node it runs on is an ``IAdministration`` to it.
 """
 
+from ._status import SERIES
 from .api import Administration, administrationResource
 from .happened import ACTION as EVENTS
 from .happened import Happened
@@ -19,6 +20,7 @@ __all__ = [
     "ManagerOptions",
     "ManagerServerFactory",
     "Preparation",
+    "SERIES",
     "Revisions",
     "administrationResource",
     "socketSite",

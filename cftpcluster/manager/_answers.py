@@ -86,6 +86,10 @@ NODE_STATUS = mapping(
         "version": orNull(TEXT),
         "address": orNull(TEXT),
         "problems": NAMES,
+        "sessions": orNull({**WHOLE, "description": "Of users; null where the node cannot be heard."}),
+        "connections": orNull({**WHOLE, "description": "Of clients and administrators."}),
+        "bytesInPerSecond": orNull({**WHOLE, "description": "Bytes of files from clients."}),
+        "bytesOutPerSecond": orNull({**WHOLE, "description": "Bytes of files to clients."}),
     },
     ("name", "role", "state", "revision", "chainHash", "lagSeconds", "version", "address", "problems"),
     others=True,
@@ -101,6 +105,25 @@ STATUS = mapping(
         "chainHash": HASH,
         "warnings": NAMES,
         "nodes": listOf(ref("NodeStatus")),
+    }
+)
+
+SERIES = mapping(
+    {
+        "node": TEXT,
+        "hours": WHOLE,
+        "stepSeconds": {"type": "number", "description": "From one time to the next, unless some are missing."},
+        "times": {**listOf(NUMBER), "description": "Ends of the steps, in seconds since the epoch, the oldest first."},
+        "lagSeconds": {**listOf(NUMBER), "description": "The longest of the step."},
+        "sessions": {
+            "type": "object",
+            "additionalProperties": listOf(WHOLE),
+            "description": "Of users, by protocol: the most of the step.",
+        },
+        "bytesInPerSecond": {**listOf(WHOLE), "description": "Bytes of files from clients."},
+        "bytesOutPerSecond": {**listOf(WHOLE), "description": "Bytes of files to clients."},
+        "loginsAccepted": {**listOf(WHOLE), "description": "Log-ins within the step."},
+        "loginsFailed": {**listOf(WHOLE), "description": "Log-ins that failed, or were turned away."},
     }
 )
 
@@ -148,6 +171,7 @@ def answerSchemas() -> dict[str, Schema]:
         "Waited": mapping({**WRITTEN, "problems": {"type": "object", "additionalProperties": NAMES}}),
         "NodeStatus": NODE_STATUS,
         "Status": STATUS,
+        "Series": SERIES,
         "Balancer": mapping({"configuration": TEXT, "warnings": NAMES}),
         "JoinToken": mapping({"token": TEXT, "name": TEXT, "expiresSeconds": NUMBER, "revision": WHOLE}),
         "NodeAnswer": mapping({"node": TEXT}, others=True, text="What came of it on the node."),

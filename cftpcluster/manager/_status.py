@@ -1,4 +1,5 @@
-"""Routes of how the cluster is: its status, once or as a stream of what becomes of it (see :mod:`._streams`).
+"""Routes of how the cluster is: its status, once or as a stream of what becomes of it (see :mod:`._streams`), and what
+nodes did of late.
 
 Of the stream's events each ``event: status`` carries all of the status. What it is made of is not known here.
 """
@@ -16,11 +17,14 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from ..config.document import Role
+from ..errors import ClusterError
 from ..interfaces import IAdministration
-from ..servers.http import jsonAnswer
+from ..servers.http import HTTPProblem, jsonAnswer
 from ..vocabulary import Author
-from ._routes import STREAM, Body, Route, Routes
+from ._bodies import queryWhole
+from ._routes import STREAM, Body, Parameter, Route, Routes
 from ._streams import ALIVE, PacedWriter, Streams, told, wantsStream
+from .happened import ANSWER_SECONDS, SYSTEM
 
 log = Logger()
 
@@ -39,6 +43,23 @@ STATUS = Route(
     otherwise=(Body({"type": "string"}, contentType=STREAM),),
 )
 
+SERIES = "series"
+"""What a node is asked by."""
+
+HOURS = (1, 24)
+HOURS_FORM = {"type": "integer", "enum": list(HOURS)}
+
+NODE_SERIES = Route(
+    method="GET",
+    path="/nodes/<name>/series",
+    text="Tell what a node did in its last hour, by 10 seconds, or its last day, by 2 minutes: numbers as lists, "
+    "beside the list of their times. 503 says that the node does not answer.",
+    role=Role.auditor,
+    tag="nodes",
+    query=(Parameter("hours", "The last hour or the last day; the hour unless said.", HOURS_FORM),),
+    answer=Body("Series"),
+)
+
 
 @define(eq=False)
 class StatusRoutes:
@@ -54,12 +75,46 @@ class StatusRoutes:
 
     def add(self, routes: Routes) -> None:
         routes.add(STATUS, self._status)
+        routes.add(NODE_SERIES, self._series)
 
     async def _status(self, request: Any, author: Author) -> bytes | None:
         if wantsStream(request):
             await self._streams.send(request, author, self._watch.copy)
             return None
         return jsonAnswer(request, self._administration.status())
+
+    async def _series(self, request: Any, author: Author, name: str) -> bytes:
+        hours = queryWhole(request, "hours") or HOURS[0]
+        if hours not in HOURS:
+            raise HTTPProblem(400, f"hours: expected {HOURS[0]} or {HOURS[1]}")
+        if name not in self._administration.document().nodes:
+            raise HTTPProblem(404, f"there is no {name!r} among the nodes")
+        asked = self._administration.perform(name, SERIES, {"hours": hours}, SYSTEM)
+        try:
+            series = await asked.addTimeout(ANSWER_SECONDS, self._clock)
+        except (ClusterError, DeferredTimeout) as error:
+            why = str(error) if isinstance(error, ClusterError) else "nothing came in time"
+            raise HTTPProblem(503, f"{name} does not answer: {why}", headers={"Retry-After": "10"}) from None
+        if not _isSeries(series):
+            raise HTTPProblem(503, f"{name} answered with something that is no series")
+        return jsonAnswer(request, {"node": name, "hours": hours, **{key: series[key] for key in (*SAID, *NUMBERS)}})
+
+
+SAID = ("stepSeconds", "times", "sessions")
+NUMBERS = ("lagSeconds", "bytesInPerSecond", "bytesOutPerSecond", "loginsAccepted", "loginsFailed")
+
+
+def _isSeries(answer: Mapping[str, Any]) -> bool:
+    """Whether another node's answer is what it should be."""
+    times, sessions = answer.get("times"), answer.get("sessions")
+    if not isinstance(times, list) or not isinstance(sessions, dict) or not _isNumber(answer.get("stepSeconds")):
+        return False
+    lists = [times, *sessions.values(), *(answer.get(name) for name in NUMBERS)]
+    return all(isinstance(one, list) and len(one) == len(times) and all(map(_isNumber, one)) for one in lists)
+
+
+def _isNumber(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @define(eq=False)

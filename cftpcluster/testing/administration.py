@@ -34,7 +34,7 @@ class MemoryAdministration:
     :ivar answer: what the next proposals fire with, instead of being appended.
     :ivar beforeAppend: called before each append, such as to have another change come first.
     :ivar performed: what nodes were to do, as it came.
-    :ivar answers: what they answer, first to last; then nothing.
+    :ivar answers: what they answer, first to last, at once or later; then nothing.
     :ivar pending: names of nodes that are never live.
     :ivar problems: what is wrong with ``node-a``.
     """
@@ -48,7 +48,7 @@ class MemoryAdministration:
     pending: Sequence[str] = field(default=(), init=False)
     problems: Sequence[str] = field(default=(), init=False)
     performed: list[tuple[str, str, Mapping[str, Any], Author]] = field(factory=list, init=False)
-    answers: list[Mapping[str, Any]] = field(factory=list, init=False)
+    answers: list[Mapping[str, Any] | Deferred[Mapping[str, Any]]] = field(factory=list, init=False)
     journal: MemoryJournal = field(init=False)
     _numbers: Any = field(factory=itertools.count, init=False)
 
@@ -133,4 +133,5 @@ class MemoryAdministration:
         self, node: str, action: str, arguments: Mapping[str, Any], author: Author
     ) -> Deferred[Mapping[str, Any]]:
         self.performed.append((node, action, arguments, author))
-        return succeed(self.answers.pop(0) if self.answers else {})
+        answer = self.answers.pop(0) if self.answers else {}
+        return answer if isinstance(answer, Deferred) else succeed(answer)

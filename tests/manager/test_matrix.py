@@ -26,6 +26,7 @@ LEAST: Mapping[str, str] = {
     "GET /events": LOOK,
     "GET /events/export": LOOK,
     "GET /status": LOOK,
+    "GET /nodes/<name>/series": LOOK,
     "GET /wait": LOOK,
     "GET /haproxy": LOOK,
     "GET /export": LOOK,

@@ -1,4 +1,4 @@
-"""The status as a stream, and for whom streams end."""
+"""The status as a stream, for whom streams end, and what nodes did of late."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from functools import partial
 from typing import Any
 
 from attrs import evolve
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.config.changes import MergeSettings, Put, Remove
 from cftpcluster.config.document import Role, Scope, User
+from cftpcluster.errors import PrimaryUnreachable
 from cftpcluster.manager import _status, _streams
 
-from .support import PASSWORD, Cluster, basic
+from .support import PASSWORD, AdministrationTestCase, Cluster, basic
 
 STREAM = "text/event-stream"
 
@@ -100,6 +102,43 @@ class StatusStreamTests(StreamTestCase):
     def test_withoutAskingForItThereIsNone(self) -> None:
         answer = self.cluster.connect().ask("GET", "/api/v1/status", Authorization=basic("auditor"))
         self.assertEqual(answer.json["node"], "node-a")
+
+
+class SeriesTests(AdministrationTestCase):
+    SERIES = {
+        "stepSeconds": 10.0, "times": [10.0, 20.0], "lagSeconds": [0.0, 0.5], "sessions": {"ftp": [1, 2]},
+        "bytesInPerSecond": [0, 1], "bytesOutPerSecond": [0, 1], "loginsAccepted": [0, 1], "loginsFailed": [0, 1],
+    }  # fmt: skip
+
+    def series(self, query: str = "", status: int = 200, **changed: Any) -> Any:
+        self.cluster.node.answers = [{**self.SERIES, **changed}]
+        return self.ask("GET", f"nodes/node-a/series{query}", status=status).json
+
+    def test_nodesAreAsked(self) -> None:
+        for query, hours in (("", 1), ("?hours=1", 1), ("?hours=24", 24)):
+            self.assertEqual(self.series(query), {"node": "node-a", "hours": hours, **self.SERIES})
+            ((name, action, arguments, author),) = self.cluster.node.performed[-1:]
+            self.assertEqual((name, action, arguments, author.name), ("node-a", "series", {"hours": hours}, "system"))
+
+    def test_wrongQuestionsAreRefused(self) -> None:
+        for query in ("?hours=2", "?hours=x", "?colour=red"):
+            self.series(query, status=400)
+        self.ask("GET", "nodes/node-x/series", status=404)
+
+    def test_whatIsNoSeriesIsNotHandedOn(self) -> None:
+        for changed in ({"times": [1]}, {"times": None}, {"sessions": []}, {"sessions": {"ftp": [1]}},
+                        {"lagSeconds": ["<b>", 1]}, {"stepSeconds": True}):  # fmt: skip
+            self.assertIn("no series", self.series(status=503, **changed)["detail"])
+
+    def test_nodeThatDoesNotAnswerIsSaid(self) -> None:
+        for error in (PrimaryUnreachable("there is no link to node-a"), None):
+            answer: Deferred[Any] = fail(error) if error else Deferred()
+            self.cluster.node.answers.append(answer)
+            self.client.request("GET", "/api/v1/nodes/node-a/series")
+            self.cluster.clock.advance(10)
+            (got,) = self.client.answers()
+            self.assertEqual(got.status, 503)
+            self.assertIn("node-a does not answer: ", got.json["detail"])
 
 
 class EndTests(StreamTestCase):
