@@ -24,7 +24,7 @@ from cftpcluster.events import (
     Uploaded,
 )
 from cftpcluster.interfaces import IObserver
-from cftpcluster.metrics import GAUGES, HISTOGRAMS, Metrics
+from cftpcluster.metrics import GAUGES, HISTOGRAMS, TOTALS, Metrics
 from cftpcluster.testing.auth import originOf
 
 from .test_documentation import folder
@@ -33,9 +33,11 @@ BY = {"user": "alice", "origin": originOf()}
 
 
 def readings() -> Iterator[Any]:
-    """Each gauge there is, once."""
+    """Each gauge and total there is, once."""
     for number, (name, (_, labels)) in enumerate(GAUGES.items()):
         yield name, number, tuple(f"{label} 1" for label in labels)
+    for name in TOTALS:
+        yield name, 5, ()
 
 
 class MetricsTests(SynchronousTestCase):
@@ -79,6 +81,19 @@ class MetricsTests(SynchronousTestCase):
             ('events_total{kind="NodeStarted",node="node-a"}', 1),
         ):
             self.assertEqual(found["cftpcluster_" + name], value, name)
+
+    def test_totalsAreThoseThatOthersCount(self) -> None:
+        self.assertEqual(self.values()['cftpcluster_received_bytes_total{node="node-a"}'], 5)
+
+    def test_countsAreSummedUpByLabel(self) -> None:
+        for protocol in ("sftp", "ftp"):
+            by = {"user": "alice", "origin": originOf(protocol=protocol)}
+            self.metrics.observe(LoggedIn(**by, method="password"))
+        self.metrics.observe(LoginFailed(**BY, method="password", reason="x"))
+        found = [
+            self.metrics.total("logins", **labels) for labels in ({}, {"outcome": "accepted"}, {"protocol": "ftp"})
+        ]
+        self.assertEqual(found, [3, 2, 1])
 
     def test_whatIsMeasuredIsInItsBucket(self) -> None:
         self.metrics.measure("login", 0.03)
