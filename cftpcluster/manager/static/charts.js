@@ -28,7 +28,7 @@ function axisText(value, unit) {
 function axes(unit) {
   const common = {stroke: token("--faint"), font: "12px system-ui, sans-serif", grid: {stroke: token("--line"), width: 1}, ticks: {show: false}};
   return [
-    {...common, grid: {show: false}, size: 28, space: 70, values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString(undefined, {hour: "2-digit", minute: "2-digit"}))},
+    {...common, grid: {show: false}, size: 28, space: 58, values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString(undefined, {hour: "2-digit", minute: "2-digit"}))},
     {...common, size: 64, space: 36, incrs: unit === "count" ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] : undefined, values: (_, values) => values.map((value) => axisText(value, unit))},
   ];
 }
@@ -76,14 +76,14 @@ class Chart {
     const isDay = this.data.hours !== 1;
     const lines = this.data.lines.map(({name, color}) => ({label: name, stroke: token(color), width: 2, spanGaps: false, points: {show: false}}));
     const until = Date.now() / 1000;
-    const span = isDay ? 86400 : 3600;
+    const shortest = isDay ? 7200 : 300;
     const options = {
       width: this.place.clientWidth || 300,
       height: HEIGHT,
       legend: {show: false},
-      padding: [8, 8, 0, 0],
+      padding: [8, 26, 0, 0],
       cursor: {y: false, drag: {setScale: false, x: false, y: false}, points: {size: 7}},
-      scales: {x: {range: (_, least, most) => [Math.min(least ?? until, (most ?? until) - span), most ?? until]}, y: {range: (_, least, most) => [0, Math.max((most ?? 0) * 1.08, LEAST[this.unit])]}},
+      scales: {x: {range: (_, least, most) => [Math.min(least ?? until, (most ?? until) - shortest), most ?? until]}, y: {range: (_, least, most) => [0, Math.max((most ?? 0) * 1.08, LEAST[this.unit])]}},
       series: [{}, ...lines],
       axes: axes(this.unit),
       hooks: {setCursor: [(plot) => this.pointed(plot)]},
@@ -122,7 +122,7 @@ class Chart {
     if (this.text.textContent !== text) this.text.textContent = text;
     if (document.activeElement !== this.place) this.place.setAttribute("aria-label", `${this.title}. ${text} Arrow keys tell single values.`);
     const every = Math.max(1, Math.ceil(times.length / TABLE_ROWS));
-    const chosen = times.map((_, index) => index).filter((index) => (times.length - 1 - index) % every === 0);
+    const chosen = times.map((_, index) => index).filter((index) => (times.length - 1 - index) % every === 0).reverse();
     const head = make("tr", {}, make("th", {scope: "col", textContent: "Time"}), ...lines.map(({name}) => make("th", {scope: "col", textContent: displayed(name)})));
     const rows = chosen.map((index) => make("tr", {}, make("th", {scope: "row", textContent: timeText(times[index], hours)}), ...lines.map(({values}) => make("td", {textContent: valueText(values[index], this.unit)}))));
     this.table.replaceChildren(make("caption", {className: "hidden", textContent: this.title}), make("thead", {}, head), make("tbody", {}, ...rows));

@@ -7,7 +7,7 @@ const SPACE = "http://www.w3.org/2000/svg";
 const ROW = 58;
 const BOX = 40;
 const MARGIN = 8;
-const CHARACTER = 7.6;
+const FONTS = {name: "500 14px system-ui, sans-serif", note: "12px system-ui, sans-serif"};
 
 function draw(tag, attributes, ...children) {
   const made = document.createElementNS(SPACE, tag);
@@ -37,15 +37,25 @@ export function drawingText(nodes, backends) {
   return said.join(" ");
 }
 
+const measuring = document.createElement("canvas").getContext("2d");
+
+/** As much of a text as has room. */
+function shorten(text, width, kind) {
+  measuring.font = FONTS[kind];
+  const fits = (some) => measuring.measureText(some).width <= width;
+  if (fits(text)) return text;
+  const characters = [...text];
+  while (characters.length > 1 && !fits(`${characters.join("")}…`)) characters.pop();
+  return `${characters.join("")}…`;
+}
+
 function box(x, y, width, kind, name, note) {
-  const most = Math.max(4, Math.floor((width - 22) / CHARACTER));
-  const shorten = (text) => ([...text].length > most ? `${[...text].slice(0, most - 1).join("")}…` : text);
   const text = draw("text", {x: x + 14, y: y + (note ? BOX / 2 - 3 : BOX / 2 + 5), class: "name"});
-  text.textContent = shorten(displayed(name));
+  text.textContent = shorten(displayed(name), width - 22, "name");
   const group = draw("g", {class: `box ${kind}`}, draw("rect", {x, y, width, height: BOX, rx: 9}), draw("rect", {x, y: y + 8, width: 4, height: BOX - 16, rx: 2, class: "mark"}), text);
   if (note) {
     const line = draw("text", {x: x + 14, y: y + BOX / 2 + 13, class: "note"});
-    line.textContent = shorten(note);
+    line.textContent = shorten(note, width - 22, "note");
     group.append(line);
   }
   const title = draw("title", {});
