@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ._version import __version__
-from .commands import accounts, backups, branches, cluster, events, history, keys, nodes, rules, tokens
+from .commands import accounts, backups, branches, cluster, events, history, keys, nodes, rules, tokens, transfers
 from .commands.client import whereFrom
 from .commands.objects import SECTIONS, sectionGroup
 from .commands.program import Program
@@ -91,6 +91,7 @@ for _verb in (
     nodes.node,
     tokens.token,
     rules.sessions,
+    transfers.transfers,
     rules.kick,
     rules.rotateSessionKeys,
     rules.bans,

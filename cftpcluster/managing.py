@@ -29,6 +29,7 @@ from .config.document import Document, Secret, User
 from .draining import Draining
 from .errors import ClusterError
 from .events import Measure
+from .files.transfers import Found, Wanted
 from .haproxy import Balancer, haproxyConfiguration
 from .interfaces import IJournal
 from .journal.audit import AuditLog
@@ -68,6 +69,7 @@ class Managing:
     administration: Administration = field(init=False)
     _actions: Mapping[str, Action] = field(init=False)
     _happened: manager.Happened = field(init=False)
+    _underWay: manager.UnderWay = field(init=False)
     _revisions: manager.Revisions | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -94,9 +96,15 @@ class Managing:
                 manager.HISTORY: self._past,
                 manager.EVENTS: self._eventsAsked,
                 manager.SERIES: self._series,
+                manager.TRANSFERS: self._transfersAsked,
             },
         )
         self._happened = manager.Happened(node=self.administration, audit=self._audit, clock=self._reactor)
+        self._underWay = manager.UnderWay(
+            node=self.administration,
+            find=self._findTransfers,
+            clock=self._reactor,
+        )
 
     def _document(self) -> Document:
         return self._head().document
@@ -123,6 +131,12 @@ class Managing:
 
     def _eventsAsked(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
         return self._happened.action(arguments)
+
+    def _transfersAsked(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
+        return self._underWay.action(arguments)
+
+    def _findTransfers(self, wanted: Wanted) -> Deferred[Found]:
+        return self._services().transfers.find(wanted)
 
     # --- what the Manager is made of
 
@@ -156,6 +170,7 @@ class Managing:
             journal=self._journal,
             revisions=self._revisions,
             happened=self._happened,
+            underWay=self._underWay,
             tokens=ApiTokens(self.administration.document, self._peering.rows, time.time, os.urandom),
             rules=self._rules,
             usage=self._usageOf,

@@ -35,6 +35,7 @@ from .files.allowance import Allowance
 from .files.quotas import Quotas
 from .files.throttled import AllRates
 from .files.traffic import Traffic
+from .files.transfers import Transfers
 from .interfaces import IBackend, IObserver, ISharedRows
 from .keyring import Keyring
 from .networks import Networks
@@ -75,6 +76,7 @@ class Services:
     :ivar _own: what users change of themselves.
     :ivar quotas: what users hold.
     :ivar traffic: bytes that users sent and were sent.
+    :ivar transfers: what they send and are sent now.
     :ivar problems: what is wrong, by the path of the object it concerns (``listeners/ftp``).
     """
 
@@ -106,6 +108,7 @@ class Services:
     _keyring: Keyring = field(init=False)
     quotas: Quotas = field(init=False)
     traffic: Traffic = field(factory=Traffic, init=False)
+    transfers: Transfers = field(init=False)
     _rates: AllRates = field(init=False)
     _chain: ChainingChecker = field(init=False)
     _realm: Realm = field(init=False)
@@ -135,6 +138,8 @@ class Services:
             lambda: uuid.uuid4().hex[:8],
         )
         self.quotas.start()
+        self.transfers = Transfers(self._node, self.traffic, self._reactor, time.time)
+        self.transfers.start()
         self._realm = Realm(
             self.currentDocument, trees.build, self._avatars, time.time, self._rules.sessions, self._reactor
         )
@@ -392,6 +397,7 @@ class Services:
         """End everything, listeners first."""
         await gatherResults([Deferred.fromCoroutine(self._stopListener(name)) for name in list(self._listeners)])
         self.quotas.stop()
+        self.transfers.stop()
         for section, running in (
             ("checkers", self._checkers),
             ("backends", self._backends),

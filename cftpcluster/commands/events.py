@@ -115,18 +115,18 @@ def _show(found: list[dict[str, Any]], asJSON: bool) -> None:
 def _row(one: dict[str, Any]) -> tuple[str, ...]:
     when = datetime.datetime.fromtimestamp(one["time"]).astimezone().isoformat(" ", "seconds")
     who = one.get("user", one.get("author", ""))
-    return (when, one["node"], one["kind"], _shown(who), one.get("address", ""), " ".join(_details(one)))
+    return (when, one["node"], one["kind"], printable(who), one.get("address", ""), " ".join(_details(one)))
 
 
 def _details(one: dict[str, Any]) -> Iterator[str]:
     if "path" in one:
-        yield _shown(one["path"])
+        yield printable(one["path"])
     for key, value in one.items():
         if key not in _FIRST and key != "author":
-            yield f"{key}={_shown(value) if isinstance(value, str) else value}"
+            yield f"{key}={printable(value) if isinstance(value, str) else value}"
 
 
-def _shown(text: str) -> str:
+def printable(text: str) -> str:
     """No name of a user or file moves the cursor."""
     return text if text.isprintable() else repr(text)
 

@@ -75,12 +75,15 @@ class ObservedCopies:
         return copied
 
 
+@implementer(ISizedUpload)
 @define(eq=False)
 class ObservedFile(FileWrapper):
     """An opened file.
 
     :ivar path: where it is now; the session may rename it.
     :ivar size: length of an upload, as far as this file wrote it.
+    :ivar movedBytes: what came from its client, or went to it, so far.
+    :ivar expectedBytes: how long the upload is to become, where the client said.
     :ivar isRemoved: whether its session removed it while it was open.
     :ivar isHashed: whether it was asked for checksums; who reads nothing else has downloaded nothing.
     """
@@ -88,15 +91,17 @@ class ObservedFile(FileWrapper):
     path: VirtualPath
     mode: OpenMode
     _observed: Observed
-    _openedAt: float
+    openedAt: float
     size: int = 0
     readBytes: int = 0
+    movedBytes: int = 0
+    expectedBytes: int | None = None
     isRemoved: bool = False
     isHashed: bool = False
     _isWritten: bool = False
 
     def __conform__(self, interface: type[Interface]) -> Any:
-        if interface in {IOpened, IPaced, ISizedUpload}:
+        if interface in {IOpened, IPaced}:
             return ability(interface, self.inner)
         if interface is IHashed:
             self.isHashed = True
@@ -109,6 +114,25 @@ class ObservedFile(FileWrapper):
         inner = ability(IHasDescriptor, self.inner)
         return None if inner is None else ObservedDescriptor(inner, self)
 
+    @property
+    def user(self) -> str:
+        return self._observed.user
+
+    @property
+    def origin(self) -> Origin:
+        return self._observed.origin
+
+    @property
+    def isDownload(self) -> bool:
+        """Whether it was only read so far."""
+        return self.mode is OpenMode.read or (self.mode is OpenMode.inPlace and not self._isWritten)
+
+    def expect(self, size: int) -> None:
+        self.expectedBytes = size
+        sized = ability(ISizedUpload, self.inner)
+        if sized is not None:
+            sized.expect(size)
+
     def read(self, offset: int, length: int) -> Deferred[bytes]:
         return self.inner.read(offset, length).addCallback(self._didRead)
 
@@ -118,9 +142,11 @@ class ObservedFile(FileWrapper):
 
     def wasRead(self, byteCount: int) -> None:
         self.readBytes += byteCount
+        self.movedBytes += byteCount
         self._observed.traffic.sent += byteCount
 
     def write(self, offset: int, data: bytes | memoryview) -> Deferred[None]:
+        self.movedBytes += len(data)
         self._observed.traffic.received += len(data)
         self.grew(offset + len(data))
         return self.inner.write(offset, data)
@@ -172,8 +198,8 @@ class ObservedFile(FileWrapper):
 
     def _tellEnd(self, isCommitted: bool, isKept: bool) -> None:
         self._observed.forget(self)
-        seconds = self._observed.now() - self._openedAt
-        if self.mode is OpenMode.read or (self.mode is OpenMode.inPlace and not self._isWritten):
+        seconds = self._observed.now() - self.openedAt
+        if self.isDownload:
             if self.readBytes or not self.isHashed:
                 self._observed.tell(Downloaded, self.path, size=self.readBytes, seconds=seconds)
         elif self.mode is OpenMode.resume and isKept and not self._isWritten:
@@ -212,11 +238,11 @@ class ObservedCopy:
 class Observed(FileSystemWrapper):
     """The files of one session, everything done to them being told to ``notify``.
 
-    :ivar traffic: where all sessions' bytes are counted.
+    :ivar traffic: where all sessions' bytes are counted, and their open files are known.
     """
 
-    _user: str
-    _origin: Origin
+    user: str
+    origin: Origin
     _notify: Notify
     _clock: IReactorTime
     measure: Measure = unmeasured
@@ -235,10 +261,11 @@ class Observed(FileSystemWrapper):
         return self._clock.seconds()
 
     def tell(self, event: type[FileEvent], path: VirtualPath, **more: Any) -> None:
-        self._notify(event(user=self._user, origin=self._origin, path=render(path), **more))
+        self._notify(event(user=self.user, origin=self.origin, path=render(path), **more))
 
     def forget(self, opened: ObservedFile) -> None:
         self._open.discard(opened)
+        self.traffic.open.discard(opened)
 
     def open(self, path: VirtualPath, mode: OpenMode) -> Deferred[IFile]:
         return Deferred.fromCoroutine(self._openMode(path, mode))
@@ -250,6 +277,7 @@ class Observed(FileSystemWrapper):
         size = (await inner.stat()).size if mode is OpenMode.resume else 0
         opened = ObservedFile(inner, path, mode, self, self.now(), size)
         self._open.add(opened)
+        self.traffic.open.add(opened)
         return opened
 
     def makeDirectory(self, path: VirtualPath) -> Deferred[None]:

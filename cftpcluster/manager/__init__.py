@@ -10,6 +10,8 @@ from .happened import Happened
 from .revisions import ACTION as HISTORY
 from .revisions import Revisions
 from .server import ManagerOptions, ManagerServerFactory, socketSite
+from .underway import ACTION as TRANSFERS
+from .underway import UnderWay
 from .writing import Preparation
 
 __all__ = [
@@ -20,8 +22,10 @@ __all__ = [
     "ManagerOptions",
     "ManagerServerFactory",
     "Preparation",
-    "SERIES",
     "Revisions",
+    "SERIES",
+    "TRANSFERS",
+    "UnderWay",
     "administrationResource",
     "socketSite",
 ]

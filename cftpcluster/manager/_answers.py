@@ -6,6 +6,7 @@ from typing import Any
 
 from ..auth.bans import Ban
 from ..config.document import Role, Scope
+from ..files.transfers import Transfer
 from ._schemas import Schema, classSchema, listOf, mapping, orNull, page, ref
 
 TEXT: Schema = {"type": "string"}
@@ -157,6 +158,11 @@ SESSION = mapping(
     }
 )
 
+UNANSWERED: Schema = {
+    **listOf(mapping({"node": TEXT, "why": TEXT})),
+    "description": "Nodes that did not answer: what they would have told is missing.",
+}
+
 
 def answerSchemas() -> dict[str, Schema]:
     """All of them, by name."""
@@ -178,6 +184,8 @@ def answerSchemas() -> dict[str, Schema]:
         "LoggedIn": mapping({"csrfToken": CSRF, "role": ROLE}),
         "Session": mapping({"name": TEXT, "role": ROLE, "token": TEXT, "csrfToken": CSRF}, ("name", "role")),
         "Sessions": page(SESSION),
+        "Transfer": classSchema(Transfer),
+        "Transfers": page(ref("Transfer"), unanswered=UNANSWERED),
         "SessionsEnded": mapping({"user": TEXT, "ended": {"type": "integer", "description": "How many there were."}}),
         "Ban": classSchema(Ban),
         "Bans": page(ref("Ban")),
@@ -212,10 +220,7 @@ def answerSchemas() -> dict[str, Schema]:
             {
                 "items": listOf(ref("Event")),
                 "next": orNull(TEXT),
-                "unanswered": {
-                    **listOf(mapping({"node": TEXT, "why": TEXT})),
-                    "description": "Nodes that did not answer: what happened on them is missing.",
-                },
+                "unanswered": UNANSWERED,
             }
         ),
         "ApiToken": mapping(TOKEN),

@@ -53,10 +53,12 @@ from ._signing import SigningRoutes
 from ._status import StatusRoutes
 from ._streams import Streams
 from ._tokens import TokenRoutes
+from ._transfers import TransferRoutes
 from ._usage import UsageRoutes
 from ._writes import Writes
 from .happened import Happened
 from .revisions import Revisions
+from .underway import UnderWay
 from .writing import Preparation
 
 
@@ -76,6 +78,7 @@ class Administration:
     :ivar journal: the node's own.
     :ivar revisions: tells of the past, and goes back to it.
     :ivar happened: tells what happens, on all nodes.
+    :ivar underWay: tells of the transfers under way, on all nodes.
     :ivar tokens: makes API tokens, and knows those that are good.
     :ivar rules: what holds for log-ins and sessions on all nodes.
     :ivar usage: what a user holds, as :meth:`cftpcluster.files.quotas.Quotas.report` tells it.
@@ -92,6 +95,7 @@ class Administration:
     journal: IJournal
     revisions: Revisions
     happened: Happened
+    underWay: UnderWay
     tokens: ApiTokens
     rules: Rules
     usage: Callable[[User], Awaitable[Mapping[str, Any]]]
@@ -136,6 +140,7 @@ def administrationRoutes(administration: Administration, access: IsAccess) -> Ro
     ).add(routes)
     HistoryRoutes(administration.node, administration.revisions, writes).add(routes)
     EventRoutes(administration.happened, Streams("events", _events.MOST_STREAMS, access, clock)).add(routes)
+    TransferRoutes(administration.underWay).add(routes)
     NodeRoutes(administration.node).add(routes)
     TokenRoutes(administration.node, writes, administration.tokens).add(routes)
     RuleRoutes(administration.rules, administration.notify).add(routes)

@@ -142,7 +142,7 @@ class Happened:
         floor = Place(0, "")
         for name, (isFine, answer) in zip(nodes, answers, strict=True):
             if not isFine:
-                unanswered.append({"node": name, "why": _why(answer)})
+                unanswered.append({"node": name, "why": whyNot(answer)})
                 continue
             items = answer["items"]
             lists.append(items)
@@ -181,7 +181,7 @@ class Happened:
             try:
                 answer = await self._askNode(name, asked, True)
             except (ClusterError, DeferredTimeout) as error:
-                yield Batch(name, (), _why(error) if answered else None)
+                yield Batch(name, (), whyNot(error) if answered else None)
                 answered = False
                 await _later(self.clock, RETRY_SECONDS)
                 continue
@@ -200,7 +200,7 @@ def _later(clock: IReactorTime, seconds: float) -> Deferred[None]:
     return waited
 
 
-def _why(error: Any) -> str:
+def whyNot(error: Any) -> str:
     value = getattr(error, "value", error)
     return str(value) if isinstance(value, ClusterError) else "it did not answer in time"
 

@@ -28,6 +28,8 @@ from cftpcluster.cluster.tokens import newToken
 from cftpcluster.config.changes import Batch, Put, Remove
 from cftpcluster.config.defaults import defaultChanges
 from cftpcluster.config.document import Admin, Certificate, HostKey, Role, Settings
+from cftpcluster.files.traffic import Traffic
+from cftpcluster.files.transfers import Transfers
 from cftpcluster.founding import Membership
 from cftpcluster.haproxy import Balancer, haproxyConfiguration
 from cftpcluster.journal.audit import AuditLog
@@ -40,6 +42,7 @@ from cftpcluster.manager import (
     ManagerServerFactory,
     Preparation,
     Revisions,
+    UnderWay,
     socketSite,
 )
 from cftpcluster.testing.administration import MemoryAdministration
@@ -75,6 +78,7 @@ class Cluster:
     node: MemoryAdministration = field(init=False)
     sealer: Sealer = field(factory=lambda: Sealer(newClusterKey()), init=False)
     settings: Settings = field(factory=Settings, init=False)
+    traffic: Traffic = field(factory=Traffic, init=False)
     sessionKeys: list[bytes] = field(factory=lambda: [b"k" * 32], init=False)
     events: list[Any] = field(factory=list, init=False)
     measured: list[str] = field(factory=list, init=False)
@@ -100,6 +104,8 @@ class Cluster:
 
         self.tokens = ApiTokens(self.node.document, MemoryRows(self.clock, "node-a"), self.clock.seconds, os.urandom)
 
+        self.transfers = Transfers("node-a", self.traffic, self.clock, self.clock.seconds)
+
     @property
     def identity(self) -> NodeIdentity:
         now = time.time()
@@ -108,6 +114,7 @@ class Cluster:
     passwords: Passwords = field(init=False)
     rules: Rules = field(init=False)
     tokens: ApiTokens = field(init=False)
+    transfers: Transfers = field(init=False)
 
     def notify(self, event: Any) -> None:
         self.events.append(event)
@@ -161,6 +168,7 @@ class Cluster:
                 pool=self.pool,
             ),
             happened=Happened(node=self.node, audit=self.audit, clock=self.clock),
+            underWay=UnderWay(node=self.node, find=self.transfers.find, clock=self.clock),
             tokens=self.tokens,
             rules=self.rules,
             usage=self._usage,

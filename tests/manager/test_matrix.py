@@ -42,6 +42,7 @@ LEAST: Mapping[str, str] = {
     "DELETE /tokens/<string(length=16):token>": LOOK,
     "POST /tokens/join": FULL,
     "GET /sessions": LOOK,
+    "GET /transfers": LOOK,
     "DELETE /sessions/<key>": USERS,
     "DELETE /sessions": USERS,
     "GET /bans": LOOK,
