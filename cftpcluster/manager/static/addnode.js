@@ -1,6 +1,6 @@
 // Adding a node: a name, the command to start it with, and how far it has come.
 
-import {busyWhile, button, displayed, durationText, element, icon, make} from "./dom.js";
+import {busyWhile, button, displayed, durationText, element, icon, make, tell} from "./dom.js";
 import {send, sentence} from "./api.js";
 import {copy} from "./balancer.js";
 import {commandFor, isLoopback, nameProblem} from "./joining.js";
@@ -69,7 +69,10 @@ function showCommand(wanted, {token, expiresSeconds}, since) {
   const command = commandFor(wanted, token);
   const text = make("pre", {className: "code command", tabIndex: 0, textContent: command, "aria-label": "Command"});
   const copying = button("copy", {text: "Copy", classes: ""});
-  copying.addEventListener("click", () => copy(command, text));
+  copying.addEventListener("click", async () => {
+    const wrong = await copy(command, text);
+    if (wrong) tell(wrong);
+  });
   const expiry = make("p", {className: "note"});
   const again = make("p", {}, "Does the name exist already? The node with that name joins anew.");
   again.hidden = !status?.nodes.some((row) => row.name === wanted.name);

@@ -1,16 +1,17 @@
 // The balancer's configuration, to be copied or saved.
 
 import {call, sentence} from "./api.js";
-import {ask, displayed, make, tell} from "./dom.js";
+import {ask, make, tell} from "./dom.js";
 
-/** Copies a text, and says so; where that is not possible, selects it. */
+/** Copies a text; where that is not possible, selects it, and tells what to do then. */
 export async function copy(text, place) {
   try {
     await navigator.clipboard.writeText(text);
     tell("Copied.");
+    return "";
   } catch {
     getSelection().selectAllChildren(place);
-    tell("It is selected: copy it with the keyboard.");
+    return "It cannot be copied from here. It is selected: copy it with the keyboard.";
   }
 }
 
@@ -23,16 +24,10 @@ export async function askBalancer() {
     return;
   }
   const text = make("pre", {className: "code", tabIndex: 0, textContent: answer.configuration});
-  const warnings = answer.warnings.map((one) => make("li", {textContent: displayed(one)}));
   const body = [
-    make("p", {textContent: "A complete configuration of HAProxy for the cluster as it is now. Make it anew after nodes or listeners have changed."}),
-    ...(warnings.length ? [make("ul", {className: "names"}, ...warnings)] : []),
+    make("p", {textContent: "A complete configuration of HAProxy for the cluster as it is now; comments in it say what to see to. Make it anew after nodes or listeners have changed."}),
     text,
   ];
-  const check = async (value) => {
-    if (value !== "copy") return "";
-    await copy(answer.configuration, text);
-    return "";
-  };
+  const check = (value) => (value === "copy" ? copy(answer.configuration, text) : "");
   await ask("HAProxy configuration", body, [{text: "Close", value: ""}, {text: "Copy", value: "copy", classes: "primary"}], {check, classes: "broad"});
 }
