@@ -238,12 +238,13 @@ def toChange(written: Written, document: Document, resolved: Resolved, prune: bo
 
 
 def _changedSettings(given: Options, settings: Settings) -> Options:
-    present, defaults = _allSettings(settings), _allSettings(Settings())
+    present, defaults = allSettings(settings), allSettings(Settings())
     wanted = {key: defaults[key] if value is None else value for key, value in given.items()}
     return {key: value for key, value in wanted.items() if value != present[key]}
 
 
-def _allSettings(settings: Settings) -> dict[str, Any]:
+def allSettings(settings: Settings) -> dict[str, Any]:
+    """Every setting, by key, as it is written."""
     return {name: unstructure(getattr(settings, name)) for name in _SETTINGS}
 
 
@@ -281,7 +282,7 @@ def export(document: Document, openSecret: OpenSecret | None = None, defaults: b
         it back leaves them unchanged.
     :param defaults: show what has its default too.
     """
-    plain: dict[str, Any] = {"settings": _allSettings(document.settings)}
+    plain: dict[str, Any] = {"settings": allSettings(document.settings)}
     for section in SECTION_ORDER:
         objects = document.sections[section]
         plain[section] = [exportObject(objects[name], openSecret, defaults) for name in sorted(objects)]

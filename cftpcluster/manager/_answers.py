@@ -158,6 +158,34 @@ SESSION = mapping(
     }
 )
 
+CERTIFICATE: dict[str, Any] = {
+    "name": TEXT,
+    "revision": WHOLE,
+    "listeners": {**NAMES, "description": "Listeners that serve with it."},
+    "names": {**NAMES, "description": "Host names and addresses that it is for."},
+    "subject": TEXT,
+    "issuer": TEXT,
+    "selfSigned": FLAG,
+    "begins": TIME,
+    "ends": {**TIME, "description": "When it ends, or the first of its chain."},
+    "chainLength": {"type": "integer", "description": "How many certificates there are, with the server's own."},
+    "keyType": {"type": "string", "description": "Such as `ECDSA P-256`."},
+    "fingerprint": HASH,
+    "problem": {"type": "string", "description": "Why nothing more is told; empty where all is."},
+}
+
+HOST_KEY: dict[str, Any] = {
+    "name": TEXT,
+    "revision": WHOLE,
+    "since": {"type": "integer", "description": "The revision that it came with."},
+    "type": {"type": "string", "description": "Such as `ssh-ed25519`."},
+    "keyType": {"type": "string", "description": "Such as `RSA 3072`."},
+    "fingerprint": {"type": "string", "description": "As `ssh-keygen -l` shows it."},
+    "publicKey": {"type": "string", "description": "As in `known_hosts`, without a host."},
+    "inUse": {"type": "boolean", "description": "Whether it proves the host; else it waits, and clients learn it."},
+    "problem": {"type": "string", "description": "Why it cannot be used; empty where it can."},
+}
+
 UNANSWERED: Schema = {
     **listOf(mapping({"node": TEXT, "why": TEXT})),
     "description": "Nodes that did not answer: what they would have told is missing.",
@@ -203,6 +231,9 @@ def answerSchemas() -> dict[str, Schema]:
         ),
         "Revision": mapping({**ENTRY, **DIFFERENCES}),
         "Difference": mapping({"from": WHOLE, "to": WHOLE, **DIFFERENCES}),
+        "Keys": mapping({"certificates": listOf(ref("CertificateAbout")), "hostKeys": listOf(ref("HostKeyAbout"))}),
+        "CertificateAbout": mapping(CERTIFICATE, ("name", "revision", "listeners", "problem")),
+        "HostKeyAbout": mapping(HOST_KEY),
         "SigningRequest": mapping(
             {
                 "csr": {"type": "string", "description": "PEM (PKCS#10)."},

@@ -152,7 +152,9 @@ def plain(text: str | None) -> str:
 def documentSchemas(kinds: Kinds) -> dict[str, Schema]:
     """How the document and each of its objects are read (``User``), written (``UserWritten``), changed (``UserPatch``)
     and listed (``UserPage``)."""
-    found: dict[str, Schema] = {"Mount": classSchema(Mount), "Settings": _settings()}
+    settings = classSchema(Settings, [name for name in attrs.fields_dict(Settings) if name != "extra"])
+    every = {**settings, "required": list(settings["properties"])}
+    found: dict[str, Schema] = {"Mount": classSchema(Mount), "Settings": _settings(), "SettingsShown": every}
     for section in SECTION_ORDER:
         cls = SECTIONS[section].valueClass
         written = _written(section, cls, kinds)

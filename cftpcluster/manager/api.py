@@ -44,11 +44,13 @@ from ._backups import BackupRoutes, IsBackingUp
 from ._cluster import ClusterRoutes
 from ._events import EventRoutes
 from ._history import HistoryRoutes
+from ._inventory import InventoryRoutes
 from ._nodes import NodeRoutes
 from ._objects import ObjectRoutes
 from ._openapi import Description
 from ._routes import IsAccess, Routes
 from ._rules import RuleRoutes
+from ._settings import SettingsRoutes
 from ._signing import SigningRoutes
 from ._status import StatusRoutes
 from ._streams import Streams
@@ -153,6 +155,10 @@ def administrationRoutes(administration: Administration, access: IsAccess) -> Ro
         administration.reactor,
         administration.pool,
     ).add(routes)
+    InventoryRoutes(
+        administration.node, administration.openSecret, administration.reactor, administration.pool
+    ).add(routes)
+    SettingsRoutes(administration.node, administration.preparation, writes).add(routes)
     UsageRoutes(administration.node, administration.usage).add(routes)
     ObjectRoutes(
         administration.node,
