@@ -6,6 +6,7 @@ It serves no route of its own, and knows neither files nor administration.
 from ._assets import Assets
 from ._bodies import jsonBody, queryBytes, queryFlag, queryNumber, refuseOthers
 from ._channel import Patience
+from ._forms import formOf, seeOther
 from ._pages import Pages, templatesOf
 from ._problems import HTTPProblem, answerProblems, encodeJSON, jsonAnswer, problemOf
 from ._request import JSON_BYTES, BodyCutShort, Request
@@ -39,6 +40,7 @@ __all__ = [
     "answerProblems",
     "basicCredentials",
     "encodeJSON",
+    "formOf",
     "isForeign",
     "jsonAnswer",
     "jsonBody",
@@ -47,6 +49,7 @@ __all__ = [
     "queryFlag",
     "queryNumber",
     "refuseOthers",
+    "seeOther",
     "templatesOf",
     "toTheEnd",
 ]

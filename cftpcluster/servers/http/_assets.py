@@ -90,6 +90,9 @@ class Assets:
             whole.update(f"{name} {asset.digest}\n".encode())
         return cls(files, whole.hexdigest())
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._files
+
     def url(self, name: str) -> str:
         """Where a file is found. Fails with ``KeyError`` where there is none of that name."""
         return f"/static/{self.version}/{name}" if self._files[name] else ""

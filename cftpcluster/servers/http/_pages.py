@@ -29,6 +29,15 @@ POLICY = (
 READABLE = 4.5
 """The least contrast of text (WCAG 2.2, level AA)."""
 
+_PROBLEMS: Mapping[int, tuple[str, str, str]] = {
+    400: ("file-question-mark", "That address makes no sense", "It may have been cut off when it was copied."),
+    403: ("lock", "You may not do that", "If you should, ask whoever gave you this log-in."),
+    404: ("file-question-mark", "There is nothing here", "It may have been moved, renamed or deleted."),
+    429: ("lock", "Too many attempts", "Wait a minute, then try again."),
+    503: ("server-off", "Not available right now", "Try again in a moment."),
+}
+"""Picture, title and advice for people, by status."""
+
 _LIGHT_GROUND, _DARK_GROUND = (0xF1, 0xF3, 0xF6), (0x23, 0x2A, 0x34)
 _STEPS = 20
 
@@ -114,6 +123,22 @@ class Pages:
         request.setHeader(b"Referrer-Policy", b"same-origin")
         request.setHeader(b"Content-Length", b"%d" % len(page))
         return page
+
+    def login(self, request: Any, status: int, purpose: str, target: str, name: str = "", message: str = "") -> bytes:
+        """The page that asks who somebody is, for ``purpose``; whoever has logged in goes on to ``target``."""
+        values = {"purpose": purpose, "name": name, "message": message, "next": target}
+        return self.render(request, "login.html", status, values)
+
+    def problem(self, request: Any, problem: HTTPProblem) -> bytes:
+        """A problem, for people."""
+        unknown = ("triangle-alert", str(problem.plain()["title"]), "")
+        picture, title, advice = _PROBLEMS.get(problem.status, unknown)
+        values = {"picture": picture, "title": title, "advice": advice, "detail": _sentence(problem.detail)}
+        return self.render(request, "problem.html", problem.status, values)
+
+
+def _sentence(detail: str) -> str:
+    return f"{detail[:1].upper()}{detail[1:].rstrip('.')}." if detail else ""
 
 
 def templatesOf(*packages: str) -> Environment:

@@ -7,10 +7,9 @@ run.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 from attrs import define, field
 from klein import Klein
@@ -21,7 +20,18 @@ from ...config.document import Settings
 from ...errors import FileSystemError, NotAFolder, PermissionDenied
 from ...files import paths
 from ...vocabulary import Entry, Kind, VirtualPath
-from ..http import CSRF_HEADER, Assets, HTTPProblem, Pages, queryBytes, refuseOthers, templatesOf, toTheEnd
+from ..http import (
+    CSRF_HEADER,
+    Assets,
+    HTTPProblem,
+    Pages,
+    formOf,
+    queryBytes,
+    refuseOthers,
+    seeOther,
+    templatesOf,
+    toTheEnd,
+)
 from ._access import UserAccess, Visit
 from ._files import problemFor
 from ._folders import Page, modifiedText, pageOf
@@ -30,8 +40,8 @@ from ._names import FILES, FOLDERS, displayed, pathOf, urlOf
 from ._previews import typeOf
 
 ENTRIES_OF_A_PAGE = 300
-FORM_BYTES = 8192
 TITLE = "Files"
+PURPOSE = "Log in to reach your files."
 
 _PACKAGES = ("cftpcluster.servers.http", __package__)
 _ASSETS, _TEMPLATES = Assets.of(*_PACKAGES), templatesOf(*_PACKAGES)
@@ -51,15 +61,6 @@ _ICONS: Mapping[str, str] = {
     }.items()
     for suffix in suffixes.split()
 }
-
-_PROBLEMS: Mapping[int, tuple[str, str, str]] = {
-    400: ("file-question-mark", "That address makes no sense", "It may have been cut off when it was copied."),
-    403: ("lock", "You may not do that", "If you should, ask whoever gave you this log-in."),
-    404: ("file-question-mark", "There is nothing here", "It may have been moved, renamed or deleted."),
-    429: ("lock", "Too many attempts", "Wait a minute, then try again."),
-    503: ("server-off", "Not available right now", "Try again in a moment."),
-}
-"""Picture, title and advice for people, by status."""
 
 
 def sizeText(size: int) -> str:
@@ -115,43 +116,36 @@ class PageRoutes:
                 return self._login(
                     request, 200 if request.path == b"/" else 401, request.uri.decode("ascii", "replace")
                 )
-            return self._problem(request, problem)
+            return self._pages.problem(request, problem)
         except FileSystemError as error:
-            return self._problem(request, problemFor(error))
+            return self._pages.problem(request, problemFor(error))
         return page
 
-    def _problem(self, request: Any, problem: HTTPProblem) -> bytes:
-        unknown = ("triangle-alert", str(problem.plain()["title"]), "")
-        picture, title, advice = _PROBLEMS.get(problem.status, unknown)
-        values = {"picture": picture, "title": title, "advice": advice, "detail": _sentence(problem.detail)}
-        return self._pages.render(request, "problem.html", problem.status, values)
-
     def _login(self, request: Any, status: int, target: str, name: str = "", message: str = "") -> bytes:
-        values = {"name": name, "message": message, "next": target}
-        return self._pages.render(request, "login.html", status, values)
+        return self._pages.login(request, status, PURPOSE, target, name, message)
 
     # --- forms, for browsers that run no scripts
 
     async def _logIn(self, request: Any) -> bytes:
-        form = await _formOf(request)
+        form = await formOf(request)
         name, target = form.get("name", ""), form.get("next", "")
         try:
             await self._access.logIn(request, name, form.get("password", ""))
         except HTTPProblem as problem:
             if problem.status == 401:
                 return self._login(request, 401, target, name, "The name or the password is wrong.")
-            return self._problem(request, problem)
-        return _seeOther(request, target)
+            return self._pages.problem(request, problem)
+        return seeOther(request, target)
 
     async def _logOut(self, request: Any) -> bytes:
-        form = await _formOf(request)
+        form = await formOf(request)
         request.requestHeaders.setRawHeaders(CSRF_HEADER, [form.get("csrfToken", "")])
         try:
             await self._access.logOut(request)
         except HTTPProblem as problem:
             if problem.status != 401:
-                return self._problem(request, problem)
-        return _seeOther(request, "/")
+                return self._pages.problem(request, problem)
+        return seeOther(request, "/")
 
     # --- pages of who is known
 
@@ -189,29 +183,6 @@ class PageRoutes:
             **_valuesOf(path, order, page),
         }
         return self._pages.render(request, "folder.html", 200, values)
-
-
-async def _formOf(request: Any) -> dict[str, str]:
-    """The fields of a form, each at most once."""
-    body = await request.body(FORM_BYTES)
-    try:
-        fields = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=10, errors="surrogateescape")
-    except ValueError:
-        raise HTTPProblem(400, "the body is not a form") from None
-    return {name: values[0] for name, values in fields.items() if len(values) == 1}
-
-
-def _seeOther(request: Any, target: str) -> bytes:
-    """Have the browser go to a page of ours."""
-    isOwn = re.fullmatch(r"/([!-.0-~][!-~]*)?", target) and "\\" not in target
-    request.setResponseCode(303)
-    request.setHeader(b"Location", target.encode("ascii") if isOwn else b"/")
-    request.setHeader(b"Content-Length", b"0")
-    return b""
-
-
-def _sentence(detail: str) -> str:
-    return f"{detail[:1].upper()}{detail[1:].rstrip('.')}." if detail else ""
 
 
 def _valuesOf(path: VirtualPath, order: NaturalOrder, page: Page) -> dict[str, Any]:
