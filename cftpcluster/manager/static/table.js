@@ -156,14 +156,31 @@ class Table {
     const items = this.itemsOf(answer);
     const focused = this.body.contains(document.activeElement) ? document.activeElement.closest("tr").dataset.name : null;
     this.place.querySelector(".empty, .tableError")?.remove();
-    this.body.replaceChildren(...items.map((item) => this.makeRow(item)));
+    this.showRows(items.map((item) => this.makeRow(item)));
     this.table.hidden = !items.length;
     if (!items.length) this.place.append(this.makeEmpty());
-    if (focused !== null) [...this.body.rows].find((row) => row.dataset.name === focused)?.querySelector("a, button")?.focus({preventScroll: true});
+    if (focused !== null && !this.body.contains(document.activeElement)) [...this.body.rows].find((row) => row.dataset.name === focused)?.querySelector("a, button")?.focus({preventScroll: true});
     const {total} = answer;
     this.count.textContent = total === undefined ? "" : countText(total, ...this.noun);
     this.showPages(answer.next ?? null);
     this.tools.hidden = !items.length && !this.isFiltered && !this.after;
+  }
+
+  /** Rows that stand already stay, with the cells of theirs that are as they were: what is selected or focused too. */
+  showRows(rows) {
+    const standing = new Map([...this.body.rows].map((row) => [row.dataset.name, row]));
+    const wanted = rows.map((row) => {
+      const old = row.dataset.name && standing.get(row.dataset.name);
+      if (!old) return row;
+      [...row.cells].forEach((cell, index) => {
+        const isOpen = old.cells[index].querySelector("[aria-expanded=true]");
+        if (!isOpen && !old.cells[index].isEqualNode(cell)) old.cells[index].replaceWith(cell);
+      });
+      old.className = row.className;
+      return old;
+    });
+    for (const row of [...this.body.rows]) if (!wanted.includes(row)) row.remove();
+    wanted.forEach((row, index) => this.body.rows[index] === row || this.body.insertBefore(row, this.body.rows[index] ?? null));
   }
 
   makeRow(item) {
