@@ -5,6 +5,7 @@
 import {send} from "./api.js";
 import {displayed, durationText, icon, make, sizeText} from "./dom.js";
 import {CHARTS, summary, together} from "./series.js";
+import uPlot from "./uplot-1.6.32.min.js";
 
 const EACH_SECONDS = {1: 10, 24: 60};
 const HEIGHT = 180;
@@ -88,7 +89,7 @@ class Chart {
       axes: axes(this.unit),
       hooks: {setCursor: [(plot) => this.pointed(plot)]},
     };
-    this.plot = new window.uPlot(options, values, this.place);
+    this.plot = new uPlot(options, values, this.place);
   }
 
   /** The values at the cursor, beside it. */
