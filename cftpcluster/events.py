@@ -142,6 +142,31 @@ class FolderRemoved(FileEvent):
 
 
 @frozen(kw_only=True)
+class LinkMade(FileEvent):
+    """
+    :ivar target: what a symbolic link leads to, as it was given; or the file that has another name now.
+    :ivar symbolic: whether it is a symbolic link.
+    """
+
+    target: str
+    symbolic: bool
+
+
+@frozen(kw_only=True)
+class AttributesSet(FileEvent):
+    """Length, mode or times of a file or folder were set; those of an upload while it is written are part of it.
+
+    :ivar mode: permission bits, in octal digits; "" where they were not set.
+    :ivar modified: seconds since the epoch; ``None`` where it was not set.
+    :ivar size: the new length; ``None`` where it was not set.
+    """
+
+    mode: str = ""
+    modified: float | None = None
+    size: int | None = None
+
+
+@frozen(kw_only=True)
 class ConfigurationChanged(Event):
     """A revision became live on this node."""
 
@@ -198,6 +223,48 @@ class StateChanged(Event):
 
     before: str
     state: str
+
+
+@frozen(kw_only=True)
+class Directed(Event):
+    """An administrator had this node change its part.
+
+    :ivar author: as the history names it.
+    """
+
+    author: str
+    address: str
+
+
+@frozen(kw_only=True)
+class Paused(Directed):
+    """The node follows no more, until it is resumed."""
+
+
+@frozen(kw_only=True)
+class Drained(Directed):
+    """The node began to let go of its clients."""
+
+
+@frozen(kw_only=True)
+class Resumed(Directed):
+    """The node follows again, or takes clients again.
+
+    :ivar before: its state until then.
+    """
+
+    before: str
+
+
+@frozen(kw_only=True)
+class TokenUsed(Event):
+    """An API token was used on this node, for the first time within an hour.
+
+    :ivar author: whose it is, with its label and id.
+    """
+
+    author: str
+    address: str
 
 
 @frozen(kw_only=True)

@@ -17,19 +17,21 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from . import manager
-from .actions import Action, Actions
+from .actions import AUTHOR, Action, Actions
 from .administration import Administration
 from .auth.passwords import Passwords
 from .auth.rules import Rules
 from .auth.tokens import ApiTokens
 from .backup import Backups
+from .cluster.messages import authorFromPlain
 from .cluster.rotation import Rotation, putOut, putOutCompromised
 from .config.changes import Change, Target
 from .config.document import Document, Secret, User
 from .draining import Draining
 from .errors import ClusterError
-from .events import Measure
+from .events import Directed, Drained, Measure, Paused, Resumed
 from .files.transfers import Found, Wanted
+from .founding import SYSTEM
 from .haproxy import Balancer, haproxyConfiguration
 from .interfaces import IJournal
 from .journal.audit import AuditLog
@@ -37,6 +39,7 @@ from .journal.entry import Head, Proposal
 from .peering import Peering
 from .pools import HASH_THREADS
 from .services import Services
+from .status import ownState
 from .vocabulary import Author
 
 
@@ -91,7 +94,8 @@ class Managing:
             actions={
                 **self._actions,
                 "wait": self._waitedFor,
-                "drain": self._draining.drainAction,
+                "drain": self._drained,
+                "pause": self._paused,
                 "resume": self._resumed,
                 manager.HISTORY: self._past,
                 manager.EVENTS: self._eventsAsked,
@@ -120,9 +124,37 @@ class Managing:
     def _waitedFor(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
         return self.administration.waitAction(arguments)
 
+    def _drained(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
+        wasActive = self._draining.isActive
+        draining = self._draining.drainAction(arguments)
+        if self._draining.isActive and not wasActive:
+            self._told(Drained, arguments)
+        return draining
+
+    def _paused(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
+        before = self._state()
+        pausing = self._actions["pause"](arguments)
+        return pausing.addCallback(lambda answer: self._toldIf(before != "paused", answer, Paused, arguments))
+
     def _resumed(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
+        before = self._state()
         self._draining.resume()
-        return self._actions["resume"](arguments)
+        resuming = self._actions["resume"](arguments)
+        wasAway = before in ("paused", "draining")
+        return resuming.addCallback(lambda answer: self._toldIf(wasAway, answer, Resumed, arguments, before=before))
+
+    def _state(self) -> str:
+        return ownState(self._draining.isActive, self._peering)
+
+    def _toldIf(self, isNews: bool, answer: Any, event: type[Directed], arguments: Any, **more: str) -> Any:
+        if isNews:
+            self._told(event, arguments, **more)
+        return answer
+
+    def _told(self, event: type[Directed], arguments: Mapping[str, Any], **more: str) -> None:
+        plain = arguments.get(AUTHOR)
+        author = SYSTEM if plain is None else authorFromPlain(plain)
+        self._services().notify(event(author=str(author), address=author.address, **more))
 
     def _past(self, arguments: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
         if self._revisions is None:

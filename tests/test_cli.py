@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.cli import cftpctl
 from cftpcluster.cluster.tokens import JoinTokenText
-from cftpcluster.commands.client import Client, Where, firstLine
+from cftpcluster.commands.client import Client, Moved, Where, firstLine
 from cftpcluster.config.changes import Batch, Put
 from cftpcluster.config.document import Group, Limits, Mount, Quota, User
 from cftpcluster.errors import PrimaryUnreachable
@@ -37,8 +37,10 @@ class MemoryProgram:
         conversation = self.cluster.connectSocket()
 
         async def exchange(
-            method: str, target: str, headers: Mapping[str, str], body: bytes | None
+            method: str, target: str, headers: Mapping[str, str], body: bytes | None, moved: Moved
         ) -> tuple[int, bytes]:
+            if body is not None:
+                moved("sending", len(body), len(body))
             answer = conversation.ask(method, target, body=body, Content_Type=headers.get("Content-Type", "text/plain"))
             return answer.status, answer.body
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+from twisted.trial.unittest import SynchronousTestCase
+
+from cftpcluster.commands.events import SAID, StreamReader
 from cftpcluster.events import NodeStarted, Removed
 from cftpcluster.journal import audit
 from cftpcluster.testing.auth import originOf
@@ -34,3 +37,24 @@ class EventsTests(CommandTestCase):
 
     def test_wrongTimesAreWrongUsage(self) -> None:
         self.assertIn("--since: expected 15m", self.call("events", "--since", "yesterday", code=2).stderr)
+
+
+class StreamReaderTests(SynchronousTestCase):
+    TEXT = b'retry: 3000\n\n: \n\nevent: happened\ndata: {"id":7}\n\nid: node-a=7\nevent: place\ndata: {}\n\n'
+
+    def test_eventsAreReadHoweverTheirBytesCome(self) -> None:
+        reader = StreamReader()
+        found = [one for byte in self.TEXT for one in reader.feed(bytes([byte]))]
+        self.assertEqual(found, [("happened", {"id": 7}), ("place", {})])
+        self.assertEqual(reader.place, "node-a=7")
+
+    def test_whatBrokeOffIsNoPlaceToGoOnFrom(self) -> None:
+        reader = StreamReader()
+        self.assertEqual(list(reader.feed(b'id: node-a=9\nevent: happened\ndata: {"id"')), [])
+        reader.begin()
+        self.assertEqual([name for name, _ in reader.feed(self.TEXT)], ["happened", "place"])
+        self.assertEqual(reader.place, "node-a=7")
+
+    def test_whatIsLostIsSaid(self) -> None:
+        self.assertIn("3 events of node-a", SAID["lost"]({"node": "node-a", "count": 3}))
+        self.assertIn("some of what happened on node-a", SAID["lost"]({"node": "node-a", "count": None}))

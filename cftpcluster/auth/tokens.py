@@ -98,14 +98,16 @@ class ApiTokens:
         """The tokens of an administrator, good or not."""
         return [token for token in self._document().apiTokens.values() if token.admin == admin]
 
-    def noteUse(self, token: ApiToken) -> None:
-        """It was used just now."""
+    def noteUse(self, token: ApiToken) -> bool:
+        """It was used just now; answers whether for the first time on this node within an hour."""
         now = self._wallTime()
-        if not 0 <= now - self._noted.get(token.name, -_NOTED_SECONDS) < _NOTED_SECONDS:
-            if len(self._noted) > MOST_TOKENS * 100:
-                self._noted.clear()
-            self._noted[token.name] = now
-            self._rows.put(USES, token.name, {"at": round(now)}, _REMEMBERED_SECONDS)
+        if 0 <= now - self._noted.get(token.name, -_NOTED_SECONDS) < _NOTED_SECONDS:
+            return False
+        if len(self._noted) > MOST_TOKENS * 100:
+            self._noted.clear()
+        self._noted[token.name] = now
+        self._rows.put(USES, token.name, {"at": round(now)}, _REMEMBERED_SECONDS)
+        return True
 
     def lastUsed(self, token: ApiToken) -> int | None:
         """When it was last used, on whichever node, to the hour; ``None`` where it never was."""

@@ -6,6 +6,8 @@ Imported only when something is asked of a node: help and completion are to come
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,39 +19,88 @@ from treq.client import HTTPClient
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import Certificate, optionsForClientTLS, platformTrust, trustRootFromCertificates
-from twisted.web.client import URI, Agent, ResponseFailed, ResponseNeverReceived
+from twisted.web.client import URI, Agent, FileBodyProducer, ResponseFailed, ResponseNeverReceived
 from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
 from zope.interface import implementer
 
 from ..state import ADMIN_SOCKET, socketAddress
-from .client import Exchange, Failed, Where
+from .client import Failed, Moved, Where, unmoved
 
 _CONNECT_SECONDS = 10
+_PIECE_BYTES = 256 * 1024
 
 
-def exchangeWith(where: Where, reactor: Any) -> Exchange:
+def exchangeWith(where: Where, reactor: Any) -> HTTPExchange:
     """What makes requests to a node."""
-    agent = _agent(where, reactor)
-    base = where.url.rstrip("/") if where.url else "http://cftpcluster"
-    auth = (where.user, where.password) if where.user else None
-    bearer = {"Authorization": f"Bearer {where.token}"} if where.token else {}
+    return HTTPExchange(where, HTTPClient(_agent(where, reactor)))
 
-    async def exchange(method: str, target: str, headers: Any, body: bytes | None) -> tuple[int, bytes]:
+
+@frozen
+class HTTPExchange:
+    _where: Where
+    _client: HTTPClient
+
+    async def __call__(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, moved: Moved
+    ) -> tuple[int, bytes]:
         try:
-            response = await HTTPClient(agent).request(
-                method,
-                base + target,
-                headers={**headers, **bearer},
-                data=body,
-                auth=auth,
-                browser_like_redirects=False,
-                unbuffered=True,
-            )
-            return int(response.code), await treq.content(response)
+            response = await self._request(method, target, headers, body, moved)
+            return int(response.code), await _content(response, moved)
         except Exception as error:  # noqa: BLE001 - whatever kept the node from answering is one line for the operator
-            raise Failed(_explained(where, error)) from None
+            raise Failed(_explained(self._where, error)) from None
 
-    return exchange
+    async def listen(self, target: str, headers: Mapping[str, str], take: Callable[[bytes], None]) -> tuple[int, bytes]:
+        try:
+            response = await self._request("GET", target, headers, None, unmoved)
+            if response.code >= 400:
+                return int(response.code), await treq.content(response)
+            await treq.collect(response, take)
+            return int(response.code), b""
+        except Exception as error:  # noqa: BLE001 - as above
+            raise Failed(_explained(self._where, error)) from None
+
+    async def _request(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, moved: Moved
+    ) -> Any:
+        where = self._where
+        base = where.url.rstrip("/") if where.url else "http://cftpcluster"
+        sent: Any = {**headers, **({"Authorization": f"Bearer {where.token}"} if where.token else {})}
+        return await self._client.request(
+            method,
+            base + target,
+            headers=sent,
+            data=None if body is None else FileBodyProducer(_Sent(body, moved), readSize=_PIECE_BYTES),
+            auth=(where.user, where.password) if where.user else None,
+            browser_like_redirects=False,
+            unbuffered=True,
+        )
+
+
+class _Sent(BytesIO):
+    """A request's body, which tells how much of it was taken."""
+
+    def __init__(self, data: bytes, moved: Moved) -> None:
+        super().__init__(data)
+        self._moved, self._total = moved, len(data)
+
+    def read(self, size: int | None = -1) -> bytes:
+        piece = super().read(size)
+        self._moved("sending", self.tell(), self._total)
+        return piece
+
+
+async def _content(response: Any, moved: Moved) -> bytes:
+    pieces: list[bytes] = []
+    count, total = 0, response.length if isinstance(response.length, int) else 0
+
+    def take(piece: bytes) -> None:
+        nonlocal count
+        pieces.append(piece)
+        count += len(piece)
+        moved("receiving", count, total)
+
+    await treq.collect(response, take)
+    return b"".join(pieces)
 
 
 def _agent(where: Where, reactor: Any) -> Any:

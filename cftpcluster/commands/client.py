@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import quote, urlencode, urlsplit
 
 import click
@@ -57,8 +57,24 @@ class Where:
         return Path(self.stateDirectory or defaultStateDirectory()) / ADMIN_SOCKET
 
 
-Exchange: TypeAlias = Callable[[str, str, Mapping[str, str], bytes | None], Awaitable[tuple[int, bytes]]]
-"""Makes one request of method, path, headers and body; gives status and body of the answer."""
+Moved: TypeAlias = Callable[[str, int, int], None]
+"""Told how far a request is: ``sending`` or ``receiving``, how many bytes so far, and of how many (0: not known)."""
+
+
+class Exchange(Protocol):
+    """Makes requests of method, path, headers and body."""
+
+    async def __call__(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, moved: Moved
+    ) -> tuple[int, bytes]:
+        """Gives status and body of the answer."""
+
+    async def listen(self, target: str, headers: Mapping[str, str], take: Callable[[bytes], None]) -> tuple[int, bytes]:
+        """Hands each piece of an answer to ``take`` until it ends, or gives the body of one that refuses."""
+
+
+def unmoved(what: str, done: int, total: int) -> None:
+    """Where nobody wants to know."""
 
 
 @frozen
@@ -67,29 +83,49 @@ class Client:
 
     _exchange: Exchange
 
-    async def ask(self, method: str, path: str, query: Mapping[str, Any] | None = None, body: Any = None) -> Any:
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        moved: Moved = unmoved,
+    ) -> Any:
         """Make one request to ``/api/v1`` and return the value that was answered; ``Failed`` where it was refused.
 
         :param query: ``None`` and ``False`` are left out.
         :param body: plain values, or bytes as they are.
         """
-        return _value(*await self._request(method, path, query, body))
+        return _value(*await self._request(method, path, query, body, moved))
 
-    async def fetch(self, method: str, path: str, body: Any = None) -> bytes:
+    async def fetch(self, method: str, path: str, body: Any = None, moved: Moved = unmoved) -> bytes:
         """Make one request, and return the bytes that were answered; ``Failed`` where it was refused."""
-        status, content = await self._request(method, path, None, body)
+        status, content = await self._request(method, path, None, body, moved)
         if status >= 400:
             _value(status, content)
         return content
 
-    async def _request(self, method: str, path: str, query: Mapping[str, Any] | None, body: Any) -> tuple[int, bytes]:
-        given = {key: _text(value) for key, value in (query or {}).items() if value is not None and value is not False}
-        target = f"/api/v1/{path}" + (f"?{urlencode(given)}" if given else "")
+    async def listen(
+        self, path: str, query: Mapping[str, Any], headers: Mapping[str, str], take: Callable[[bytes], None]
+    ) -> None:
+        """Hand each piece of a stream to ``take``, until it ends; ``Failed`` where it was refused or broke off."""
+        status, content = await self._exchange.listen(_target(path, query), headers, take)
+        if status >= 400:
+            _value(status, content)
+
+    async def _request(
+        self, method: str, path: str, query: Mapping[str, Any] | None, body: Any, moved: Moved
+    ) -> tuple[int, bytes]:
         headers = {"Accept": "application/json"}
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode("ascii")
         if data is not None:
             headers["Content-Type"] = "application/octet-stream" if data is body else "application/json"
-        return await self._exchange(method, target, headers, data)
+        return await self._exchange(method, _target(path, query or {}), headers, data, moved)
+
+
+def _target(path: str, query: Mapping[str, Any]) -> str:
+    given = {key: _text(value) for key, value in query.items() if value is not None and value is not False}
+    return f"/api/v1/{path}" + (f"?{urlencode(given)}" if given else "")
 
 
 async def everything(client: Client, path: str, query: Mapping[str, Any]) -> list[Any]:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import datetime
+import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
+from attrs import define, field
 
 from .client import Client, Failed
 from .program import Program, jsonOption, passProgram, printJSON, printTable
 
-FOLLOW_SECONDS = 1.0
+AGAIN_SECONDS = 1.0
+"""How long it takes until a stream that broke off is asked for anew."""
+
 OVERLAP_SECONDS = 30.0
 """What nodes say late, or by clocks that differ, is not missed within this time."""
+
+SILENT_SECONDS = 30.0
+"""A stream says something every few seconds; one that is silent for so long is dead."""
+
+MOST_SEEN = 20_000
 
 _PAGE = 1000
 _SPAN = re.compile(r"([0-9]+)([smhd])")
@@ -39,7 +49,8 @@ _FIRST = ("id", "node", "time", "kind", "user", "address", "protocol", "path", "
 def events(program: Program, /, limit: int, follow: bool, asJSON: bool, **asked: str | None) -> None:
     """Tell what happened on all nodes, the oldest first: log-ins, files, changes, nodes.
 
-    With --json and --follow, each is a JSON value in a line of its own.
+    With --json and --follow, each is a JSON value in a line of its own. When the node that is asked is away, --follow
+    goes on as soon as it is back, with what happened meanwhile. What cannot be told any more is said on standard error.
 
     \b
     Examples:
@@ -56,7 +67,7 @@ def events(program: Program, /, limit: int, follow: bool, asJSON: bool, **asked:
             return
         _show(found, asJSON)
         if follow:
-            await _follow(client, reactor, asked, found, asJSON)
+            await _follow(client, reactor, asked, found, limit, lambda news: _show(news, asJSON))
 
     if follow:
         program.runOn(run)
@@ -80,27 +91,112 @@ async def _newest(client: Client, asked: Mapping[str, Any], limit: int) -> list[
     return found[::-1]
 
 
-async def _follow(
-    client: Client, reactor: Any, asked: dict[str, Any], found: list[dict[str, Any]], asJSON: bool
-) -> None:
+async def _since(client: Client, found: Sequence[Mapping[str, Any]]) -> float | None:
+    """From when on the stream is asked for, so that nothing between it and what was found is missed."""
+    if not found:
+        # By the clocks of the nodes, which need not be that of this machine.
+        found = (await client.ask("GET", "events", {"limit": 1}))["items"]
+    return found[-1]["time"] - OVERLAP_SECONDS if found else None
+
+
+async def _follow(client: Client, reactor: Any, asked: dict[str, Any], found: list[Any], limit: int, show: Any) -> None:
+    """Tell what happens, over however many streams, until interrupted."""
+    from twisted.internet.defer import Deferred
     from twisted.internet.task import deferLater
 
-    seen = {(one["node"], one["id"]) for one in found}
-    newest = found[-1]["time"] if found else None
+    seen: OrderedDict[tuple[str, int], None] = OrderedDict(((one["node"], one["id"]), None) for one in found)
+    # What is older was left out, since only the newest so many were asked for.
+    oldest = found[0]["time"] if len(found) >= limit else 0.0
+    since = await _since(client, found)
+    since = max((float(one) for one in (since, asked["since"]) if one is not None), default=None)
+    query = {**asked, "since": None if since is None else f"{since:.6f}"}
+    reader, wasFine = StreamReader(), True
+
+    def take(data: bytes) -> None:
+        nonlocal wasFine
+        wasFine = True
+        silent.reset(SILENT_SECONDS)
+        for name, value in reader.feed(data):
+            if name == "happened":
+                key = (value["node"], value["id"])
+                if key not in seen and value["time"] >= oldest:
+                    seen[key] = None
+                    show([value])
+            elif name in SAID:
+                click.echo(f"cftpctl: {SAID[name](value)}", err=True)
+        while len(seen) > MOST_SEEN:
+            seen.popitem(last=False)
+
     while True:
-        await deferLater(reactor, FOLLOW_SECONDS, lambda: None)
-        since = asked["since"] if newest is None else f"{newest - OVERLAP_SECONDS:.6f}"
+        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": reader.place} if reader.place else {})}
+        reader.begin()
+        listening = Deferred.fromCoroutine(client.listen("events", query, headers, take))
+        silent = reactor.callLater(SILENT_SECONDS, listening.cancel)
         try:
-            page = await _newest(client, {**asked, "since": since}, _PAGE * 10)
+            await listening
         except Failed as failed:
-            if failed.status:
+            if failed.status and failed.status != 503:
                 raise
-            failed.show()
-            continue
-        news = [one for one in page if (one["node"], one["id"]) not in seen]
-        _show(news, asJSON)
-        newest = max([one["time"] for one in page], default=newest)
-        seen = {(one["node"], one["id"]) for one in page}
+            if wasFine:
+                failed.show()
+            wasFine = False
+        finally:
+            if silent.active():
+                silent.cancel()
+        await deferLater(reactor, AGAIN_SECONDS, lambda: None)
+
+
+@define(eq=False)
+class StreamReader:
+    """Reads server-sent events (HTML standard, section 9.2) whose data is JSON.
+
+    :ivar place: where to go on after what was read.
+    """
+
+    place: str = field(default="", init=False)
+    _rest: bytes = field(default=b"", init=False)
+    _id: str = field(default="", init=False)
+    _name: str = field(default="", init=False)
+    _data: list[str] = field(factory=list, init=False)
+
+    def begin(self) -> None:
+        """Another stream begins; what was not whole of the one before is dropped."""
+        self._rest, self._id, self._name, self._data = b"", "", "", []
+
+    def feed(self, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The events, by name, that are whole with this."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if line:
+                key, _, value = line.decode("utf-8", "replace").partition(":")
+                self._take(key, value.removeprefix(" "))
+                continue
+            if self._data:
+                yield self._name, json.loads("\n".join(self._data))
+            self.place = self._id or self.place
+            self._id, self._name, self._data = "", "", []
+
+    def _take(self, key: str, value: str) -> None:
+        if key == "id":
+            self._id = value
+        elif key == "event":
+            self._name = value
+        elif key == "data":
+            self._data.append(value)
+
+
+def _lost(said: Mapping[str, Any]) -> str:
+    count = said["count"]
+    what = f"{count} events of {said['node']} were" if count else f"some of what happened on {said['node']} was"
+    return f"{what} not kept, and cannot be told"
+
+
+def _answers(said: Mapping[str, Any]) -> str:
+    return f"{said['node']} answers again" if said["answers"] else f"{said['node']} does not answer: {said['why']}"
+
+
+SAID: Mapping[str, Callable[[Mapping[str, Any]], str]] = {"lost": _lost, "nodes": _answers}
+"""What a stream tells beside what happens."""
 
 
 def _show(found: list[dict[str, Any]], asJSON: bool) -> None:

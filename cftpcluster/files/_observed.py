@@ -11,10 +11,12 @@ from zope.interface import Interface, implementer
 
 from ..errors import Closed, FileSystemError
 from ..events import (
+    AttributesSet,
     Downloaded,
     FileEvent,
     FolderMade,
     FolderRemoved,
+    LinkMade,
     Measure,
     Notify,
     Removed,
@@ -234,6 +236,29 @@ class ObservedCopy:
         self._observed.tell(Uploaded, new, size=size, seconds=self._observed.now() - begin)
 
 
+@implementer(ILinks)
+@define(eq=False)
+class ObservedLinks:
+    _inner: ILinks
+    _observed: Observed
+
+    def readLink(self, path: VirtualPath) -> Deferred[str]:
+        return self._inner.readLink(path)
+
+    def makeSymbolicLink(self, path: VirtualPath, target: str) -> Deferred[None]:
+        made = self._inner.makeSymbolicLink(path, target)
+        return made.addCallback(lambda result: self._observed.tell(LinkMade, path, target=target, symbolic=True))
+
+    def makeHardLink(self, path: VirtualPath, existing: VirtualPath) -> Deferred[None]:
+        made = self._inner.makeHardLink(path, existing)
+        target = render(existing)
+        return made.addCallback(lambda result: self._observed.tell(LinkMade, path, target=target, symbolic=False))
+
+    def setLinkAttributes(self, path: VirtualPath, attributes: Attributes) -> Deferred[None]:
+        done = self._inner.setLinkAttributes(path, attributes)
+        return done.addCallback(lambda result: self._observed.attributesSet(path, attributes))
+
+
 @define(eq=False)
 class Observed(FileSystemWrapper):
     """The files of one session, everything done to them being told to ``notify``.
@@ -250,8 +275,12 @@ class Observed(FileSystemWrapper):
     _open: set[ObservedFile] = field(factory=set, init=False)
 
     def __conform__(self, interface: type[Interface]) -> Any:
-        if interface in {ILinks, ISpaceReport}:
+        inner: Any
+        if interface is ISpaceReport:
             return ability(interface, self.inner)
+        if interface is ILinks:
+            inner = ability(ILinks, self.inner)
+            return None if inner is None else ObservedLinks(inner, self)
         if interface is IServerSideCopy:
             inner = ability(IServerSideCopy, self.inner)
             return None if inner is None else ObservedCopy(inner, self)
@@ -262,6 +291,11 @@ class Observed(FileSystemWrapper):
 
     def tell(self, event: type[FileEvent], path: VirtualPath, **more: Any) -> None:
         self._notify(event(user=self.user, origin=self.origin, path=render(path), **more))
+
+    def attributesSet(self, path: VirtualPath, attributes: Attributes) -> None:
+        mode = "" if attributes.mode is None else f"{attributes.mode & 0o7777:o}"
+        if mode or attributes.modified is not None or attributes.size is not None:
+            self.tell(AttributesSet, path, mode=mode, modified=attributes.modified, size=attributes.size)
 
     def forget(self, opened: ObservedFile) -> None:
         self._open.discard(opened)
@@ -282,6 +316,10 @@ class Observed(FileSystemWrapper):
 
     def makeDirectory(self, path: VirtualPath) -> Deferred[None]:
         return self.inner.makeDirectory(path).addCallback(lambda result: self.tell(FolderMade, path))
+
+    def setAttributes(self, path: VirtualPath, attributes: Attributes) -> Deferred[None]:
+        done = self.inner.setAttributes(path, attributes)
+        return done.addCallback(lambda result: self.attributesSet(path, attributes))
 
     def remove(self, path: VirtualPath) -> Deferred[None]:
         return self.inner.remove(path).addCallback(self._removed, path)

@@ -14,11 +14,12 @@ from contextlib import closing, suppress
 from typing import Any, Self
 from urllib.parse import quote
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 from twisted.logger import Logger
 
 from ..config.codec import canonical, parse
 from ..errors import ClusterError, Invalid
+from ..events import EventsLost
 
 log = Logger()
 
@@ -30,6 +31,7 @@ READ_SECONDS = 4.0
 """How long one question may be looked for."""
 
 NEWEST = 2**53 - 1
+LOST = EventsLost.__name__
 
 _APPLICATION_ID = 0x43464155
 _FORMAT = 1
@@ -63,8 +65,8 @@ class Question:
     :ivar text: anywhere in the record, whatever the case of its ASCII letters.
     :ivar since: from this id on.
     :ivar until: before this id.
-    :ivar beyond: the oldest first, after this id; else the newest come first. :data:`NEWEST` finds nothing, and says
-        where what comes will begin.
+    :ivar beyond: the oldest first, after this id, and with them what was let go of, whatever else is asked for; else
+        the newest come first. :data:`NEWEST` finds nothing, and says where what comes will begin.
     """
 
     kinds: tuple[str, ...] = ()
@@ -97,6 +99,9 @@ class Question:
         if self.text:
             needle = json.dumps(self.text)[1:-1].lower()
             parts.append(("instr(lower(CAST(body AS TEXT)), ?)", [needle]))
+        if self.beyond is not None and parts:
+            about = " AND ".join(part for part, _ in parts)
+            parts = [(f"(({about}) OR kind = ?)", [*(each for _, values in parts for each in values), LOST])]
         for comparison, number in ((">=", self.since), ("<", self.until), (">", self.beyond)):
             if number is not None:
                 parts.append((f"id {comparison} ?", [number]))
@@ -109,11 +114,13 @@ class Found:
 
     :ivar isWhole: whether nothing more fits the question.
     :ivar upTo: with ``beyond``: everything until this id was looked at.
+    :ivar oldest: the id of the oldest record that is still kept; 0 where there is none.
     """
 
     records: Sequence[Mapping[str, Any]]
     isWhole: bool
     upTo: int = 0
+    oldest: int = 0
 
 
 def _bytes(text: str) -> bytes:
@@ -219,15 +226,16 @@ class AuditFile:
             with closing(sqlite3.connect(f"file:{quote(self.path)}?mode=ro", uri=True, timeout=1)) as connection:
                 connection.set_progress_handler(lambda: time.monotonic() > until, 20_000)
                 connection.execute("BEGIN")
-                ((newest,),) = connection.execute("SELECT coalesce(max(id), 0) FROM events").fetchall()
+                ends = "SELECT (SELECT min(id) FROM events), (SELECT max(id) FROM events)"
+                oldest, newest = (end or 0 for end in connection.execute(ends).fetchone())
                 order = "ASC" if forward else "DESC"
                 if question.beyond is not None and question.beyond > newest:
-                    return Found((), True, newest)
+                    return Found((), True, newest, oldest)
                 rows = connection.execute(
                     f"SELECT id, body FROM events WHERE {where} ORDER BY id {order} LIMIT ?",  # noqa: S608 - own words
                     [*parameters, question.limit + 1],
                 )
-                return self._found(rows, question, newest)
+                return evolve(self._found(rows, question, newest), oldest=oldest)
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
                 raise ClusterError(f"looking took more than {READ_SECONDS:g} s; ask for a shorter time") from None

@@ -1,7 +1,8 @@
 """Routes of what happened in the cluster: pages, an export, and a stream of what happens (see :mod:`._streams`).
 
 Of the stream's events ``id`` is where a reader goes on with ``Last-Event-ID``, ``event: happened`` carries one record,
-``event: nodes`` says which node does not answer, or does again.
+``event: nodes`` says which node does not answer, or does again, ``event: lost`` that some of what happened on a node
+cannot be told any more, and how much of it where that is known.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from twisted.internet.defer import Deferred, DeferredList, FirstError
 
 from .. import events
 from ..config.document import Role
-from ..journal.auditfile import Question
+from ..journal.auditfile import LOST, Question
 from ..servers.http import HTTPProblem, jsonAnswer
 from ..vocabulary import Author
 from ._bodies import queryNumber, queryText
 from ._routes import STREAM, Body, Parameter, Route, Routes, after, limit
 from ._streams import ALIVE, PacedWriter, Streams, compact, told, wantsStream
-from .happened import MOST_LIMIT, Happened, Place, parsePlaces
+from .happened import MOST_LIMIT, Batch, Happened, Place, parsePlaces
 
 DEFAULT_LIMIT = 100
 MOST_STREAMS = 10
@@ -154,11 +155,14 @@ class EventRoutes:
             if resumed is None:
                 raise HTTPProblem(400, "Last-Event-ID: expected an id of this stream")
             places = {node: number for node, number in resumed.items() if node in nodes}
-        elif question.since is not None:
+        known = dict(places)
+        if not given and question.since is not None:
             places = {node: max(0, question.since - 1) for node in nodes}
 
         async def tell(writer: PacedWriter) -> None:
-            readers = [Deferred.fromCoroutine(self._copy(name, question, places, writer)) for name in nodes]
+            readers = [
+                Deferred.fromCoroutine(self._copy(name, question, places, known.get(name, 0), writer)) for name in nodes
+            ]
             try:
                 await DeferredList(readers, fireOnOneErrback=True, consumeErrors=True)
             except FirstError as error:
@@ -169,16 +173,30 @@ class EventRoutes:
 
         await self._streams.send(request, author, tell)
 
-    async def _copy(self, name: str, question: Question, places: dict[str, int], writer: PacedWriter) -> None:
-        async for batch in self._happened.follow(name, question, places, lambda: writer.isOver):
-            pieces = [told(b"happened", one) for one in batch.records]
+    async def _copy(
+        self, name: str, question: Question, places: dict[str, int], last: int, writer: PacedWriter
+    ) -> None:
+        hasPlace = False
+        async for batch in self._happened.follow(name, question, places, last, lambda: writer.isOver):
+            pieces = [told(b"lost", {"node": name, "count": None, "before": _firstTime(batch)})] if batch.hasGap else []
+            for one in batch.records:
+                if one["kind"] == LOST:
+                    lost = {"node": name, "count": one.get("count"), "before": one.get("time")}
+                    pieces.append(told(b"lost", lost))
+                else:
+                    pieces.append(told(b"happened", one))
             if batch.unanswered is not None:
                 pieces.append(told(b"nodes", {"node": name, "answers": not batch.unanswered, "why": batch.unanswered}))
-            if batch.records:
+            # With the first answer of each node, too: what happens while the reader is away is then asked for.
+            if batch.records or (name in places and not hasPlace):
+                hasPlace = True
                 place = ",".join(f"{node}={number}" for node, number in sorted(places.items()))
-                last = pieces.pop() if batch.unanswered is None else told(b"place", {})
-                pieces.append(b"id: " + place.encode("ascii") + b"\n" + last)
+                pieces.append(b"id: " + place.encode("ascii") + b"\n" + told(b"place", {}))
             await writer.write(b"".join(pieces) or ALIVE)
+
+
+def _firstTime(batch: Batch) -> float | None:
+    return batch.records[0].get("time") if batch.records else None
 
 
 TEXTS = ("user", "address", "protocol", "session", "path", "text")

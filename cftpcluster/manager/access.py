@@ -25,6 +25,7 @@ from ..auth.sessions import LONGEST_SOFTWARE, LiveSessions
 from ..auth.tokens import ApiTokens, roleOf
 from ..config.document import Admin, Document, Role
 from ..errors import ClusterError
+from ..events import LoggedOut, Notify, TokenUsed
 from ..servers.http import (
     SAFE_METHODS,
     HTTPProblem,
@@ -135,6 +136,7 @@ class AdministratorAccess:
     _verified: VerifiedLogins
     _live: LiveSessions
     _tokens: ApiTokens
+    _notify: Notify
 
     async def author(self, request: Any) -> Author:
         scheme, _, text = (request.getHeader("Authorization") or "").partition(" ")
@@ -145,6 +147,14 @@ class AdministratorAccess:
             if request.method not in SAFE_METHODS and isForeign(request):
                 raise HTTPProblem(403, "another site made this request")
             return await self._byPassword(request, *basic)
+        return self._authorOf(request, self._bySession(request)[1])
+
+    def visitor(self, request: Any) -> tuple[Author, str]:
+        """Whose browser shows a page, by its session alone, and the token that its requests must carry."""
+        session, admin = self._bySession(request)
+        return self._authorOf(request, admin), self._sessions.csrfToken(session)
+
+    def _bySession(self, request: Any) -> tuple[Session, Admin]:
         session, admin = self._session(request)
         if self._sessions.isForged(request, session):
             raise HTTPProblem(403, "the X-CSRF-Token is missing or wrong, or another site made this request")
@@ -152,7 +162,7 @@ class AdministratorAccess:
         if renewed is not None:
             self._sessions.setCookie(request, renewed)
         self._visited(request, session)
-        return self._authorOf(request, admin)
+        return session, admin
 
     def lasting(self, request: Any, author: Author) -> Callable[[], bool]:
         revision = self._document().admins[author.name].credentialsRevision
@@ -182,15 +192,20 @@ class AdministratorAccess:
             log.info("a token that is not good was used from {address}", address=_address(request))
             challenge = {"WWW-Authenticate": 'Bearer realm="cftpcluster", error="invalid_token"'}
             raise HTTPProblem(401, "the token is not good, or not any more", headers=challenge)
-        self._tokens.noteUse(token)
         admin = self._document().admins[token.admin]
-        return Author(admin.name, roleOf(token, admin).value, _address(request), token.name, token.label)
+        author = Author(admin.name, roleOf(token, admin).value, _address(request), token.name, token.label)
+        if self._tokens.noteUse(token):
+            self._notify(TokenUsed(author=str(author), address=author.address))
+        return author
 
     def _visited(self, request: Any, session: Session) -> None:
+        self._live.visit(session.name, self._origin(request, session))
+
+    def _origin(self, request: Any, session: Session) -> Origin:
         software = (request.getHeader("User-Agent") or "")[:LONGEST_SOFTWARE]
         who, seconds = session.sessionId, self._sessions.idleSeconds
         protocol = listener = ADMINISTRATORS_PROTOCOL
-        self._live.visit(session.name, Origin(protocol, _address(request), listener, who, software, seconds))
+        return Origin(protocol, _address(request), listener, who, software, seconds)
 
     def _session(self, request: Any) -> tuple[Session, Admin]:
         session = self._sessions.read(request)
@@ -232,25 +247,34 @@ class AdministratorAccess:
         routes.add(SESSION, self._describe)
 
     async def _login(self, request: Any) -> bytes:
+        body = await formedBody(request, LOGIN, 4096)
+        author, token = await self.logIn(request, body["name"], body["password"])
+        return jsonAnswer(request, {"csrfToken": token, "role": author.role})
+
+    async def logIn(self, request: Any, name: str, password: str) -> tuple[Author, str]:
+        """Begin a session; fails with an ``HTTPProblem``. As :meth:`visitor` otherwise."""
         if isForeign(request):
             raise HTTPProblem(403, "another site made this request")
-        body = await formedBody(request, LOGIN, 4096)
-        name = body["name"]
-        author = await self._verify(request, name, body["password"].encode("utf-8"))
+        author = await self._verify(request, name, password.encode("utf-8", "surrogatepass"))
         session = self._sessions.start(name, self._document().admins[name].credentialsRevision)
         self._sessions.setCookie(request, session)
         self._visited(request, session)
-        return jsonAnswer(request, {"csrfToken": self._sessions.csrfToken(session), "role": author.role})
+        return author, self._sessions.csrfToken(session)
 
     async def _logout(self, request: Any, author: Author) -> bytes:
+        self.logOut(request)
+        return jsonAnswer(request, {})
+
+    def logOut(self, request: Any) -> None:
+        """End the session of whoever was let in."""
         session = self._sessions.read(request)
         if session is not None and basicCredentials(request) is None:
             try:
                 self._live.revoke(session.name, session.sessionId, "logged out")
             except ClusterError as error:
                 raise HTTPProblem(503, str(error)) from None
+            self._notify(LoggedOut(user=session.name, origin=self._origin(request, session)))
         self._sessions.clearCookie(request)
-        return jsonAnswer(request, {})
 
     async def _describe(self, request: Any, author: Author) -> bytes:
         answer = {"name": author.name, "role": author.role}

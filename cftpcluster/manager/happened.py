@@ -72,12 +72,14 @@ def parsePlaces(text: str) -> dict[str, int] | None:
 class Batch:
     """Some of a stream: what happened on one node, the oldest first.
 
+    :ivar hasGap: whether some of what happened before these is not kept any more.
     :ivar unanswered: why the node does not answer, "" where it does again; ``None`` where nothing changed about that.
     """
 
     node: str
     records: Sequence[Mapping[str, Any]] = ()
     unanswered: str | None = None
+    hasGap: bool = False
 
 
 @define(eq=False, kw_only=True)
@@ -169,29 +171,38 @@ class Happened:
         items, upTo = answer.get("items"), answer.get("upTo")
         if not isinstance(items, list) or type(upTo) is not int or not all(_isRecord(one, name) for one in items):
             raise ClusterError(f"{name} answered with something that is no list of events")
-        return {"items": items, "isWhole": answer.get("isWhole") is True, "upTo": upTo}
+        oldest = answer.get("oldest", 0)
+        if type(oldest) is not int:
+            raise ClusterError(f"{name} answered with something that is no time of an event")
+        return {"items": items, "isWhole": answer.get("isWhole") is True, "upTo": upTo, "oldest": oldest}
 
     async def follow(
-        self, name: str, question: Question, places: dict[str, int], isOver: Callable[[], bool]
+        self, name: str, question: Question, places: dict[str, int], told: int, isOver: Callable[[], bool]
     ) -> AsyncIterator[Batch]:
-        """What happens on a node after its place, which is moved on; and nothing, once in a while."""
+        """What happens on a node after its place, which is moved on; and nothing, once in a while.
+
+        :param told: the last id that the reader was told of; 0 where there is none.
+        """
         answered = True
         while not isOver():
             asked = evolve(question, beyond=places.get(name, NEWEST), limit=min(question.limit, 200))
             try:
-                answer = await self._askNode(name, asked, True)
+                # Where to begin is told at once, so that a reader who breaks off soon knows where to go on.
+                answer = await self._askNode(name, asked, name in places)
             except (ClusterError, DeferredTimeout) as error:
                 yield Batch(name, (), whyNot(error) if answered else None)
                 answered = False
                 await _later(self.clock, RETRY_SECONDS)
                 continue
             back, answered = not answered, True
-            places[name] = answer["upTo"]
-            yield Batch(name, answer["items"], "" if back else None)
+            # Who stands at a record that is not there any more may have missed some of those that came after it.
+            hasGap = 0 < told < answer["oldest"]
+            places[name] = told = answer["upTo"]
+            yield Batch(name, answer["items"], "" if back else None, hasGap)
 
 
 def _plain(found: Found) -> Mapping[str, Any]:
-    return {"items": list(found.records), "isWhole": found.isWhole, "upTo": found.upTo}
+    return {"items": list(found.records), "isWhole": found.isWhole, "upTo": found.upTo, "oldest": found.oldest}
 
 
 def _later(clock: IReactorTime, seconds: float) -> Deferred[None]:

@@ -90,6 +90,7 @@ class ManagerServerFactory:
             VerifiedLogins(self._randomBytes(32), reactor.seconds),
             self._administration.rules.sessions,
             self._administration.tokens,
+            self._administration.notify,
         )
         return ManagerServer(Site(administrationResource(self._administration, access), reactor))
 

@@ -396,6 +396,22 @@ class ObservedTests(SynchronousTestCase):
         self.successResultOf(file.commit())
         self.expect(events.UploadBroken, "/a", size=1, kept=False)
 
+    def test_linksAndAttributesAreTold(self):
+        self.successResultOf(self.open("a", data=b"1").commit())
+        links = ILinks(self.files)
+        self.successResultOf(links.makeSymbolicLink(("s",), "a"))
+        self.tell()
+        self.successResultOf(links.makeSymbolicLink(("t",), "/a"))
+        self.expect(events.LinkMade, "/t", target="/a", symbolic=True)
+        self.assertEqual(self.successResultOf(links.readLink(("s",))), "a")
+        self.successResultOf(links.makeHardLink(("h",), ("a",)))
+        self.expect(events.LinkMade, "/h", target="/a", symbolic=False)
+        self.successResultOf(self.files.setAttributes(("a",), Attributes(mode=0o100640, modified=7.0)))
+        self.expect(events.AttributesSet, "/a", mode="640", modified=7.0)
+        self.successResultOf(self.files.setAttributes(("a",), Attributes()))
+        self.failureResultOf(links.makeHardLink(("h",), ("missing",)))
+        self.assertEqual(self.tell(), [])
+
     def test_removedFolderIsTold(self):
         self.successResultOf(self.files.makeDirectory(("d",)))
         self.tell()

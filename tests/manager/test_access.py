@@ -61,6 +61,8 @@ class LoginTests(AccessTestCase):
         self.ask("PUT", "users/alice", {}, status=201, **session)
         answer = self.ask("POST", "logout", **session)
         self.assertIn("Max-Age=0", answer.headers["Set-Cookie"])
+        last = self.cluster.events[-1]
+        self.assertEqual((type(last).__name__, last.user, last.origin.protocol), ("LoggedOut", "full", "manager"))
 
     def test_wrongLoginsAreAllRefusedAlike(self) -> None:
         answers = set()

@@ -8,7 +8,7 @@ from typing import Any
 
 from cftpcluster.config.changes import Put
 from cftpcluster.config.document import Node
-from cftpcluster.events import LoggedIn, NodeStarted, Removed
+from cftpcluster.events import EventsLost, LoggedIn, NodeStarted, Removed
 from cftpcluster.journal import audit
 from cftpcluster.manager import happened
 from cftpcluster.testing.auth import originOf
@@ -123,9 +123,9 @@ class ExportTests(EventsTestCase):
 
 
 class StreamTests(EventsTestCase):
-    def stream(self, **headers: str) -> Any:
+    def stream(self, path: str = "/api/v1/events", **headers: str) -> Any:
         client = self.cluster.connectSocket()
-        client.request("GET", "/api/v1/events", Accept="text/event-stream", **headers)
+        client.request("GET", path, Accept="text/event-stream", **headers)
         self.addCleanup(client.lose)
         return client
 
@@ -146,6 +146,32 @@ class StreamTests(EventsTestCase):
         again = self.stream(Last_Event_ID=place)
         self.assertIn('"version":"between"', self.received(again))
         self.assertNotIn('"version":"while"', self.received(again))
+
+    def test_aPlaceIsToldBeforeAnythingHappens(self) -> None:
+        self.tell(NodeStarted(version="before"))
+        client = self.stream()
+        place = self.received(client).rpartition("id: ")[2].partition("\n")[0]
+        client.lose()
+        self.tell(NodeStarted(version="away"))
+        self.assertIn('"version":"away"', self.received(self.stream(Last_Event_ID=place)))
+
+    def test_whoComesBackTooLateIsToldSo(self) -> None:
+        self.tell(*(NodeStarted(version=str(number)) for number in range(4)))
+        known = [one["id"] for one in self.ask("GET", "events").json["items"]][::-1]
+        self.assertNotIn("event: lost", self.received(self.stream(Last_Event_ID=f"node-a={known[0]}")))
+        self.cluster.audit._file.trim(known[2], 10**9)
+        text = self.received(self.stream(Last_Event_ID=f"node-a={known[0]}"))
+        self.assertIn('event: lost\ndata: {"node":"node-a","count":null,', text)
+        self.assertIn('"version":"2"', text)
+        self.assertLess(text.index("event: lost"), text.index('"version":"2"'))
+        self.assertNotIn("event: lost", self.received(self.stream(Last_Event_ID="node-a=0")))
+
+    def test_whatTheNodeCouldNotKeepIsToldWhateverIsAskedFor(self) -> None:
+        client = self.stream(path="/api/v1/events?kind=LoggedIn&user=alice")
+        self.tell(EventsLost(count=3), NodeStarted(version="1"))
+        text = self.received(client)
+        self.assertIn('event: lost\ndata: {"node":"node-a","count":3,', text)
+        self.assertNotIn("event: happened", text)
 
     def test_thereAreOnlySoMany(self) -> None:
         clients = [self.stream() for _ in range(10)]

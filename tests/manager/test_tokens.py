@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from cftpcluster.auth.tokens import MOST_TOKENS, USES
 from cftpcluster.config.changes import Put, Remove
 from cftpcluster.config.document import Role
+from cftpcluster.events import TokenUsed
 from cftpcluster.testing.http import Answer
 
 from .described import misfits
@@ -52,6 +53,15 @@ class MakingTests(TokenTestCase):
         for path in ("tokens", "export?secrets", "history/1", f"diff?from=0&to={made['revision']}"):
             self.assertNotIn(secret.encode(), self.use(made, "GET", path).body)
         self.assertNotIn(secret, repr(self.cluster.document.apiTokens[made["id"]]))
+
+    def test_useIsToldOnceAnHour(self) -> None:
+        made = self.make()
+        for _ in range(2):
+            self.use(made, "GET", "status")
+        used = [event for event in self.cluster.events if isinstance(event, TokenUsed)]
+        self.assertEqual(
+            [(event.author, event.address) for event in used], [(f"full (token ci {made['id']})", "127.0.0.1")]
+        )
 
     def test_everyProblemIsTold(self) -> None:
         for body, paths in (
