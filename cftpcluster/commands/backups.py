@@ -8,8 +8,18 @@ from typing import Any
 
 import click
 
-from .client import Client, Failed, firstLine
-from .program import Program, jsonOption, passProgram, printJSON, printWritten, waitOption, working
+from .client import Failed, firstLine
+from .program import (
+    Program,
+    jsonOption,
+    megabytes,
+    passProgram,
+    printJSON,
+    printWritten,
+    saysMoved,
+    waitOption,
+    working,
+)
 
 _passphraseOption = click.option(
     "--passphrase-file",
@@ -41,9 +51,10 @@ def backup(program: Program, file: str, passphraseFile: str, verify: bool, asJSO
         _show(_opened(file, passphrase).describe(), asJSON)
         return
     body = {"passphrase": passphrase.decode("utf-8", "surrogateescape")}
-    with working("making a backup"):
-        data = program.run(lambda client: client.fetch("POST", "backup", body))
-    _write(Path(file), data)
+    with working("making a backup", asJSON) as say:
+        data = program.run(lambda client: client.fetch("POST", "backup", body, saysMoved(say, "making a backup")))
+        say(f"writing {megabytes(len(data))}")
+        _write(Path(file), data)
     if asJSON:
         printJSON({"file": file, "bytes": len(data)})
     else:
@@ -139,11 +150,10 @@ def restore(
     line = json.dumps({"passphrase": passphrase.decode("utf-8", "surrogateescape")}).encode("ascii") + b"\n"
     body = line + _read(file)
 
-    async def work(client: Client) -> Any:
-        return await client.ask("POST", "restore", {"dryRun": dryRun, "wait": None if dryRun else waitSeconds}, body)
-
-    with working("restoring"):
-        answer = program.run(work)
+    query = {"dryRun": dryRun, "wait": None if dryRun else waitSeconds}
+    with working("restoring", asJSON) as say:
+        moved = saysMoved(say, f"restoring {megabytes(len(body))}")
+        answer = program.run(lambda client: client.ask("POST", "restore", query, body, moved))
     if asJSON:
         printJSON(answer)
         return
@@ -185,7 +195,7 @@ def _restoreNew(program: Program, backup: Any, folder: str, address: str, bind: 
             state.unlock()
         return {"node": backup.node, "epoch": head.epoch, "revision": head.revision, "answered": sorted(survey.answers)}
 
-    with working("restoring"):
+    with working("restoring", asJSON):
         answer = program.runAlone(work)
     if asJSON:
         printJSON(answer)

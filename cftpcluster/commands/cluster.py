@@ -10,18 +10,24 @@ import click
 from .client import Client, Failed
 from .program import (
     Program,
+    Say,
     jsonOption,
+    megabytes,
     passProgram,
     printApplied,
     printJSON,
     printTable,
     printYAML,
+    saysMoved,
     waitOption,
     working,
 )
 
-_ASKED_SECONDS = 60
+_ASKED_SECONDS = 10.0
 """How long one request waits; a longer wait is made of several."""
+
+_SAID_SECONDS = 0.5
+"""How long the first does: so soon it is said who is live."""
 
 
 @click.command()
@@ -74,8 +80,8 @@ def wait(program: Program, revision: int | None, allNodes: bool, timeout: float,
       cftpctl wait
       cftpctl wait --all --timeout 120
     """
-    with working("waiting"):
-        answer = program.run(lambda client: _waited(client, revision, allNodes, timeout))
+    with working("waiting", asJSON) as say:
+        answer = program.run(lambda client: _waited(client, revision, allNodes, timeout, say))
     problems = [f"{name}: {problem}" for name, found in sorted(answer["problems"].items()) for problem in found]
     if asJSON:
         printJSON(answer)
@@ -87,15 +93,19 @@ def wait(program: Program, revision: int | None, allNodes: bool, timeout: float,
         raise Failed(f"revision {answer['revision']} is not live on {', '.join(answer['pending'])}")
 
 
-async def _waited(client: Client, revision: int | None, allNodes: bool, timeout: float) -> Any:
+async def _waited(client: Client, revision: int | None, allNodes: bool, timeout: float, say: Say) -> Any:
     end = time.monotonic() + timeout
+    asked = _SAID_SECONDS
     while True:
-        seconds = max(0.0, min(end - time.monotonic(), _ASKED_SECONDS))
+        seconds = max(0.0, min(end - time.monotonic(), asked))
         query = {"revision": revision, "all": allNodes, "seconds": f"{seconds:.3f}"}
         answer = await client.ask("GET", "wait", query)
         # One revision from the first answer on, however many come while it is waited for.
         revision = answer["revision"]
-        if not answer["pending"] or time.monotonic() >= end:
+        live, pending = answer["live"], answer["pending"]
+        say(f"revision {revision} is live on {len(live)} of {len(live) + len(pending)}; not on {', '.join(pending)}")
+        asked = min(asked * 2, _ASKED_SECONDS)
+        if not pending or time.monotonic() >= end:
             return answer
 
 
@@ -123,18 +133,31 @@ def apply(program: Program, file: str, dryRun: bool, prune: bool, waitSeconds: f
       cftpctl apply cluster.yaml --wait 30
       cftpctl export | cftpctl apply -
     """
-    try:
-        with click.open_file(file, "rb") as stream:
-            text = stream.read()
-    except OSError as error:
-        raise Failed(f"cannot read {file}: {error.strerror}") from None
-    query = {"dryRun": dryRun, "prune": prune, "wait": waitSeconds}
-    with working(f"applying {file}"):
-        answer = program.run(lambda client: client.ask("POST", "apply", query, text))
+    with working(f"reading {file}", asJSON) as say:
+        try:
+            with click.open_file(file, "rb") as stream:
+                text = stream.read()
+        except OSError as error:
+            raise Failed(f"cannot read {file}: {error.strerror}") from None
+        answer = program.run(lambda client: _applied(client, text, dryRun, prune, waitSeconds, say))
     if asJSON:
         printJSON(answer)
     else:
         printApplied(answer, dryRun)
+
+
+async def _applied(client: Client, text: bytes, dryRun: bool, prune: bool, waitSeconds: float, say: Say) -> Any:
+    query = {"dryRun": dryRun, "prune": prune}
+    moved = saysMoved(say, f"checking {megabytes(len(text))}" + ("" if dryRun else ", and making it a revision"))
+    answer = await client.ask("POST", "apply", query, text, moved)
+    if dryRun or not answer["changed"] or not waitSeconds:
+        return answer
+    try:
+        waited = await _waited(client, answer["revision"], False, waitSeconds, say)
+    except Failed:
+        # The change stands; only who has it cannot be told.
+        return answer
+    return {**answer, "live": waited["live"], "pending": waited["pending"]}
 
 
 @click.command()

@@ -136,7 +136,7 @@ def diff(program: Program, a: int, b: int | None, asJSON: bool) -> None:
       cftpctl diff 17 23
       cftpctl diff 17
     """
-    with working("comparing"):
+    with working("comparing", asJSON):
         answer = program.run(lambda client: _pages(client, "diff", {"from": a, "to": b}))
     if asJSON:
         printJSON(answer)
@@ -175,7 +175,7 @@ def rollback(
     """
     body = {"revision": revision, "only": list(only)}
     query = {"dryRun": dryRun, "wait": None if dryRun else waitSeconds}
-    with working(f"going back to revision {revision}"):
+    with working(f"going back to revision {revision}", asJSON):
         answer = program.run(lambda client: client.ask("POST", "rollback", query, body))
     if asJSON:
         printJSON(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ from .client import Client, Failed, escaped
 from .objects import Section, assigned, patchObject
 from .program import (
     Program,
+    Say,
     jsonOption,
     passProgram,
     printJSON,
@@ -247,8 +249,11 @@ def resync(program: Program, name: str, dryRun: bool, asJSON: bool) -> None:
       cftpctl node resync node-b
     """
     body = {"dryRun": dryRun}
-    with working(f"asking {name}"):
-        answer = program.run(lambda client: client.ask("POST", f"nodes/{escaped(name)}/resync", None, body))
+    with working(f"asking {name}", asJSON) as say:
+        if dryRun or not sys.stderr.isatty():
+            answer = program.run(lambda client: client.ask("POST", f"nodes/{escaped(name)}/resync", None, body))
+        else:
+            answer = program.runOn(lambda client, reactor: _resynced(client, reactor, name, say))
     if asJSON:
         printJSON(answer)
         return
@@ -259,6 +264,25 @@ def resync(program: Program, name: str, dryRun: bool, asJSON: bool) -> None:
         click.echo(line)
     history = "one history" if answer["sameHistory"] else "another history or place in it"
     click.echo(f"{name} is at revision {answer['revision']}, the primary at {answer['primaryRevision']}: {history}")
+
+
+async def _resynced(client: Client, reactor: Any, name: str, say: Say) -> Any:
+    """Have it done, and say meanwhile how far the node is."""
+    from twisted.internet.defer import Deferred
+    from twisted.internet.task import deferLater
+
+    asking = Deferred.fromCoroutine(client.ask("POST", f"nodes/{escaped(name)}/resync", None, {"dryRun": False}))
+    while not asking.called:
+        await deferLater(reactor, _LOOK_SECONDS / 2, lambda: None)
+        try:
+            status = await client.ask("GET", "status")
+        except Failed:
+            # What comes of the request itself is told.
+            continue
+        for one in status["nodes"]:
+            if one["name"] == name:
+                say(f"{name}: {one['state']}, revision {one['revision']} of {status['revision']}")
+    return await asking
 
 
 @node.command()
@@ -283,7 +307,7 @@ def promote(program: Program, name: str, force: bool, asJSON: bool) -> None:
       cftpctl --state-dir /var/lib/cftpcluster node promote node-b --force
     """
     body = {"force": force}
-    with working(f"promoting {name}"):
+    with working(f"promoting {name}", asJSON):
         answer = program.run(lambda client: client.ask("POST", f"nodes/{escaped(name)}/promote", None, body))
     if asJSON:
         printJSON(answer)

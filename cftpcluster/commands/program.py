@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias, TypeVar
 
 import click
 from attrs import frozen
 
-from .client import Client, Failed, Where
+from .client import Client, Failed, Moved, Where
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -169,17 +169,40 @@ def printApplied(answer: Any, dryRun: bool) -> None:
         click.echo(f"revision {answer['revision']}{pending}")
 
 
-def working(text: str) -> AbstractContextManager[Any]:
-    """Shows on a terminal that something takes its time."""
-    if not sys.stderr.isatty():
-        return nullcontext()
+Say: TypeAlias = Callable[[str], None]
+"""Tells the operator how far long work is."""
+
+
+@contextmanager
+def working(text: str, isQuiet: bool = False) -> Iterator[Say]:
+    """Shows on a terminal that something takes its time, and how far it is.
+
+    :param isQuiet: as for programs, which are shown nothing.
+    """
+    if isQuiet or not sys.stderr.isatty():
+        yield lambda text: None
+        return
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    progress = Progress(*columns, console=Console(stderr=True), transient=True)
-    progress.add_task(text, total=None)
-    return progress
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(text, total=None)
+        yield lambda text: progress.update(task, description=text)
+
+
+def saysMoved(say: Say, then: str) -> Moved:
+    """Says how much of a request has gone, ``then`` what the node does with all of it, and what comes back."""
+
+    def moved(what: str, done: int, total: int) -> None:
+        of = f" of {megabytes(total)}" if total else ""
+        say(then if what == "sending" and done == total else f"{what} {megabytes(done)}{of}")
+
+    return moved
+
+
+def megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"
 
 
 def printWritten(answer: Any, asJSON: bool, text: str) -> None:
@@ -196,6 +219,7 @@ __all__ = [
     "Client",
     "Failed",
     "Program",
+    "Say",
     "jsonOption",
     "passProgram",
     "printApplied",
@@ -204,6 +228,7 @@ __all__ = [
     "printTable",
     "printWritten",
     "printYAML",
+    "saysMoved",
     "waitOption",
     "working",
 ]
