@@ -46,10 +46,15 @@ def present(author: Author, document: Document) -> Author:
     return evolve(author, role=roleOf(token, admin).value)
 
 
+def hasRole(author: Author, least: Role) -> bool:
+    """Whether an author has this role or a greater one."""
+    return RANKS.get(author.role, -1) >= RANKS[least.value]
+
+
 def requireRole(author: Author, least: Role) -> None:
     """Fail with ``Forbidden`` for an author of a lesser role, and for one of none that is known."""
     rank = RANKS.get(author.role, -1)
-    if rank < RANKS[least.value]:
+    if not hasRole(author, least):
         raise Forbidden(f"role {author.role} may look only" if rank == 0 else f"role {author.role} may not do this")
 
 

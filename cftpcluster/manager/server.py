@@ -14,10 +14,11 @@ from zope.interface import implementer
 
 from ..config.document import Settings
 from ..interfaces import IPrivateServer, IServer, IServerFactory
-from ..servers.http import Sessions, Site, VerifiedLogins
+from ..servers.http import RoutedResource, Sessions, Site, VerifiedLogins
 from ..vocabulary import Author
+from ._console import ConsoleRoutes
 from .access import AUDIENCE, COOKIE, AdministratorAccess, SocketAccess
-from .api import Administration, administrationResource
+from .api import Administration, administrationResource, administrationRoutes
 
 
 @frozen(kw_only=True)
@@ -28,7 +29,7 @@ class ManagerOptions:
 @implementer(IServer, IPrivateServer)
 @define(eq=False)
 class ManagerServer:
-    """The administration over HTTPS."""
+    """The administration over HTTPS: console and API."""
 
     site: Site
     implicitTLS = True
@@ -69,7 +70,7 @@ class ManagerServerFactory:
     _authenticate: Callable[[str, bytes, str], Deferred[Author]]
     _randomBytes: Callable[[int], bytes] = os.urandom
     kind: str = field(default="manager", init=False)
-    summary: str = field(default="the administrators' REST API", init=False)
+    summary: str = field(default="the administrators' console and REST API", init=False)
     configClass: type = field(default=ManagerOptions, init=False)
     needsTLS: bool = field(default=True, init=False)
 
@@ -92,7 +93,9 @@ class ManagerServerFactory:
             self._administration.tokens,
             self._administration.notify,
         )
-        return ManagerServer(Site(administrationResource(self._administration, access), reactor))
+        routes = administrationRoutes(self._administration, access)
+        ConsoleRoutes(access, lambda: str(self._administration.node.status()["node"])).add(routes.app)
+        return ManagerServer(Site(RoutedResource(routes.app), reactor))
 
 
 def socketSite(administration: Administration) -> Site:

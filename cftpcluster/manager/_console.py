@@ -1,0 +1,166 @@
+"""The console: pages for administrators, as frames that their scripts fill from the REST API.
+
+Whoever is not logged in is asked to at every page. What pages show, and what can be done there, is not known here: it
+is what the API tells and takes, with its rights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.web.iweb import IRequest
+
+from ..config.document import Branding, Role
+from ..servers.http import (
+    CSRF_HEADER,
+    Assets,
+    HTTPProblem,
+    Pages,
+    formOf,
+    seeOther,
+    templatesOf,
+    toTheEnd,
+)
+from ..vocabulary import Author
+from .access import AdministratorAccess
+from .rights import hasRole
+
+TITLE = "cftpcluster"
+PURPOSE = "Log in to administer the cluster."
+
+_PACKAGES = ("cftpcluster.servers.http", __package__)
+_ASSETS, _TEMPLATES = Assets.of(*_PACKAGES), templatesOf(*_PACKAGES)
+_LOOK = Branding()
+
+
+@frozen
+class ConsolePage:
+    """One page.
+
+    :ivar name: of its script, and of its own style sheet where it has one.
+    :ivar icon: in the navigation.
+    :ivar group: of the navigation; ``None`` where it does not stand there.
+    :ivar hasObjects: whether there is a page for each object too, beneath its path.
+    :ivar role: the least role that may see it.
+    """
+
+    name: str
+    path: str
+    title: str
+    icon: str
+    group: str | None
+    hasObjects: bool = False
+    role: Role = Role.auditor
+    styles: tuple[str, ...] = ()
+
+
+PAGES = (
+    ConsolePage("cluster", "/", "Cluster", "network", "", styles=("uplot-1.6.32.min.css", "cluster.css")),
+    ConsolePage("history", "/history", "History", "history", ""),
+    ConsolePage("events", "/events", "Events", "scroll-text", ""),
+    ConsolePage("users", "/users", "Users", "user", "Access", hasObjects=True),
+    ConsolePage("groups", "/groups", "Groups", "users", "Access", hasObjects=True),
+    ConsolePage("bans", "/bans", "Bans", "shield-ban", "Access"),
+    ConsolePage("sessions", "/sessions", "Sessions", "monitor-smartphone", "Activity"),
+    ConsolePage("transfers", "/transfers", "Transfers", "arrow-up-down", "Activity"),
+    ConsolePage("backends", "/backends", "Backends", "hard-drive", "Service", hasObjects=True),
+    ConsolePage("listeners", "/listeners", "Listeners", "plug", "Service", hasObjects=True),
+    ConsolePage("certificates", "/certificates", "Certificates and keys", "key-round", "Service"),
+    ConsolePage("settings", "/settings", "Settings", "sliders-horizontal", "Service"),
+    ConsolePage("admins", "/admins", "Administrators", "shield-user", "Administration", hasObjects=True),
+    ConsolePage("guide", "/guide", "Getting started", "compass", "Administration", role=Role.full),
+    ConsolePage("addnode", "/nodes/add", "Add a node", "plus", None, role=Role.full, styles=("cluster.css",)),
+    ConsolePage("account", "/account", "Your account", "user", None),
+)
+
+
+@define(eq=False)
+class ConsoleRoutes:
+    """:ivar _node: gives the name of the node that serves them."""
+
+    _access: AdministratorAccess
+    _node: Callable[[], str]
+    _pages: Pages = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._pages = Pages(_ASSETS, TITLE, lambda: _LOOK, _TEMPLATES)
+
+    def add(self, app: Klein) -> None:
+        for page in PAGES:
+            self._add(app, page)
+
+        @app.route("/login", methods=["POST"])
+        def formLogin(request: IRequest) -> Deferred[bytes]:
+            return toTheEnd(self._logIn(request))
+
+        @app.route("/logout", methods=["POST"])
+        def formLogout(request: IRequest) -> Deferred[bytes]:
+            return toTheEnd(self._logOut(request))
+
+        self._pages.add(app)
+
+    def _add(self, app: Klein, page: ConsolePage) -> None:
+        def shown(request: IRequest, name: str = "") -> bytes:
+            return self._shown(request, page)
+
+        app.route(page.path, methods=["GET"], endpoint=page.name)(shown)
+        if page.hasObjects:
+            app.route(f"{page.path}/<name>", methods=["GET"], endpoint=f"{page.name} by name")(shown)
+
+    def _shown(self, request: Any, page: ConsolePage) -> bytes:
+        try:
+            author, token = self._access.visitor(request)
+            if not hasRole(author, page.role):
+                raise HTTPProblem(403, f"role {author.role} may not do this")
+        except HTTPProblem as problem:
+            if problem.status != 401:
+                return self._pages.problem(request, problem)
+            # Whoever comes to the front door is not refused, but asked who they are.
+            target = request.uri.decode("ascii", "replace")
+            return self._pages.login(request, 200 if page.path == "/" else 401, PURPOSE, target)
+        return self._pages.render(request, "frame.html", 200, self._values(page, author, token))
+
+    def _values(self, page: ConsolePage, author: Author, token: str) -> Mapping[str, Any]:
+        groups: dict[str, list[ConsolePage]] = {}
+        for each in PAGES:
+            if each.group is not None and hasRole(author, each.role):
+                groups.setdefault(each.group, []).append(each)
+        return {
+            "page": page,
+            "groups": list(groups.items()),
+            "styles": ["console.css", *page.styles],
+            "script": script if (script := f"{page.name}.js") in _ASSETS else "",
+            "user": author.name,
+            "role": author.role,
+            "csrfToken": token,
+            "node": self._node(),
+        }
+
+    # --- forms, for browsers that run no scripts
+
+    async def _logIn(self, request: Any) -> bytes:
+        form = await formOf(request)
+        name, target = form.get("name", ""), form.get("next", "")
+        try:
+            await self._access.logIn(request, name, form.get("password", ""))
+        except HTTPProblem as problem:
+            if problem.status == 401:
+                message = "The name or the password is wrong."
+                return self._pages.login(request, 401, PURPOSE, target, name, message)
+            return self._pages.problem(request, problem)
+        return seeOther(request, target)
+
+    async def _logOut(self, request: Any) -> bytes:
+        form = await formOf(request)
+        request.requestHeaders.setRawHeaders(CSRF_HEADER, [form.get("csrfToken", "")])
+        try:
+            self._access.visitor(request)
+            self._access.logOut(request)
+        except HTTPProblem as problem:
+            if problem.status != 401:
+                return self._pages.problem(request, problem)
+        return seeOther(request, "/")
