@@ -1,4 +1,4 @@
-"""Remembers for a minute which passwords were verified, so that clients who log in again and again do not cost a hash
+"""Remembers for a while which passwords were verified, so that clients who log in again and again do not cost a hash
 each time. It knows no users, and decides nothing but whether that very password was right a moment ago.
 
 No password and no plain hash of one is kept: what is kept means nothing without a key that this process alone has.
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from attrs import define, field
 
-REMEMBERED_SECONDS = 60.0
+REMEMBERED_SECONDS = 600.0
 MOST_REMEMBERED = 10_000
 
 
@@ -39,7 +39,8 @@ class VerifiedPasswords:
             self._until.popitem(last=False)
 
     def knows(self, name: str, encoded: str, password: bytes) -> bool:
-        """Whether just that was added within the last minute. A name with another hash than then is not known."""
+        """Whether just that was added in the last :data:`REMEMBERED_SECONDS`. A name with another hash than then is not
+        known."""
         now = self._seconds()
         # Each is kept equally long, so those that were added first are the first to end.
         while self._until and next(iter(self._until.values())) <= now:

@@ -100,12 +100,12 @@ class BulkTLS(BufferingTLSTransport):
         if not connection.connected or connection.disconnecting or not self._isIdle():
             return data
         isLarge = len(data) > connection.bufferSize and not self._isTurnTaken
-        while data:
-            count = connection.writeSomeData(data)
-            if not isinstance(count, int) or count <= 0:
-                # whatever is wrong, the next write finds it as well
-                return data
-            data = data[count:]
+        try:
+            # a socket that does not block takes as much as it has room for
+            data = data[connection.socket.send(data) :]
+        except OSError:
+            # whatever is wrong, the next write finds it as well
+            return data
         producer = connection.producer
         if isLarge and producer is not None and connection.streamingProducer and not connection.producerPaused:
             # others have their turn before it goes on

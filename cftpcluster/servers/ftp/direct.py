@@ -6,10 +6,8 @@ for a disk. Knows no command, and no path.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
-from array import array
 from typing import Any
 
 from attrs import define, field
@@ -29,14 +27,12 @@ from .data import DataConnection
 
 log = Logger()
 
-WINDOW_BYTES = 2 * 1024 * 1024
-"""What is looked for in the cache at once."""
+WINDOW_BYTES = 1024 * 1024
+"""What is looked for in the cache at once, and what the kernel is given at once."""
 
-PIECE_BYTES = 64 * 1024
-"""What the kernel is given at once, and only when it has less than that to send: what waits in a queue costs both sides
-twice as much as what is sent within the call."""
-
-_SIOCOUTQNSD = 0x894B  # linux/sockios.h
+UNSENT_BYTES = 64 * 1024
+"""The kernel takes no more while so much waits to be sent once: what waits in a queue costs both sides twice as much as
+what is sent within the call. What is under way to the client is not limited by it."""
 
 PROBE_BYTES = 128 * 1024
 """How far apart pages are looked for: the kernel reads ahead in pieces of this size."""
@@ -75,12 +71,11 @@ class _Sending:
     _descriptor: IHasDescriptor | None = field(default=None, init=False)
     _read: memoryview = field(default=memoryview(b""), init=False)  # of what is to be sent next
     _isOver: bool = field(default=False, init=False)
-    _unsent: array[int] = field(factory=lambda: array("i", [0]), init=False)
 
     def __attrs_post_init__(self) -> None:
         self._cachedUntil = self._offset
         if self._transport.connected:
-            self._transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 2 * PIECE_BYTES)
+            self._transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self._transport.registerProducer(self, True)
         if not self._isOver:
             self._transport.doWrite = self._doWrite
@@ -107,25 +102,10 @@ class _Sending:
 
     def _sendFromCache(self) -> int:
         assert self._descriptor is not None
-        source, target = self._descriptor.descriptor(), self._transport.fileno()
-        sent, wanted = 0, self._cachedUntil - self._offset
-        while sent < wanted and (not sent or self._unsentBytes() < PIECE_BYTES):
-            try:
-                count = os.sendfile(target, source, self._offset + sent, min(PIECE_BYTES, wanted - sent))
-            except BlockingIOError:
-                if not sent:
-                    raise
-                break
-            if not count:
-                break
-            sent += count
+        wanted = self._cachedUntil - self._offset
+        sent = os.sendfile(self._transport.fileno(), self._descriptor.descriptor(), self._offset, wanted)
         self._descriptor.sent(sent)
         return sent
-
-    def _unsentBytes(self) -> int:
-        """What the kernel was given and has not sent once."""
-        fcntl.ioctl(self._transport.fileno(), _SIOCOUTQNSD, self._unsent)
-        return self._unsent[0]
 
     def _prepare(self) -> bool:
         """Whether something can be sent now."""

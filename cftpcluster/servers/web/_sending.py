@@ -20,6 +20,9 @@ from ..bulktls import BulkTLS
 
 PIECE_BYTES = 256 * 1024
 
+TURN_BYTES = 4 * PIECE_BYTES
+"""After so much others have their turn."""
+
 MISSED_PIECES = 2
 """So many pieces are read in a thread once one was not in the cache: from the second on it has more fetched."""
 
@@ -66,7 +69,7 @@ class CachedSender(Patient):
 
     async def send(self, offset: int, length: int) -> int:
         """As :meth:`~cftpcluster.files.streams.FileSender.send`."""
-        sent = 0
+        sent = sinceTurn = 0
         self._consumer.registerProducer(self, True)
         try:
             while sent < length:
@@ -78,7 +81,10 @@ class CachedSender(Patient):
                 if not count:
                     break
                 sent += count
-                await (self._turn() if self.paused is None else self.paused)
+                sinceTurn += count
+                if self.paused is not None or sinceTurn >= TURN_BYTES:
+                    sinceTurn = 0
+                    await (self._turn() if self.paused is None else self.paused)
         finally:
             self._consumer.unregisterProducer()
         return sent
