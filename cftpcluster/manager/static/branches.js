@@ -54,7 +54,7 @@ async function askBranch(node, id) {
     make("h3", {textContent: "What it changed"}),
     make("div", {className: "branchParts"}, ...boxes.map((one) => one.element)),
     ...(hasConflict ? [make("label", {className: "choice", for: "overwrite"}, overwrite, "Also replace what others have changed since")] : []),
-    make("details", {}, make("summary", {textContent: `Who did, in ${countText(branch.entries.length, "revision", "revisions")}`}), make("ul", {className: "names"}, ...entries)),
+    make("details", {}, make("summary", {textContent: `Who did, in ${countText(branch.entries.length, "revision", "revisions")}`}), make("ul", {className: "textList"}, ...entries)),
   ];
   for (const part of body) showTimes(part);
   const buttons = [{text: "Close", value: ""}, {text: "Discard…", value: "discard", classes: "danger"}, {text: "Make anew", value: "apply", classes: "primary"}];

@@ -131,7 +131,7 @@ function tellPromoted(name, answer) {
   if (answer.acknowledged === false) notes.push(`${name} has not acknowledged it yet.`);
   const text = `${displayed(name)} is the primary, epoch ${answer.epoch}, revision ${answer.revision}.`;
   if (!notes.length) tell(text);
-  else ask(`${displayed(name)} is the primary`, [said(text), list(notes, "names")], [{text: "Close", value: "", classes: "primary"}]);
+  else ask(`${displayed(name)} is the primary`, [said(text), list(notes, "textList")], [{text: "Close", value: "", classes: "primary"}]);
 }
 
 async function askPromote(name, status) {
@@ -192,7 +192,7 @@ async function tellRemoved(name, {left = [], byHand = []}) {
   announce(`${displayed(name)} is removed.`);
   if (!left.length && !byHand.length) return;
   const body = [];
-  if (left.length) body.push(said("Could not be given the new key, and have to join anew:"), list(left, "names"));
-  if (byHand.length) body.push(said("Replace by hand:"), list(byHand, "names"));
+  if (left.length) body.push(said("Could not be given the new key, and have to join anew:"), list(left, "textList"));
+  if (byHand.length) body.push(said("Replace by hand:"), list(byHand, "textList"));
   await ask(`${displayed(name)} is removed`, body, [{text: "Close", value: "", classes: "primary"}], {classes: "broad"});
 }
