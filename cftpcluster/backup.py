@@ -183,6 +183,8 @@ def _isSame(value: Named, opening: Sealer, existing: Named, sealer: Sealer) -> b
     kept: dict[str, Any] = {**secrets, "revision": existing.revision}
     if isinstance(value, User | Admin) and isinstance(existing, User | Admin):
         kept["credentialsRevision"] = existing.credentialsRevision
+    if isinstance(existing, Admin):
+        kept["initialPassword"] = existing.initialPassword
     if secrets:
         try:
             opened = {name: opening.open(secret) for name, secret in secretsOf(value).items()}

@@ -37,6 +37,8 @@ PRIVATE_KEY = "node.key"
 CLUSTER_KEYS = "cluster.keys"
 PEERS = "peers.json"
 
+HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+
 SYSTEM = Author("system", "full", "local")
 """The author of what a node does of itself."""
 
@@ -119,23 +121,24 @@ def prepareFounding(
     authority = Authority.new(now)
     identity = authority.identity(name, newNodeKey(), now)
     membership = Membership(identity, (newClusterKey(),))
+    isInitial = password is None
     if password is None:
         password = secrets.token_urlsafe(18).encode("ascii")
         state.write(state.adminPassword.name, password + b"\n")
     else:
         # An earlier founding may have broken off.
         state.adminPassword.unlink(missing_ok=True)
-    change = _foundingChange(membership, authority, name, address, password, now)
+    chosen = Admin(name="admin", role=Role.full, passwordHash=HASHER.hash(password), initialPassword=isInitial)
+    change = _foundingChange(membership, authority, name, address, chosen, now)
     store(state, membership)
     return membership, Proposal(change, {}, SYSTEM, name, uuid.uuid4().hex, now)
 
 
 def _foundingChange(
-    membership: Membership, authority: Authority, name: str, address: str, password: bytes, now: float
+    membership: Membership, authority: Authority, name: str, address: str, admin: Admin, now: float
 ) -> Change:
     sealer = membership.sealer
     chain, key = makeServiceCertificate([socket.gethostname(), address], now)
-    hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
     public = membership.identity.certificate.public_key()
     own = Node(name=name, address=address, fingerprint=keyFingerprint(public), publicKey=publicKeyText(public))
     return Batch(
@@ -147,7 +150,7 @@ def _foundingChange(
             Put("certificates", Certificate(name="default", chain=chain.decode("ascii"), key=sealer.seal(key))),
             *(Put("hostKeys", HostKey(name=each, key=sealer.seal(pem))) for each, pem in makeHostKeys().items()),
             *defaultChanges(),
-            Put("admins", Admin(name="admin", role=Role.full, passwordHash=hasher.hash(password))),
+            Put("admins", admin),
         )
     )
 

@@ -17,7 +17,7 @@ from .config.difference import difference
 from .config.document import SECTIONS, Document, Named, Secret
 from .errors import ClusterError
 
-_STAMPS = frozenset({"revision", "credentialsRevision", "number"})
+_STAMPS = frozenset({"revision", "credentialsRevision", "initialPassword", "number"})
 
 
 @frozen

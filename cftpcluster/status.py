@@ -187,6 +187,15 @@ def newerParts(document: Document) -> list[str]:
     return [f"{one}, which this version does not know" for one in [*found[:MOST_NAMED], *more]]
 
 
+def initialPasswords(document: Document) -> list[str]:
+    """Warnings of administrators who still have the password that their cluster was founded with."""
+    return [
+        f"administrator {name} still has the initial password"
+        for name, admin in sorted(document.admins.items())
+        if admin.initialPassword
+    ]
+
+
 def unsharedBackends(document: Document) -> list[str]:
     """Warnings of backends that users reach and that differ by node. Looks at every user: belongs in a thread."""
     if len(document.nodes) < 2:

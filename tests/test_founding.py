@@ -179,12 +179,14 @@ class PreparingTests(FoundingCase):
         document = documentOf(proposal)
         self.assertMembershipFits(load(self.state), document)
         self.assertPasswordIs(document, self.state.adminPassword.read_bytes().removesuffix(b"\n"))
+        self.assertTrue(document.admins["admin"].initialPassword)
         self.assertEqual(stat.S_IMODE(self.state.adminPassword.stat().st_mode), 0o600)
 
     def test_givenPasswordIsWrittenNowhere(self) -> None:
         """Also where an earlier founding, without one, had broken off."""
         self.state.write(self.state.adminPassword.name, b"generated before\n")
-        prepareFounding(self.state, "node-a", "127.0.0.2", PASSWORD)
+        _, proposal = prepareFounding(self.state, "node-a", "127.0.0.2", PASSWORD)
+        self.assertFalse(documentOf(proposal).admins["admin"].initialPassword)
         self.assertFalse(self.state.adminPassword.exists())
         for name in self.files():
             self.assertNotIn(PASSWORD, (self.state.path / name).read_bytes())

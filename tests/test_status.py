@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster import __version__
 from cftpcluster.config.changes import Put
-from cftpcluster.config.document import Backend, Document, Group, Mount, Node, Settings, User
-from cftpcluster.status import MOST_NAMED, newerParts, unsharedBackends
+from cftpcluster.config.document import Admin, Backend, Document, Group, Mount, Node, Settings, User
+from cftpcluster.status import MOST_NAMED, initialPasswords, newerParts, unsharedBackends
 from cftpcluster.testing.auth import documentWith
 
 from .nodesupport import ClusterCase, MemoryNode
@@ -164,6 +164,14 @@ class ReportTests(ClusterCase):
     def test_ownStateIsSaidOnlyWhereItIsStronger(self) -> None:
         self.b.draining = True
         self.assertEqual(self.b.ownStatus().report()["state"], "draining")
+
+
+class InitialPasswordTests(SynchronousTestCase):
+    def test_isToldOfWhoeverStillHasIt(self) -> None:
+        admins = [Admin(name="admin", initialPassword=True), Admin(name="bob")]
+        self.assertEqual(
+            initialPasswords(documentWith(admins=admins)), ["administrator admin still has the initial password"]
+        )
 
 
 class UnsharedBackendsTests(SynchronousTestCase):

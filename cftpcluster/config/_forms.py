@@ -50,7 +50,7 @@ SECTION_ORDER = (
 
 OpenSecret = Callable[[Secret], bytes]
 
-_KEPT = frozenset({"revision", "extra", "credentialsRevision", "since"})
+_KEPT = frozenset({"revision", "extra", "credentialsRevision", "initialPassword", "since"})
 _KEPT_OF_NODE = _KEPT | {"number", "fingerprint", "publicKey"}
 _ALWAYS_SHOWN = frozenset({"enabled", "role", "permissions"})
 _PASSWORD_BYTES = 1024

@@ -229,6 +229,9 @@ def _stamped(value: Named, before: Named | None, draft: _Draft) -> Named:
     revision = draft.revision
     if isinstance(value, User | Admin):
         kept = before.credentialsRevision if isinstance(before, User | Admin) else revision
+        if isinstance(value, Admin) and isinstance(before, Admin):
+            isSame = value.passwordHash == before.passwordHash
+            value = evolve(value, initialPassword=isSame and before.initialPassword)
         return evolve(
             value,
             revision=revision,

@@ -311,12 +311,15 @@ class Admin(Named):
     :ivar role: ``full`` may do everything, ``users`` may change users and groups, ``auditor`` may look only.
     :ivar enabled: whether it may log in.
     :ivar credentialsRevision: as a user's.
+    :ivar initialPassword: whether the password is the one that was made when the cluster was founded; ``apply`` ends
+        that with the password, and nobody writes it.
     """
 
     passwordHash: str = field(default="", repr=False)
     role: Role = Role.auditor
     enabled: bool = True
     credentialsRevision: int = 0
+    initialPassword: bool = False
 
 
 @frozen(kw_only=True)

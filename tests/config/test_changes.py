@@ -21,7 +21,9 @@ from cftpcluster.config.changes import (
     revisionOf,
 )
 from cftpcluster.config.codec import decodeChange, encodeChange, encodeDocument
-from cftpcluster.config.document import SECTIONS, Admin, Document, Group, Node, Promoted, Settings, User
+from cftpcluster.config.document import SECTIONS, Admin, Document, Group, Node, Promoted, Role, Settings, User
+from cftpcluster.config.written import exportObject, readObject
+from cftpcluster.errors import Invalid
 
 from .strategies import changes, documents, forAll, puts
 
@@ -87,6 +89,28 @@ class ApplyTests(SynchronousTestCase):
         document = applied(Put("users", User(name="alice")))
         for change in (Put("nothing", User(name="x")), Remove("nothing", "x")):
             self.assertEqual(apply(document, change).sections, document.sections)
+
+
+class InitialPasswordTests(SynchronousTestCase):
+    founded = Admin(name="admin", passwordHash="generated", initialPassword=True)
+
+    def test_endsWithThePassword(self) -> None:
+        document = applied(Put("admins", self.founded), Put("admins", evolve(self.founded, passwordHash="chosen")))
+        self.assertFalse(document.admins["admin"].initialPassword)
+        again = applied(Put("admins", self.founded), document=document)
+        self.assertFalse(again.admins["admin"].initialPassword)
+
+    def test_staysWithThePassword(self) -> None:
+        change = Put("admins", evolve(self.founded, role=Role.users, initialPassword=False))
+        document = applied(Put("admins", self.founded), change)
+        self.assertTrue(document.admins["admin"].initialPassword)
+
+    def test_nobodyWritesOrReadsIt(self) -> None:
+        self.assertNotIn("initialPassword", exportObject(self.founded, defaults=True))
+        plain = {"name": "admin", "role": "full", "initialPassword": True}
+        self.assertRaises(Invalid, readObject, "admins", plain)
+        written = readObject("admins", {"name": "admin", "role": "full"})
+        self.assertTrue(written.completed(self.founded, None).initialPassword)
 
 
 class RehashTests(SynchronousTestCase):

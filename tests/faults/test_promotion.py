@@ -106,7 +106,7 @@ class ForcedTests(PromotionCase):
             logIns = [stack.enter_context(LogIns(node)) for node in self.nodes]
             self.cluster.network.heal()
             for node in rivals:
-                waitFor("it knows", lambda node=node: node.status()["warnings"])
+                waitFor("it knows", lambda node=node: len(node.status()["warnings"]) > 1)
             heads = [headOf(node) for node in rivals]
             for node in rivals:
                 self.assertEqual(node.run("user", "add", "nobody").returncode, 1)

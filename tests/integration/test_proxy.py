@@ -108,7 +108,7 @@ class ProxyTests(SynchronousTestCase):
                 self.assertEqual(set(found), {CLIENT}, protocol)
                 del client
         status = self.node.status()
-        self.assertEqual(status["warnings"], [])
+        self.assertEqual(status["warnings"], ["administrator admin still has the initial password"])
 
     def loggedIn(self, pieces: Sequence[bytes]) -> Iterator[tuple[str, Any]]:
         """Clients of each protocol that have logged in behind a header."""
