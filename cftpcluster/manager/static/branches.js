@@ -70,7 +70,7 @@ function partOf({name, state, details}) {
   const isOpen = state === "open" || state === "conflict";
   const input = make("input", {type: "checkbox", disabled: !isOpen, checked: state === "open"});
   const label = make("label", {className: "choice"}, input, make("bdi", {className: "grow", textContent: displayed(name)}), make("span", {className: `badge ${kind}`, textContent: text}));
-  const lines = make("ul", {className: "differences"}, ...details.map((line) => make("li", {textContent: displayed(line)})));
+  const lines = make("ul", {className: "differenceLines"}, ...details.map((line) => make("li", {textContent: displayed(line)})));
   return {name, input, element: make("div", {}, label, ...(details.length ? [lines] : []))};
 }
 
