@@ -60,18 +60,22 @@ class ConsolePage:
 
 PAGES = (
     ConsolePage("cluster", "/", "Cluster", "network", "", styles=("uplot-1.6.32.min.css", "cluster.css")),
-    ConsolePage("history", "/history", "History", "history", ""),
-    ConsolePage("events", "/events", "Events", "scroll-text", ""),
+    ConsolePage("history", "/history", "History", "history", "", styles=("past.css",)),
+    ConsolePage("events", "/events", "Events", "scroll-text", "", styles=("past.css",)),
     ConsolePage("users", "/users", "Users", "user", "Access", hasObjects=True),
     ConsolePage("groups", "/groups", "Groups", "users", "Access", hasObjects=True),
-    ConsolePage("bans", "/bans", "Bans", "shield-ban", "Access"),
-    ConsolePage("sessions", "/sessions", "Sessions", "monitor-smartphone", "Activity"),
-    ConsolePage("transfers", "/transfers", "Transfers", "arrow-up-down", "Activity"),
+    ConsolePage("bans", "/bans", "Bans", "shield-ban", "Access", styles=("activity.css",)),
+    ConsolePage("sessions", "/sessions", "Sessions", "monitor-smartphone", "Activity", styles=("activity.css",)),
+    ConsolePage("transfers", "/transfers", "Transfers", "arrow-up-down", "Activity", styles=("activity.css",)),
     ConsolePage("backends", "/backends", "Backends", "hard-drive", "Service", hasObjects=True),
-    ConsolePage("listeners", "/listeners", "Listeners", "plug", "Service", hasObjects=True),
-    ConsolePage("certificates", "/certificates", "Certificates and keys", "key-round", "Service"),
-    ConsolePage("settings", "/settings", "Settings", "sliders-horizontal", "Service"),
-    ConsolePage("admins", "/admins", "Administrators", "shield-user", "Administration", hasObjects=True),
+    ConsolePage("listeners", "/listeners", "Listeners", "plug", "Service", hasObjects=True, styles=("service.css",)),
+    ConsolePage(
+        "certificates", "/certificates", "Certificates and keys", "key-round", "Service", styles=("service.css",)
+    ),
+    ConsolePage("settings", "/settings", "Settings", "sliders-horizontal", "Service", styles=("service.css",)),
+    ConsolePage(
+        "admins", "/admins", "Administrators", "shield-user", "Administration", hasObjects=True, styles=("service.css",)
+    ),
     ConsolePage("guide", "/guide", "Getting started", "compass", "Administration", role=Role.full),
     ConsolePage("addnode", "/nodes/add", "Add a node", "plus", None, role=Role.full, styles=("cluster.css",)),
     ConsolePage("account", "/account", "Your account", "user", None),
@@ -132,7 +136,7 @@ class ConsoleRoutes:
         return {
             "page": page,
             "groups": list(groups.items()),
-            "styles": ["console.css", *page.styles],
+            "styles": [name for name in ("console.css", "objects.css", *page.styles) if name in _ASSETS],
             "script": script if (script := f"{page.name}.js") in _ASSETS else "",
             "user": author.name,
             "role": author.role,

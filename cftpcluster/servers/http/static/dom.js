@@ -203,8 +203,12 @@ export function showMenu(opener, label, items) {
 
 const toasts = make("div", {className: "toasts", role: "status", "aria-live": "polite"});
 
-/** Says something at the edge of the page; failures stay until they are dismissed. */
-export function tell(text, {failed = false} = {}) {
+/**
+ * Says something at the edge of the page; failures, and what is lasting, stay until they are dismissed or closed.
+ *
+ * @returns {{change: function(string): void, close: function(): void}}
+ */
+export function tell(text, {failed = false, isLasting = false} = {}) {
   if (!toasts.isConnected) document.body.append(toasts);
   const dismiss = button("x", {label: "Dismiss"});
   const said = make("p", {textContent: text});
@@ -214,7 +218,15 @@ export function tell(text, {failed = false} = {}) {
   while (toasts.childElementCount >= 4) toasts.firstElementChild.remove();
   toasts.append(toast);
   dismiss.addEventListener("click", () => toast.remove());
-  if (!failed) setTimeout(() => toast.remove(), 5000);
+  if (!failed && !isLasting) setTimeout(() => toast.remove(), 5000);
+  return {
+    change(other) {
+      if (said.textContent !== other) said.textContent = other;
+    },
+    close() {
+      toast.remove();
+    },
+  };
 }
 
 /** Says it to screen readers only. */

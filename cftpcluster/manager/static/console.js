@@ -1,0 +1,50 @@
+// The frame of every page: navigation, colours, and the line that says how the cluster is.
+
+import {countText, element, icon, startTheme} from "./dom.js";
+import {watchStatus, watchTrouble} from "./live.js";
+
+const menuButton = element("menuButton");
+const side = element("side");
+const live = element("live");
+const banner = element("banner");
+const OLD_MILLISECONDS = 4000;
+
+function showMenu(isOpen) {
+  side.classList.toggle("open", isOpen);
+  menuButton.setAttribute("aria-expanded", String(isOpen));
+}
+
+menuButton.addEventListener("click", () => showMenu(!side.classList.contains("open")));
+side.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !side.classList.contains("open")) return;
+  showMenu(false);
+  menuButton.focus();
+});
+
+function showStatus({node, revision, nodes}) {
+  const liveOn = nodes.filter((row) => row.live >= revision && row.state !== "disconnected").length;
+  const isWhole = liveOn === nodes.length;
+  const text = nodes.length === 1 ? `${node}: revision ${revision}` : `${node}: revision ${revision}, live on ${liveOn} of ${countText(nodes.length, "node", "nodes")}`;
+  live.dataset.state = isWhole ? "good" : "warn";
+  if (element("liveText").textContent !== text) element("liveText").textContent = text;
+}
+
+let waiting = null;
+
+function showTrouble(isOld) {
+  clearTimeout(waiting);
+  if (!isOld) {
+    banner.hidden = true;
+    return;
+  }
+  // A node that restarts, or a balancer that picks another one, is back before anybody has read this.
+  waiting = setTimeout(() => {
+    live.dataset.state = "bad";
+    banner.replaceChildren(icon("server-off"), "This node does not answer. What is shown may be old; it goes on by itself.");
+    banner.hidden = false;
+  }, OLD_MILLISECONDS);
+}
+
+startTheme();
+watchStatus(showStatus);
+watchTrouble(showTrouble);
