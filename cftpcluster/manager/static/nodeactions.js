@@ -110,7 +110,7 @@ async function askResync(name) {
     ? `It has what the primary has, revision ${preview.revision}.`
     : `It is at revision ${preview.revision}, the primary at ${preview.primaryRevision}: another history, or another place in it.`;
   const differences = preview.differences.length
-    ? [make("h3", {textContent: `What would change on it: ${countText(preview.differences.length, "object", "objects")}`}), list(preview.differences, "differences")]
+    ? [make("h3", {textContent: `What would change on it: ${countText(preview.differences.length, "object", "objects")}`}), list(preview.differences, "differenceLines")]
     : [said("Nothing of its configuration would change.")];
   const body = [said("The node takes the whole configuration anew from the primary. What only it has is kept as a branch. It goes on serving meanwhile."), said(where), ...differences];
   const chosen = await ask(`Resync ${displayed(name)}?`, body, [CANCEL, {text: "Resync", value: "yes", classes: "primary"}], {classes: "broad"});
