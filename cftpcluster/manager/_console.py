@@ -61,7 +61,7 @@ class ConsolePage:
 PAGES = (
     ConsolePage("cluster", "/", "Cluster", "network", "", styles=("uplot-1.6.32.min.css", "cluster.css")),
     ConsolePage("history", "/history", "History", "history", "", styles=("past.css",)),
-    ConsolePage("events", "/events", "Events", "scroll-text", "", styles=("past.css",)),
+    ConsolePage("events", "/events", "Events", "scroll-text", "", styles=("objects.css", "past.css")),
     ConsolePage("users", "/users", "Users", "user", "Access", hasObjects=True),
     ConsolePage("groups", "/groups", "Groups", "users", "Access", hasObjects=True),
     ConsolePage("bans", "/bans", "Bans", "shield-ban", "Access", styles=("activity.css",)),
