@@ -1,4 +1,5 @@
-"""What users change of themselves: the password, the SSH keys; each only where the document lets them.
+"""What users change of themselves: the password, the SSH keys; each only where the document lets them. And which change
+an administrator makes who sets the own password.
 
 Such a change is handed to the primary like an administrator's, with its user as the author, and the primary looks
 itself whether it is one that this user may make. How it was asked for, and that it was really this user, is not known
@@ -16,7 +17,7 @@ from attrs import define, evolve, frozen
 from twisted.internet.defer import Deferred
 
 from ..config.changes import Change, Put, Target
-from ..config.document import Document, OwnPart, User
+from ..config.document import Admin, Document, OwnPart, User
 from ..config.publickeys import PublicKey
 from ..errors import Forbidden, Invalid, NotDurableEnough
 from ..networks import countedAs
@@ -26,6 +27,9 @@ from .passwords import Passwords
 
 OWN_ROLE = "user"
 """The role of an author who changes themselves; no administrator has it."""
+
+ADMIN_ROLE = "own password"
+"""The role of an administrator who proved the password and sets another one; for nothing else."""
 
 MOST_KEYS = 50
 LIVE_SECONDS = 5.0
@@ -76,6 +80,16 @@ def requireOwn(author: Author, document: Document, change: Change) -> None:
         raise Forbidden("the keys may not be changed")
     if evolve(value, passwordHash=user.passwordHash, publicKeys=user.publicKeys, revision=user.revision) != user:
         raise Forbidden("a user may change nothing but password and keys")
+
+
+def requireOwnPassword(author: Author, document: Document, change: Change) -> None:
+    """:raises Forbidden: where it is more than another password of its author, an administrator."""
+    admin: Admin | None = document.admins.get(author.name)
+    value = change.value if isinstance(change, Put) else None
+    if admin is None or not admin.enabled or author.token or not isinstance(value, Admin) or value.name != author.name:
+        raise Forbidden("the own password may be changed, and no other")
+    if evolve(value, passwordHash=admin.passwordHash, revision=admin.revision) != admin:
+        raise Forbidden("the own password may be changed, and nothing else")
 
 
 @define(eq=False, kw_only=True)

@@ -17,6 +17,10 @@ NAMES: Schema = listOf(TEXT)
 TIME: Schema = {"type": "number", "description": "Seconds since the epoch."}
 ROLE: Schema = {"type": "string", "enum": [each.value for each in Role]}
 HASH: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+INITIAL: Schema = {
+    "type": "boolean",
+    "description": "Whether the password is still the one that the cluster was founded with.",
+}
 CSRF: Schema = {"type": "string", "description": "To be sent as `X-CSRF-Token` with whatever changes something."}
 
 WRITTEN: dict[str, Any] = {
@@ -210,7 +214,9 @@ def answerSchemas() -> dict[str, Schema]:
         "JoinToken": mapping({"token": TEXT, "name": TEXT, "expiresSeconds": NUMBER, "revision": WHOLE}),
         "NodeAnswer": mapping({"node": TEXT}, others=True, text="What came of it on the node."),
         "LoggedIn": mapping({"csrfToken": CSRF, "role": ROLE}),
-        "Session": mapping({"name": TEXT, "role": ROLE, "token": TEXT, "csrfToken": CSRF}, ("name", "role")),
+        "Session": mapping(
+            {"name": TEXT, "role": ROLE, "initialPassword": INITIAL, "token": TEXT, "csrfToken": CSRF}, ("name", "role")
+        ),
         "Sessions": page(SESSION),
         "Transfer": classSchema(Transfer),
         "Transfers": page(ref("Transfer"), unanswered=UNANSWERED),

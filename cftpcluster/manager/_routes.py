@@ -111,6 +111,15 @@ class IsAccess(Protocol):
     def lasting(self, request: Any, author: Author) -> Callable[[], bool]:
         """What says, later, whether a request that is still being answered would still come from that author."""
 
+    async def confirm(self, request: Any, author: Author, password: str) -> None:
+        """Have an administrator prove the password, or fail with an ``HTTPProblem``."""
+
+    def goOn(self, request: Any, credentialsRevision: int) -> None:
+        """The session that asks, where there is one, is good by these credentials too."""
+
+    def forget(self, request: Any) -> None:
+        """The client has no session any more."""
+
     def addRoutes(self, routes: Routes) -> None:
         """Routes to log in and out by, where there are any."""
 

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
@@ -36,7 +36,7 @@ from ..servers.http import (
     isForeign,
     jsonAnswer,
 )
-from ..vocabulary import Author, Origin
+from ..vocabulary import Author, Origin, Problem
 from ._formed import formedBody
 from ._routes import Body, Route, Routes
 
@@ -102,6 +102,15 @@ class SocketAccess:
 
     def lasting(self, request: Any, author: Author) -> Callable[[], bool]:
         return lambda: True
+
+    async def confirm(self, request: Any, author: Author, password: str) -> None:
+        raise HTTPProblem(403, "nobody has a password here")
+
+    def goOn(self, request: Any, credentialsRevision: int) -> None:
+        pass
+
+    def forget(self, request: Any) -> None:
+        pass
 
     def addRoutes(self, routes: Routes) -> None:
         pass
@@ -238,6 +247,24 @@ class AdministratorAccess:
         self._verified.remember(name, password, self._document().admins[name].credentialsRevision)
         return author
 
+    async def confirm(self, request: Any, author: Author, password: str) -> None:
+        try:
+            await self._verify(request, author.name, password.encode("utf-8", "surrogatepass"))
+        except HTTPProblem as problem:
+            # 401 would say that nobody is logged in.
+            if problem.status == 401:
+                problems = [Problem("current", "is not the password")]
+                raise HTTPProblem(422, "nothing was changed", problems=problems) from None
+            raise
+
+    def goOn(self, request: Any, credentialsRevision: int) -> None:
+        session = self._sessions.read(request)
+        if session is not None and basicCredentials(request) is None:
+            self._sessions.setCookie(request, evolve(session, credentialsRevision=credentialsRevision))
+
+    def forget(self, request: Any) -> None:
+        self._sessions.clearCookie(request)
+
     def _authorOf(self, request: Any, admin: Admin) -> Author:
         return Author(admin.name, admin.role.value, _address(request))
 
@@ -277,7 +304,8 @@ class AdministratorAccess:
         self._sessions.clearCookie(request)
 
     async def _describe(self, request: Any, author: Author) -> bytes:
-        answer = {"name": author.name, "role": author.role}
+        answer: dict[str, Any] = {"name": author.name, "role": author.role}
+        answer["initialPassword"] = self._document().admins[author.name].initialPassword
         if author.token:
             answer["token"] = author.token
         elif basicCredentials(request) is None:

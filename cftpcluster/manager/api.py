@@ -40,6 +40,7 @@ from ..events import Measure, Notify
 from ..interfaces import IAdministration, IJournal
 from ..servers.http import HTTPProblem, RoutedResource, answerProblems
 from . import _events, _status
+from ._account import AccountRoutes
 from ._backups import BackupRoutes, IsBackingUp
 from ._cluster import ClusterRoutes
 from ._events import EventRoutes
@@ -120,6 +121,9 @@ def administrationRoutes(administration: Administration, access: IsAccess) -> Ro
     writes = Writes(administration.node, administration.reactor)
     routes = Routes(app, access, administration.measure)
     access.addRoutes(routes)
+    AccountRoutes(
+        administration.node, access, administration.preparation, writes, administration.rules, administration.notify
+    ).add(routes)
     clock = administration.reactor
     StatusRoutes(administration.node, Streams("status", _status.MOST_STREAMS, access, clock), clock).add(routes)
     ClusterRoutes(
@@ -155,9 +159,9 @@ def administrationRoutes(administration: Administration, access: IsAccess) -> Ro
         administration.reactor,
         administration.pool,
     ).add(routes)
-    InventoryRoutes(
-        administration.node, administration.openSecret, administration.reactor, administration.pool
-    ).add(routes)
+    InventoryRoutes(administration.node, administration.openSecret, administration.reactor, administration.pool).add(
+        routes
+    )
     SettingsRoutes(administration.node, administration.preparation, writes).add(routes)
     UsageRoutes(administration.node, administration.usage).add(routes)
     ObjectRoutes(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from attrs import evolve
 
-from ..auth.own import OWN_ROLE, requireOwn
+from ..auth.own import ADMIN_ROLE, OWN_ROLE, requireOwn, requireOwnPassword
 from ..auth.tokens import isGood, roleOf
 from ..config.changes import Batch, Change, Put, Remove, Target
 from ..config.document import ApiToken, Document, Role
@@ -33,7 +33,7 @@ def present(author: Author, document: Document) -> Author:
 
     :raises Forbidden: where they are no administrator any more, or the token that they use is not good any more.
     """
-    if author.address in TRUSTED_PLACES or author.role == OWN_ROLE:
+    if author.address in TRUSTED_PLACES or author.role in (OWN_ROLE, ADMIN_ROLE):
         return author
     admin = document.admins.get(author.name)
     if admin is None or not admin.enabled:
@@ -77,6 +77,9 @@ def requireChange(author: Author, document: Document, change: Change) -> None:
     make and remove tokens of their own."""
     if author.role == OWN_ROLE:
         requireOwn(author, document, change)
+        return
+    if author.role == ADMIN_ROLE:
+        requireOwnPassword(author, document, change)
         return
     parts = list(_parts(change))
     others = [part for part in parts if not _isOwnToken(author, document, part)]

@@ -22,6 +22,8 @@ LEAST: Mapping[str, str] = {
     "POST /login": "nobody",
     "GET /session": LOOK,
     "POST /logout": LOOK,
+    "PUT /account/password": LOOK,
+    "DELETE /account/sessions": LOOK,
     "POST /certificates/<name>/csr": FULL,
     "GET /events": LOOK,
     "GET /events/export": LOOK,
@@ -75,7 +77,7 @@ LEAST: Mapping[str, str] = {
 }  # fmt: skip
 """The least that may ask, by method and path."""
 
-NOT_FOR_TOKENS = {"POST /tokens"}
+NOT_FOR_TOKENS = {"POST /tokens", "PUT /account/password", "DELETE /account/sessions"}
 
 
 _NAMES = {"network": "203.0.113.7", "token": "0" * 16}
