@@ -53,7 +53,38 @@ class Pausable(Protocol):
 
 @implementer(IPushProducer)
 @define(eq=False)
-class FileSender:
+class Patient:
+    """A producer that waits while its consumer has enough, and ends when nobody takes any more.
+
+    :ivar isStopped: whether nobody does.
+    :ivar paused: fires when the consumer takes more; ``None`` while it does.
+    """
+
+    isStopped: bool = field(default=False, init=False)
+    paused: Deferred[None] | None = field(default=None, init=False)
+
+    async def isTaken(self) -> bool:
+        """Return when the consumer takes more, or never will: whether it does."""
+        if self.paused is not None and not self.isStopped:
+            await self.paused
+        return not self.isStopped
+
+    def pauseProducing(self) -> None:
+        if self.paused is None:
+            self.paused = Deferred()
+
+    def resumeProducing(self) -> None:
+        paused, self.paused = self.paused, None
+        if paused is not None:
+            paused.callback(None)
+
+    def stopProducing(self) -> None:
+        self.isStopped = True
+        self.resumeProducing()
+
+
+@define(eq=False)
+class FileSender(Patient):
     """Sends a range of a file to one consumer; the next chunk is read while one is on its way.
 
     :ivar sent: the number of bytes handed over so far.
@@ -63,8 +94,6 @@ class FileSender:
     _consumer: IConsumer
     _chunkBytes: int = CHUNK_BYTES
     sent: int = field(default=0, init=False)
-    _stopped: bool = field(default=False, init=False)
-    _paused: Deferred[None] | None = field(default=None, init=False)
     _paced: IPaced | None = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -102,30 +131,16 @@ class FileSender:
         return self._file.read(offset, max(0, min(length, most)))
 
     async def _pass(self, data: bytes) -> None:
-        if self._paused is not None and not self._stopped:
-            await self._paused
-        if self._stopped:
+        if not await self.isTaken():
             raise Stopped(self.sent)
         self.sent += len(data)
         self._consumer.write(data)
 
     def stop(self) -> None:
         """Send nothing more: ``send`` fails with ``Stopped``, unless everything was handed over already."""
-        self._stopped = True
         if self._paced is not None:
             self._paced.hurry()
-        self.resumeProducing()
-
-    # from the consumer
-
-    def pauseProducing(self) -> None:
-        if self._paused is None:
-            self._paused = Deferred()
-
-    def resumeProducing(self) -> None:
-        paused, self._paused = self._paused, None
-        if paused is not None:
-            paused.callback(None)
+        super().stopProducing()
 
     def stopProducing(self) -> None:
         self.stop()

@@ -19,7 +19,6 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
     IProducer,
-    IPushProducer,
     ISystemHandle,
 )
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
@@ -270,35 +269,3 @@ class DataConnection(Protocol):
             self._allWritten = True
             self.close()
         return self._finished
-
-
-@implementer(IPushProducer)
-class Gate:
-    """Lets somebody who writes piece by piece wait until the consumer takes more."""
-
-    def __init__(self, consumer: Any) -> None:
-        self._open = True
-        self._stopped = False
-        self._waiting: Deferred[None] | None = None
-        consumer.registerProducer(self, True)
-
-    async def passed(self) -> None:
-        """Returns when the consumer takes more; raises :class:`DataLost` when it never will."""
-        if not self._open and not self._stopped:
-            self._waiting = Deferred()
-            await self._waiting
-        if self._stopped:
-            raise DataLost
-
-    def pauseProducing(self) -> None:
-        self._open = False
-
-    def resumeProducing(self) -> None:
-        self._open = True
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
-
-    def stopProducing(self) -> None:
-        self._stopped = True
-        self.resumeProducing()

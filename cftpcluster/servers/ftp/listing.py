@@ -16,10 +16,11 @@ from twisted.internet.task import deferLater
 
 from ...errors import NotAFolder, NotFound
 from ...files import paths
+from ...files.streams import Patient
 from ...interfaces import IListing
 from ...vocabulary import Entry, Kind, Stat
 from . import listings
-from .data import DataConnection, Gate
+from .data import DataConnection, DataLost
 from .information import status
 from .replies import Refusal, Reply, forget
 from .session import Command, Session
@@ -120,14 +121,16 @@ async def _listed(
 
 
 async def _send(reactor: Any, connection: DataConnection, source: _Source, line: LineOf) -> None:
-    gate = Gate(connection)
+    producer = Patient()
+    connection.registerProducer(producer, True)
     try:
         async for entries in source.batches():
             for start in range(0, len(entries), TURN_LINES):
                 some = entries[start : start + TURN_LINES]
                 connection.write(b"".join([line(entry.name, entry.stat) for entry in some]))
                 await deferLater(reactor, 0)
-                await gate.passed()
+                if not await producer.isTaken():
+                    raise DataLost
     finally:
         connection.unregisterProducer()
     await connection.finish()

@@ -20,11 +20,10 @@ from attrs import Factory, define, field
 from twisted.internet.defer import Deferred
 
 from ...errors import FileSystemError
-from ...files.streams import CHUNK_BYTES, Stopped
+from ...files.streams import CHUNK_BYTES, Patient, Stopped
 from ...files.wrappers import ability
 from ...interfaces import IFile, IFileSystem, IPaced
 from ...vocabulary import Entry, Kind, OpenMode, Stat, VirtualPath
-from ._sending import Patient
 
 MOST_ENTRIES = 200_000
 """An archive with more leaves the rest out, and says so."""
@@ -75,9 +74,7 @@ class Outlet(Patient):
         if data:
             self.sent += len(data)
             self._consumer.write(data)
-        if self.paused is not None:
-            await self.paused
-        if self.isStopped:
+        if not await self.isTaken():
             raise Stopped(self.sent)
 
 

@@ -11,10 +11,9 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer, IReactorTime
-from zope.interface import implementer
+from twisted.internet.interfaces import IReactorTime
 
-from ...files.streams import Stopped
+from ...files.streams import Patient, Stopped
 from ...interfaces import IFile, IHasDescriptor
 from ..bulktls import BulkTLS
 
@@ -27,28 +26,6 @@ MISSED_PIECES = 2
 """So many pieces are read in a thread once one was not in the cache: from the second on it has more fetched."""
 
 CAN_SEND = hasattr(os, "RWF_NOWAIT")
-
-
-@implementer(IPushProducer)
-@define(eq=False)
-class Patient:
-    """A producer that waits while its consumer has enough, and ends when nobody takes any more."""
-
-    isStopped: bool = field(default=False, init=False)
-    paused: Deferred[None] | None = field(default=None, init=False)
-
-    def pauseProducing(self) -> None:
-        if self.paused is None:
-            self.paused = Deferred()
-
-    def resumeProducing(self) -> None:
-        paused, self.paused = self.paused, None
-        if paused is not None:
-            paused.callback(None)
-
-    def stopProducing(self) -> None:
-        self.isStopped = True
-        self.resumeProducing()
 
 
 @define(eq=False)
