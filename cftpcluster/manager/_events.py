@@ -133,7 +133,7 @@ class EventRoutes:
         try:
             await writer.write(b",".join(c.encode() for c in COLUMNS) + b"\r\n" if form == "csv" else b"")
             count = 0
-            while not writer.isOver:
+            while not writer.isStopped:
                 await writer.write(b"".join(map(LINES[form], page["items"])))
                 count += len(page["items"])
                 for one in page["unanswered"]:
@@ -177,7 +177,7 @@ class EventRoutes:
         self, name: str, question: Question, places: dict[str, int], last: int, writer: PacedWriter
     ) -> None:
         hasPlace = False
-        async for batch in self._happened.follow(name, question, places, last, lambda: writer.isOver):
+        async for batch in self._happened.follow(name, question, places, last, lambda: writer.isStopped):
             pieces = [told(b"lost", {"node": name, "count": None, "before": _firstTime(batch)})] if batch.hasGap else []
             for one in batch.records:
                 if one["kind"] == LOST:

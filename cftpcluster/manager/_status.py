@@ -148,7 +148,7 @@ class StatusWatch:
             return told(b"status", last)
 
         try:
-            while not writer.isOver:
+            while not writer.isStopped:
                 if last is not self._newest:
                     await writer.write(newest)
                 else:

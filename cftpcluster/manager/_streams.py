@@ -13,11 +13,11 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
-from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from zope.interface import implementer
 
+from ..files.streams import Patient
 from ..servers.http import HTTPProblem
 from ..vocabulary import Author
 from ._routes import STREAM, IsAccess
@@ -102,29 +102,24 @@ class Streams:
         await write(writer)
 
 
-@implementer(IPushProducer)
 @define(eq=False)
-class PacedWriter:
+class PacedWriter(Patient):
     """Writes pieces of an answer as fast as the client reads them.
 
-    :ivar isOver: whether nobody reads it any more.
     :ivar isEnding: whether nobody may read it any more.
     """
 
     _request: Any
-    isOver: bool = field(default=False, init=False)
     isEnding: bool = field(default=False, init=False)
-    _paused: Deferred[None] | None = field(default=None, init=False)
     _turn: DeferredLock = field(factory=DeferredLock, init=False)
 
     def start(self) -> None:
         self._request.registerProducer(self, True)
 
     def stop(self) -> None:
-        if not self.isOver:
-            self.isOver = True
+        if not self.isStopped:
             self._request.unregisterProducer()
-        self._wake()
+        self.stopProducing()
 
     async def write(self, data: bytes | Callable[[], bytes]) -> None:
         """Return when there is room for more.
@@ -133,27 +128,9 @@ class PacedWriter:
         """
         await self._turn.acquire()
         try:
-            if self._paused is not None:
-                await self._paused
-            if not self.isOver:
+            if await self.isTaken():
                 piece = data() if callable(data) else data
                 if piece:
                     self._request.write(piece)
         finally:
             self._turn.release()
-
-    def pauseProducing(self) -> None:
-        if self._paused is None:
-            self._paused = Deferred()
-
-    def resumeProducing(self) -> None:
-        self._wake()
-
-    def stopProducing(self) -> None:
-        self.isOver = True
-        self._wake()
-
-    def _wake(self) -> None:
-        paused, self._paused = self._paused, None
-        if paused is not None:
-            paused.callback(None)
