@@ -1,7 +1,7 @@
 """The console: pages for administrators, as frames that their scripts fill from the REST API.
 
-Whoever is not logged in is asked to at every page. What pages show, and what can be done there, is not known here: it
-is what the API tells and takes, with its rights.
+Whoever is not logged in is asked to at every page, and whoever has the initial password still, to choose another one.
+What pages show, and what can be done there, is not known here: it is what the API tells and takes, with its rights.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from typing import Any
 from attrs import define, field, frozen
 from klein import Klein
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
+from werkzeug.exceptions import NotFound
 
-from ..config.document import Branding, Role
+from ..config.document import Branding, Document, Role
 from ..servers.http import (
     CSRF_HEADER,
     Assets,
@@ -84,10 +86,14 @@ PAGES = (
 
 @define(eq=False)
 class ConsoleRoutes:
-    """:ivar _node: gives the name of the node that serves them."""
+    """
+    :ivar _node: gives the name of the node that serves them.
+    :ivar _document: gives the document that is live here.
+    """
 
     _access: AdministratorAccess
     _node: Callable[[], str]
+    _document: Callable[[], Document]
     _pages: Pages = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -105,6 +111,14 @@ class ConsoleRoutes:
         def formLogout(request: IRequest) -> Deferred[bytes]:
             return toTheEnd(self._logOut(request))
 
+        @app.handle_errors(NotFound)
+        def notFound(request: Any, failure: Failure) -> bytes:
+            problem = HTTPProblem(404)
+            isForPeople = "html" in (request.getHeader("Accept") or "") and not request.path.startswith(b"/api/")
+            return self._pages.problem(request, problem) if isForPeople else problem.answer(request)
+
+        # klein asks the error handlers in their order, and the one for everything was there first.
+        app._error_handlers.insert(0, app._error_handlers.pop())
         self._pages.add(app)
 
     def _add(self, app: Klein, page: ConsolePage) -> None:
@@ -118,6 +132,8 @@ class ConsoleRoutes:
     def _shown(self, request: Any, page: ConsolePage) -> bytes:
         try:
             author, token = self._access.visitor(request)
+            if self._document().admins[author.name].initialPassword:
+                return self._pages.render(request, "choose.html", 200, self._choice(author, token))
             if not hasRole(author, page.role):
                 raise HTTPProblem(403, f"role {author.role} may not do this")
         except HTTPProblem as problem:
@@ -127,6 +143,10 @@ class ConsoleRoutes:
             target = request.uri.decode("ascii", "replace")
             return self._pages.login(request, 200 if page.path == "/" else 401, PURPOSE, target)
         return self._pages.render(request, "frame.html", 200, self._values(page, author, token))
+
+    def _choice(self, author: Author, token: str) -> Mapping[str, Any]:
+        least = self._document().settings.leastPasswordCharacters
+        return {"user": author.name, "csrfToken": token, "least": least}
 
     def _values(self, page: ConsolePage, author: Author, token: str) -> Mapping[str, Any]:
         groups: dict[str, list[ConsolePage]] = {}

@@ -94,7 +94,8 @@ class ManagerServerFactory:
             self._administration.notify,
         )
         routes = administrationRoutes(self._administration, access)
-        ConsoleRoutes(access, lambda: str(self._administration.node.status()["node"])).add(routes.app)
+        node = self._administration.node
+        ConsoleRoutes(access, lambda: str(node.status()["node"]), node.document).add(routes.app)
         return ManagerServer(Site(RoutedResource(routes.app), reactor))
 
 
