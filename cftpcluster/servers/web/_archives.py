@@ -101,7 +101,7 @@ class Archive:
     async def send(self, folder: VirtualPath, names: Sequence[str] | None) -> None:
         """Everything in ``folder``, within a folder of its name; or just these of its entries."""
         if names is None:
-            await self._addTree(folder, folder[-1:])
+            await self._addTree(folder, folder[-1:], (await self._files.stat(folder)).modified)
         else:
             for name in names:
                 await self._addNamed((*folder, name), (name,))
@@ -118,18 +118,18 @@ class Archive:
             self._leaveOut(member, str(error))
             return
         if stat.kind is Kind.folder:
-            await self._addTree(path, member)
+            await self._addTree(path, member, stat.modified)
         else:
             await self._addEntry(path, member, stat)
 
-    async def _addTree(self, top: VirtualPath, member: tuple[str, ...]) -> None:
+    async def _addTree(self, top: VirtualPath, member: tuple[str, ...], modified: float) -> None:
         # one folder is open at a time, however deep they lie
-        pending: list[tuple[str, ...]] = [()]
+        pending: list[tuple[tuple[str, ...], float]] = [((), modified)]
         while pending:
-            inside = pending.pop()
+            inside, modified = pending.pop()
             place = (*member, *inside)
             if place:
-                await self._addFolder(place)
+                await self._addFolder(place, modified)
             try:
                 listing = await self._files.list((*top, *inside))
             except FileSystemError as error:
@@ -137,14 +137,15 @@ class Archive:
                 continue
             try:
                 while batch := await listing.next():
-                    pending += [(*inside, name) for name in await self._addBatch((*top, *inside), place, batch)]
+                    folders = await self._addBatch((*top, *inside), place, batch)
+                    pending += [((*inside, folder.name), folder.stat.modified) for folder in folders]
             except FileSystemError as error:
                 self._leaveOut(place, str(error))
             finally:
                 listing.close()
 
-    async def _addBatch(self, folder: VirtualPath, place: tuple[str, ...], batch: Sequence[Entry]) -> list[str]:
-        """Add the files; answers with the names of the folders."""
+    async def _addBatch(self, folder: VirtualPath, place: tuple[str, ...], batch: Sequence[Entry]) -> list[Entry]:
+        """Add the files; answers with the folders."""
         folders = []
         for entry in batch:
             if self._entries >= MOST_ENTRIES:
@@ -155,7 +156,7 @@ class Archive:
                     self._leaveOut((*place, entry.name), "it is a link to a folder")
                 else:
                     self._entries += 1
-                    folders.append(entry.name)
+                    folders.append(entry)
             else:
                 self._entries += 1
                 await self._addEntry((*folder, entry.name), (*place, entry.name), entry.stat)
@@ -211,8 +212,12 @@ class Archive:
             await self._run(packed.write, data)
         await self._outlet.write(self._sink.taken())
 
-    async def _addFolder(self, place: tuple[str, ...]) -> None:
-        self._zip.mkdir(joined(place) + "/")
+    async def _addFolder(self, place: tuple[str, ...], modified: float) -> None:
+        info = zipfile.ZipInfo(joined(place) + "/", dosTime(modified))
+        # a folder for Unix, and for DOS
+        info.external_attr = 0o40755 << 16 | 0x10
+        info.CRC = 0
+        self._zip.mkdir(info)
         await self._outlet.write(self._sink.taken())
 
     def _leaveOut(self, member: tuple[str, ...], why: str) -> None:

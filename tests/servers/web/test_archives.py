@@ -89,8 +89,9 @@ class ContentTests(ArchiveCase):
         self.assertEqual((answer.status, answer.headers["content-type"]), (200, "application/zip"))
 
     def test_times(self) -> None:
-        info = self.zipped(self.served, "/d?op=zip").getinfo("d/a")
-        self.assertEqual(info.date_time, (2023, 11, 14, 22, 13, 20))
+        archive = self.zipped(self.served, "/d?op=zip")
+        for member in ("d/", "d/a", "d/e/"):
+            self.assertEqual(archive.getinfo(member).date_time, (2023, 11, 14, 22, 13, 20), member)
         self.assertEqual(dosTime(0.0), (1980, 1, 1, 0, 0, 0))
         self.assertEqual(dosTime(1e18), (1980, 1, 1, 0, 0, 0))
 
