@@ -40,6 +40,9 @@ INVENTORY = Route(
     answer=Body("Keys"),
 )
 
+WITHOUT_TLS = frozenset({"cluster", "health", "sftp"})
+"""Kinds of listeners that serve with no certificate of the document."""
+
 
 @define(eq=False)
 class InventoryRoutes:
@@ -75,6 +78,8 @@ def inventory(document: Document, openSecret: Callable[[Secret], bytes]) -> dict
 def _listenersByCertificate(document: Document) -> Mapping[str, set[str]]:
     users: dict[str, set[str]] = {}
     for name, listener in document.listeners.items():
+        if listener.kind in WITHOUT_TLS:
+            continue
         users.setdefault(listener.certificate, set()).add(name)
     return users
 

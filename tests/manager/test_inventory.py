@@ -24,7 +24,7 @@ class InventoryTests(AdministrationTestCase):
         (told,) = self.ask("GET", "keys").json["certificates"]
         self.assertEqual((told["name"], told["names"], told["keyType"]), ("default", ["localhost"], "ECDSA P-256"))
         self.assertEqual((told["selfSigned"], told["chainLength"], told["problem"]), (True, 1, ""))
-        self.assertIn("sftp", told["listeners"])
+        self.assertEqual(told["listeners"], ["ftp", "ftps", "https", "manager"])
         self.assertGreater(told["ends"], told["begins"])
 
     def test_oneThatCannotBeReadLeavesTheOthers(self) -> None:
