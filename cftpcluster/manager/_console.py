@@ -78,9 +78,11 @@ PAGES = (
     ConsolePage(
         "admins", "/admins", "Administrators", "shield-user", "Administration", hasObjects=True, styles=("service.css",)
     ),
-    ConsolePage("guide", "/guide", "Getting started", "compass", "Administration", role=Role.full),
+    ConsolePage(
+        "guide", "/guide", "Getting started", "compass", "Administration", role=Role.full, styles=("account.css",)
+    ),
     ConsolePage("addnode", "/nodes/add", "Add a node", "plus", None, role=Role.full, styles=("cluster.css",)),
-    ConsolePage("account", "/account", "Your account", "user", None),
+    ConsolePage("account", "/account", "Your account", "user", None, styles=("account.css",)),
 )
 
 
