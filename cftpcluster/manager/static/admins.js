@@ -124,8 +124,8 @@ function showForm(value, etag, isNew) {
     readOnly: !mayAct,
     submitText: isNew ? "Add" : "Save",
     actions: isNew || !mayAct ? [] : [removeButton(value.name)],
-    onSubmit: async (json) => {
-      const change = {method: isNew ? "POST" : "PATCH", url: isNew ? "/api/v1/admins" : urlOf(value.name), json, describe: `${displayed(json.name)} saved`, before: value};
+    onSubmit: async (json, form) => {
+      const change = {method: isNew ? "POST" : "PATCH", url: isNew ? "/api/v1/admins" : urlOf(value.name), json, describe: `${displayed(json.name)} saved`, form};
       const answer = await saveObject(change, state);
       if (answer && isNew) {
         history.replaceState(null, "", `/admins/${encodeURIComponent(json.name)}`);

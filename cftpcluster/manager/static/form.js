@@ -20,16 +20,38 @@ const forms = new WeakMap();
  */
 export function makeForm(fields, value, {onSubmit, submitText = "Save", isNew = false, readOnly = false, actions = []} = {}) {
   const form = make("form", {className: "objectForm", noValidate: true, autocomplete: "off"});
-  const state = {base: structuredClone(value ?? {}), controls: [], shown: [], onSubmit, isBusy: false, isNew};
-  forms.set(form, state);
   const summary = make("div", {className: "alert formSummary", role: "alert", tabIndex: -1, hidden: true});
-  form.append(summary, ...fields.map((field) => placed(field, state, readOnly)));
-  state.summary = summary;
-  if (!readOnly) form.append(makeBar(form, state, submitText, actions));
-  showFitting(form);
+  const state = {fields, readOnly, summary, onSubmit, isBusy: false, isNew};
+  forms.set(form, state);
+  if (!readOnly) state.bar = makeBar(form, state, submitText, actions);
+  fill(form, state, value);
   state.saved = told(form);
   if (!readOnly) watch(form, state);
   return form;
+}
+
+function fill(form, state, value) {
+  Object.assign(state, {base: structuredClone(value ?? {}), controls: [], shown: []});
+  form.replaceChildren(state.summary, ...state.fields.map((field) => placed(field, state, state.readOnly)));
+  if (state.bar) form.append(state.bar);
+  showFitting(form);
+}
+
+/** Has the form hold another value, `saved` being what is saved of it: the rest is not saved yet. */
+export function refill(form, saved, value) {
+  const state = forms.get(form);
+  clearProblems(form);
+  fill(form, state, saved);
+  state.saved = told(form);
+  fill(form, state, value);
+  state.unsaved.textContent = isChanged(form) ? "Not saved yet" : "";
+  state.controls[0]?.target.focus();
+}
+
+/** What the field of a key is called. */
+export function labelOf(form, key) {
+  const found = forms.get(form).controls.filter(({field}) => key === field.key || key.startsWith(`${field.key}.`));
+  return found.length ? found[0].field.label : key;
 }
 
 function placed(field, state, readOnly) {
@@ -110,6 +132,9 @@ export function readForm(form) {
 }
 
 const told = (form) => JSON.stringify(readForm(form));
+
+/** What `readForm` gave when the form was made, or saved. */
+export const savedForm = (form) => JSON.parse(forms.get(form).saved);
 
 export const isChanged = (form) => told(form) !== forms.get(form).saved;
 

@@ -152,7 +152,7 @@ async function showForm(value, etag, kinds, isNew) {
     isNew,
     readOnly: !mayAct,
     submitText: isNew ? "Add" : "Save",
-    onSubmit: (now) => save(now, value, kinds, state, isNew),
+    onSubmit: (now, form) => save(now, value, kinds, state, form),
     actions: isNew || !mayAct ? [] : [removeButton(value)],
   });
   const title = isNew ? "New listener" : value.name;
@@ -167,13 +167,14 @@ function removeButton(listener) {
   return remove;
 }
 
-async function save(now, before, kinds, state, isNew) {
+async function save(now, before, kinds, state, form) {
+  const isNew = !before.name;
   const known = kinds[now.kind];
   const kept = known ? Object.fromEntries(Object.entries(now).filter(([key]) => key in known || !isOption(key, kinds))) : now;
   const json = withoutDefaults(kept, before, known ?? {});
   if (!isNew && isOurs(before) && !(await askOurs(before, json))) return false;
   const url = isNew ? "/api/v1/listeners" : urlOf(before.name);
-  const answer = await saveObject({method: isNew ? "POST" : "PUT", url, json, describe: `${displayed(json.name)} saved`, before}, state);
+  const answer = await saveObject({method: isNew ? "POST" : "PUT", url, json, describe: `${displayed(json.name)} saved`, form, given: (value) => withDefaults(value, known ?? {})}, state);
   if (!answer) return false;
   if (isNew) {
     history.replaceState(null, "", `/listeners/${encodeURIComponent(json.name)}`);

@@ -1,8 +1,9 @@
 // What pages of objects share: which object the address names, loading it, heads of forms, and what no form shows.
 
 import {send, sentence} from "./api.js";
-import {isConflict, write} from "./changes.js";
-import {ask, displayed, element, icon, make} from "./dom.js";
+import {displayed, element, icon, make} from "./dom.js";
+
+export {saveObject} from "./conflict.js";
 
 /** The name in the address, "" where there is none. */
 export function namedObject() {
@@ -36,33 +37,4 @@ export function showLoadFailure(error, back) {
 export function facts(pairs) {
   const rows = pairs.filter(([, said]) => said !== "" && said !== null && said !== undefined);
   return make("dl", {className: "facts"}, ...rows.flatMap(([term, said]) => [make("dt", {textContent: term}), make("dd", {}, typeof said === "string" ? make("bdi", {textContent: displayed(said)}) : said)]));
-}
-
-/**
- * Sends a change of an object as it was read; where somebody else came first, asks what to do.
- *
- * @param {{method: string, url: string, json: object, describe: string, before: object}} change `before`: as it was read
- * @param {{etag: string|null}} state what is known of the object, renewed when it is saved
- * @returns {Promise<object|null>} the answer, null where nothing was changed
- */
-export async function saveObject({method, url, json, describe, before}, state) {
-  try {
-    const answer = await write(method, url, {json, etag: state.etag ?? undefined, describe});
-    state.etag = `"${answer.revision}"`;
-    return answer;
-  } catch (error) {
-    if (!isConflict(error) || !error.problem.current) throw error;
-    if (!(await askOverwrite(before, error.problem.current))) return null;
-    return saveObject({method, url, json, describe, before}, {...state, etag: null});
-  }
-}
-
-const valueText = (value) => (value === undefined ? "nothing" : typeof value === "string" ? value : JSON.stringify(value));
-
-async function askOverwrite(before, now) {
-  const keys = [...new Set([...Object.keys(before), ...Object.keys(now)])].filter((key) => key !== "revision" && JSON.stringify(before[key]) !== JSON.stringify(now[key]));
-  const changed = keys.map((key) => make("li", {}, make("strong", {textContent: `${key}: `}), make("bdi", {textContent: `${displayed(valueText(before[key]))} became ${displayed(valueText(now[key]))}`})));
-  const body = [make("p", {textContent: "Since you opened it, somebody else has changed:"}), make("ul", {className: "names"}, ...changed), make("p", {textContent: "Overwriting takes that back. To see it as it is now, go on editing, and load the page anew."})];
-  const buttons = [{text: "Go on editing", value: ""}, {text: "Overwrite", value: "yes", classes: "primary danger"}];
-  return Boolean(await ask("Somebody else changed this meanwhile", body, buttons));
 }

@@ -16,9 +16,9 @@ export function makeGoodPassword() {
   return [0, 5, 10, 15].map((start) => letters.slice(start, start + 5).join("")).join("-");
 }
 
-/** A password to be set: never shown again once it is saved. */
+/** A password to be set: never shown again once it is saved. `value` is one that was typed before. */
 export function makePassword(field, value, {id, isReadOnly}) {
-  const input = make("input", {id, type: "password", autocomplete: "new-password", spellcheck: false, maxLength: 1024, readOnly: isReadOnly});
+  const input = make("input", {id, type: "password", autocomplete: "new-password", spellcheck: false, maxLength: 1024, readOnly: isReadOnly, value: value ?? ""});
   if (field.placeholder) input.placeholder = field.placeholder;
   const reveal = button("eye", {label: "Show the password"});
   reveal.setAttribute("aria-pressed", "false");

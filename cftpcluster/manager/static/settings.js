@@ -47,16 +47,16 @@ async function show() {
   const state = {etag, value};
   const form = makeForm([...sections, branding], withDefaults(value, properties), {
     readOnly: document.body.dataset.role !== "full",
-    onSubmit: (now) => save(now, state),
+    onSubmit: (now, form) => save(now, state, form, properties),
   });
   element("content").append(form);
 }
 
 /** Only what was changed is sent, so that others may change the rest meanwhile. */
-async function save(now, state) {
+async function save(now, state, form, properties) {
   const changed = Object.entries(now).filter(([key, value]) => JSON.stringify(value) !== JSON.stringify(state.value[key]));
   if (!changed.length) return true;
-  const answer = await saveObject({method: "PATCH", url: URL, json: Object.fromEntries(changed), describe: "Settings saved", before: state.value}, state);
+  const answer = await saveObject({method: "PATCH", url: URL, json: Object.fromEntries(changed), describe: "Settings saved", form, given: (value) => withDefaults(value, properties)}, state);
   if (!answer) return false;
   state.value = {...state.value, ...Object.fromEntries(changed)};
   return true;
