@@ -16,6 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ..files.streams import Patient
 from ..servers.http import HTTPProblem
@@ -83,8 +84,13 @@ class Streams:
 
         looking = LoopingCall(look)
         looking.clock = self._clock
-        looked = looking.start(LOOK_SECONDS, now=False)
-        _ = looked.addErrback(lambda failure: log.failure("a stream's reader is not looked at any more", failure))
+
+        def broke(failure: Failure) -> None:
+            log.failure("a stream's reader could not be looked at", failure)
+            writer.isEnding = True
+            telling.cancel()
+
+        _ = looking.start(LOOK_SECONDS, now=False).addErrback(broke)
         try:
             await telling
         except CancelledError:
@@ -93,7 +99,8 @@ class Streams:
                 raise
         finally:
             self.count -= 1
-            looking.stop()
+            if looking.running:
+                looking.stop()
             writer.stop()
 
     @staticmethod

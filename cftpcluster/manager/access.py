@@ -45,6 +45,9 @@ log = Logger()
 COOKIE = "__Host-cftpcluster-admin"
 AUDIENCE = "administration"
 
+BACKGROUND_HEADER = "X-Background"
+"""Says that a page asks by itself, again and again: nobody uses the session by that."""
+
 LOGIN = Route(
     method="POST",
     path="/login",
@@ -167,10 +170,11 @@ class AdministratorAccess:
         session, admin = self._session(request)
         if self._sessions.isForged(request, session):
             raise HTTPProblem(403, "the X-CSRF-Token is missing or wrong, or another site made this request")
-        renewed = self._sessions.renewed(session)
-        if renewed is not None:
-            self._sessions.setCookie(request, renewed)
-        self._visited(request, session)
+        if not request.requestHeaders.hasHeader(BACKGROUND_HEADER):
+            renewed = self._sessions.renewed(session)
+            if renewed is not None:
+                self._sessions.setCookie(request, renewed)
+            self._visited(request, session)
         return session, admin
 
     def lasting(self, request: Any, author: Author) -> Callable[[], bool]:

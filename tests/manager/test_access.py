@@ -118,6 +118,15 @@ class SessionEndTests(AccessTestCase):
         self.cluster.clock.advance(1)
         self.assertEnded(session)
 
+    def test_pageThatIsOnlyOpenDoesNotUseIt(self) -> None:
+        session = self.login()
+        for _ in range(3):
+            self.cluster.clock.advance(599)
+            self.assertNotIn("Set-Cookie", self.ask("GET", "status", **session, X_Background="1").headers)
+        self.assertIn("Set-Cookie", self.ask("GET", "status", **session).headers)
+        self.cluster.clock.advance(3)
+        self.assertEnded(session)
+
     def test_usedSessionIsRenewedUntilItsAbsoluteEnd(self) -> None:
         session = self.login()
         for _ in range(28):

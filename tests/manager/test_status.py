@@ -220,6 +220,15 @@ class EndTests(StreamTestCase):
 
             self.assertEnds("status", end, {"Authorization": f"Bearer {text}"})
 
+    def test_whoCannotBeLookedAtReadsNoMore(self) -> None:
+        client = self.stream(**self.session("users"))
+        self.cluster.clock.advance(3)
+        self.assertFalse(self.isOver(client))
+        self.cluster.sessionKeys.clear()
+        self.cluster.clock.advance(_streams.LOOK_SECONDS)
+        self.assertTrue(self.isOver(client))
+        self.flushLoggedErrors()
+
     def test_othersGoOn(self) -> None:
         client = self.stream(**self.session())
         self.alter("users", enabled=False)

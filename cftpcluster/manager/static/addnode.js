@@ -122,7 +122,7 @@ class Joining {
     const left = this.until - Date.now();
     this.expiry.textContent = this.hasJoined ? "" : left > 0 ? `Good for ${durationText(left / 1000)} more.` : "";
     try {
-      const page = await (await send("GET", `/api/v1/events?kind=NodeJoined,NodeRefused&since=${Math.floor(this.since)}&limit=20`)).json();
+      const page = await (await send("GET", `/api/v1/events?kind=NodeJoined,NodeRefused&since=${Math.floor(this.since)}&limit=20`, {headers: {"X-Background": "1"}})).json();
       this.hasJoined ||= page.items.some((one) => one.kind === "NodeJoined" && one.name === this.wanted.name);
       this.refusals = page.items.filter((one) => one.kind === "NodeRefused");
     } catch {
