@@ -66,7 +66,7 @@ async function poll() {
     open();
   }, POLL_MILLISECONDS);
   try {
-    tellAll(await (await send("GET", "/api/v1/status")).json());
+    tellAll(await (await send("GET", "/api/v1/status", {headers: {"X-Background": "1"}})).json());
   } catch {
     setOld(true);
   }
