@@ -71,7 +71,7 @@ function tokenTable() {
       setTimeout(() => showTimes(table));
       return answer.items;
     },
-    empty: {text: "You have no token. A script uses one in place of your password: it may do less, it expires, and it is removed by itself."},
+    empty: {text: "You have no token. A script uses one in place of your password: it may do less, it expires, and you can take it back alone."},
     actions: (one) => [{text: "Remove…", picture: "trash-2", classes: "danger", run: () => askRemove(one, table)}],
   });
   return table;
@@ -158,9 +158,9 @@ function sessionsCard() {
 }
 
 async function start() {
-  const who = card("You", make("p", {className: "accountWho"}, icon("user"), make("strong", {}, make("bdi", {textContent: displayed(user)})), " ", make("span", {className: "badge quiet", textContent: role})), said(ROLES[role] ?? "", "faint"));
+  const who = card("You", make("p", {className: "accountWho"}, icon("user"), make("strong", {}, make("bdi", {textContent: displayed(user)})), " ", make("span", {className: "badge quiet", textContent: `Role ${role}`})), said(ROLES[role] ?? "", "faint"));
   const content = element("content");
-  content.classList.add("account");
+  content.classList.add("ownAccount");
   content.append(who);
   try {
     const {leastPasswordCharacters} = await call("GET", "/api/v1/settings");
