@@ -2,7 +2,7 @@
 
 import {send, sentence} from "./api.js";
 import {namedText} from "./difference.js";
-import {announce, ask, button, displayed, durationText, element, icon, make, sizeText} from "./dom.js";
+import {announce, ask, button, countText, displayed, durationText, element, icon, make, sizeText} from "./dom.js";
 import {kindText, kindsOf, lookOf} from "./eventkinds.js";
 import {watchEvents} from "./live.js";
 
@@ -10,7 +10,9 @@ const API = "/api/v1";
 const LIMIT = 100;
 const MOST_ROWS = 1000;
 const MOST_WAITING = 1000;
+const MOST_OBJECTS = 4;
 const TYPING_MILLISECONDS = 250;
+const NARROW_PIXELS = 704;
 const PROTOCOLS = {ftp: "FTP", sftp: "SFTP", https: "HTTPS", manager: "Manager"};
 const FILTERS = ["text", "kind", "user", "address", "protocol", "node", "path", "session", "since", "until"];
 const OWN = ["id", "node", "time", "kind", "user", "author", "address", "protocol", "path"];
@@ -43,13 +45,16 @@ function valueText(key, value) {
 
 /** What else there is to say of an event, in a line. */
 function detailText(one) {
-  const parts = [];
+  const parts = (one.objects ?? []).slice(0, MOST_OBJECTS).map(namedText);
+  if (one.count > parts.length && parts.length) parts.push(`${countText(one.count - parts.length, "more", "more")}`);
   if ("path" in one) parts.push(displayed(one.path));
   if ("target" in one) parts.push(`→ ${displayed(one.target)}`);
   for (const [key, value] of Object.entries(one)) {
-    if (OWN.includes(key) || ["target", "session", "listener", "software", "count"].includes(key) || value === "" || value === null) continue;
+    if (OWN.includes(key) || ["target", "session", "listener", "software", "objects"].includes(key) || (key === "by" && value === one.node) || (key === "count" && one.objects) || value === "" || value === null) continue;
     if (key === "revision") parts.push(`revision ${value}`);
-    else if (key === "size" || key === "objects" || key === "reason") parts.push(valueText(key, value));
+    else if (key === "by" && one.objects) parts.push(`by way of ${displayed(value)}`);
+    else if (key === "size" || key === "reason") parts.push(valueText(key, value));
+    else if (key === "method") parts.push(`by ${valueText(key, value)}`);
     else if (key === "seconds") parts.push(one.kind === "Banned" ? `for ${durationText(value)}` : `in ${valueText(key, value)}`);
     else parts.push(`${(LABELS[key] ?? key).toLowerCase()} ${valueText(key, value)}`);
   }
@@ -68,7 +73,7 @@ function makeRow(one) {
   what.setAttribute("aria-haspopup", "dialog");
   what.addEventListener("click", () => showDetails(one));
   const head = make("th", {scope: "row"}, what);
-  const from = [PROTOCOLS[one.protocol] ?? one.protocol, one.address].filter(Boolean).map((text) => displayed(text)).join(", ");
+  const from = [PROTOCOLS[one.protocol] ?? one.protocol, one.address === "socket" ? "the node itself" : one.address].filter(Boolean).map((text) => displayed(text)).join(", ");
   row.append(
     head,
     cell("When", timeOf(one, {dateStyle: "short", timeStyle: "medium"}), "eventTime"),
@@ -118,6 +123,7 @@ function makeFilters(nodes) {
     more,
   );
   more.open = ["path", "session", "since", "until"].some((key) => given().get(key));
+  const fold = make("details", {className: "filterFold", open: innerWidth > NARROW_PIXELS || FILTERS.some((key) => given().get(key))}, make("summary", {textContent: "Filters"}), all);
   const changed = () => {
     history.replaceState(null, "", query().size ? `?${query()}` : location.pathname);
     start();
@@ -128,7 +134,7 @@ function makeFilters(nodes) {
     clearTimeout(timer);
     timer = setTimeout(changed, TYPING_MILLISECONDS);
   });
-  return all;
+  return fold;
 }
 
 const shownValue = (key) => given().get(key) ?? "";
@@ -328,7 +334,7 @@ function showExports() {
     made.title = `All that fits, as ${text === "CSV" ? "a table (CSV)" : "a JSON object in each line"}`;
     return made;
   };
-  exportsPlace.replaceChildren(link("csv", "CSV"), link("jsonl", "JSON lines"));
+  exportsPlace.replaceChildren(link("csv", "CSV"), link("jsonl", "JSON"));
 }
 
 pauseButton.addEventListener("click", () => {

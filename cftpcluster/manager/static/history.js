@@ -10,6 +10,7 @@ import {announce, ask, button, countText, displayed, element, icon, make, tell} 
 const API = "/api/v1";
 const LIMIT = 50;
 const MOST_SHOWN = 200;
+const NARROW_PIXELS = 704;
 const FIELDS = ["author", "object", "since", "until"];
 
 const mayGoBack = document.body.dataset.role !== "auditor";
@@ -106,7 +107,7 @@ function makeFilters() {
     for (const key of FIELDS) if (form.elements[key].value.trim()) asked.set(key, form.elements[key].value.trim());
     location.assign(`/history${asked.size ? `?${asked}` : ""}`);
   });
-  return form;
+  return make("details", {className: "filterFold", open: innerWidth > NARROW_PIXELS || FIELDS.some((key) => given.get(key))}, make("summary", {textContent: "Filters"}), form);
 }
 
 /** The filters as the API takes them: times with their zone. */
