@@ -12,6 +12,7 @@ const STATES = {
 };
 
 const urlOf = (node, branch = "", rest = "") => `/api/v1/nodes/${encodeURIComponent(node)}/branches${branch ? `/${encodeURIComponent(branch)}` : ""}${rest}`;
+const lines = (text) => text.split("\n").map(displayed).join("\n");
 const timeOf = (seconds) => make("time", {dateTime: new Date(seconds * 1000).toISOString()});
 
 async function attempt(work) {
@@ -47,7 +48,7 @@ async function askBranch(node, id) {
   const branch = await attempt(() => call("GET", urlOf(node, id)));
   if (!branch) return;
   const boxes = branch.parts.map((part) => partOf(part));
-  const entries = branch.entries.map((entry) => make("li", {}, `Revision ${entry.revision}, `, timeOf(entry.time), `, ${displayed(entry.author)}: `, make("span", {className: "faint", textContent: entry.changed.map(displayed).join("; ")})));
+  const entries = branch.entries.map((entry) => make("li", {}, `Revision ${entry.revision}, `, timeOf(entry.time), `, ${displayed(entry.author)}: `, make("span", {className: "faint", textContent: entry.changed.map(lines).join("; ")})));
   const overwrite = make("input", {type: "checkbox", id: "overwrite"});
   const hasConflict = branch.parts.some((part) => part.state === "conflict");
   const body = [
@@ -70,8 +71,8 @@ function partOf({name, state, details}) {
   const isOpen = state === "open" || state === "conflict";
   const input = make("input", {type: "checkbox", disabled: !isOpen, checked: state === "open"});
   const label = make("label", {className: "choice"}, input, make("bdi", {className: "grow", textContent: displayed(name)}), make("span", {className: `badge ${kind}`, textContent: text}));
-  const lines = make("ul", {className: "differenceLines"}, ...details.map((line) => make("li", {textContent: displayed(line)})));
-  return {name, input, element: make("div", {}, label, ...(details.length ? [lines] : []))};
+  const changes = make("ul", {className: "differenceLines"}, ...details.map((one) => make("li", {textContent: lines(one)})));
+  return {name, input, element: make("div", {}, label, ...(details.length ? [changes] : []))};
 }
 
 async function makeAnew(node, id, json) {

@@ -8,7 +8,8 @@ import {announce, ask, countText, displayed, durationText, make, showMenu, tell}
 const CANCEL = {text: "Cancel", value: ""};
 const urlOf = (name, rest = "") => `/api/v1/nodes/${encodeURIComponent(name)}${rest}`;
 const said = (text, ...more) => make("p", {textContent: text}, ...more);
-const list = (texts, className = "") => make("ul", {className}, ...texts.map((text) => make("li", {textContent: displayed(text)})));
+const lines = (text) => text.split("\n").map(displayed).join("\n");
+const list = (texts, className = "") => make("ul", {className}, ...texts.map((text) => make("li", {textContent: lines(text)})));
 
 /** Does something, and says why where that fails. */
 async function attempt(work) {
