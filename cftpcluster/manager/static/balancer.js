@@ -1,6 +1,7 @@
 // The balancer's configuration, to be copied or saved.
 
-import {call, sentence} from "./api.js";
+import {call} from "./api.js";
+import {attempt} from "./attempt.js";
 import {ask, make, tell} from "./dom.js";
 
 /** Copies a text; where that is not possible, selects it, and tells what to do then. */
@@ -16,13 +17,8 @@ export async function copy(text, place) {
 }
 
 export async function askBalancer() {
-  let answer;
-  try {
-    answer = await call("GET", "/api/v1/haproxy");
-  } catch (error) {
-    tell(sentence(error.message), {failed: true});
-    return;
-  }
+  const answer = await attempt(() => call("GET", "/api/v1/haproxy"));
+  if (!answer) return;
   const text = make("pre", {className: "code", tabIndex: 0, textContent: answer.configuration});
   const body = [
     make("p", {textContent: "A complete configuration of HAProxy for the cluster as it is now; comments in it say what to see to. Make it anew after nodes or listeners have changed."}),

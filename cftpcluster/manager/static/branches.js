@@ -1,6 +1,7 @@
 // Branches: changes that only one node had when it took another history; shown, made anew, or discarded.
 
-import {call, sentence} from "./api.js";
+import {call} from "./api.js";
+import {attempt, lines} from "./attempt.js";
 import {write} from "./changes.js";
 import {ask, countText, displayed, make, showTimes, tell} from "./dom.js";
 
@@ -12,17 +13,7 @@ const STATES = {
 };
 
 const urlOf = (node, branch = "", rest = "") => `/api/v1/nodes/${encodeURIComponent(node)}/branches${branch ? `/${encodeURIComponent(branch)}` : ""}${rest}`;
-const lines = (text) => text.split("\n").map(displayed).join("\n");
 const timeOf = (seconds) => make("time", {dateTime: new Date(seconds * 1000).toISOString()});
-
-async function attempt(work) {
-  try {
-    return await work();
-  } catch (error) {
-    tell(sentence(error.message), {failed: true});
-    return null;
-  }
-}
 
 /** Lists the branches of a node, and shows one of them. */
 export async function askBranches(node) {

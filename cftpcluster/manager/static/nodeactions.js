@@ -1,6 +1,7 @@
 // What can be done with a node: the menu, and the dialogs that say what follows.
 
 import {call, send, sentence} from "./api.js";
+import {attempt, lines} from "./attempt.js";
 import {askBranches} from "./branches.js";
 import {write} from "./changes.js";
 import {announce, ask, countText, displayed, durationText, make, showMenu, tell} from "./dom.js";
@@ -8,18 +9,7 @@ import {announce, ask, countText, displayed, durationText, make, showMenu, tell}
 const CANCEL = {text: "Cancel", value: ""};
 const urlOf = (name, rest = "") => `/api/v1/nodes/${encodeURIComponent(name)}${rest}`;
 const said = (text, ...more) => make("p", {textContent: text}, ...more);
-const lines = (text) => text.split("\n").map(displayed).join("\n");
 const list = (texts, className = "") => make("ul", {className}, ...texts.map((text) => make("li", {textContent: lines(text)})));
-
-/** Does something, and says why where that fails. */
-async function attempt(work) {
-  try {
-    return await work();
-  } catch (error) {
-    tell(sentence(error.message), {failed: true});
-    return null;
-  }
-}
 
 const act = (name, action, json = {}) => call("POST", urlOf(name, `/${action}`), {json});
 

@@ -1,0 +1,17 @@
+// What several dialogs share: trying, and what a node says in lines.
+
+import {sentence} from "./api.js";
+import {displayed, tell} from "./dom.js";
+
+/** Does something; where that fails says why, and gives null. */
+export async function attempt(work) {
+  try {
+    return await work();
+  } catch (error) {
+    tell(sentence(error.message), {failed: true});
+    return null;
+  }
+}
+
+/** A text of several lines, for people. */
+export const lines = (text) => text.split("\n").map(displayed).join("\n");
