@@ -84,7 +84,8 @@ def _time(one: dict[str, Any]) -> str:
 
 
 def _changed(one: dict[str, Any]) -> str:
-    names = list(one["objects"])
+    removed = one.get("removed", ())
+    names = [f"{name} (removed)" if name in removed else name for name in one["objects"]]
     if one["promoted"]:
         names.insert(0, f"{one['promoted']} became primary")
     more = one["count"] - len(one["objects"])

@@ -49,6 +49,7 @@ ENTRY: dict[str, Any] = {
     "address": {"type": "string", "description": "From where; `socket` is the administration socket."},
     "node": {"type": "string", "description": "Where it came in."},
     "objects": {**NAMES, "description": "The first objects that it touched."},
+    "removed": {**NAMES, "description": "Those of them that it removed."},
     "count": {"type": "integer", "description": "How many it touched."},
     "promoted": orNull({"type": "string", "description": "Who became primary by it."}),
 }

@@ -14,7 +14,7 @@ from attrs import asdict, define, field, frozen
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.threads import deferToThreadPool
 
-from ..config.changes import Batch, Change, Promote, Target, apply
+from ..config.changes import Batch, Change, Promote, Remove, Target, apply
 from ..config.codec import canonical, decodeChange
 from ..config.difference import Difference, difference
 from ..config.document import Document
@@ -291,8 +291,25 @@ def _meta(entry: Entry) -> dict[str, Any]:
 
 
 def _summary(change: Change, targets: Sequence[Target]) -> dict[str, Any]:
-    names = ["/".join(filter(None, target)) for target in targets[:_SHOWN_OBJECTS]]
-    return {"objects": names, "count": len(targets), "promoted": next(_promoted(change), None)}
+    shown, removals = targets[:_SHOWN_OBJECTS], set(_removals(change))
+    return {
+        "objects": _names(shown),
+        "removed": _names([target for target in shown if target in removals]),
+        "count": len(targets),
+        "promoted": next(_promoted(change), None),
+    }
+
+
+def _names(targets: Sequence[Target]) -> list[str]:
+    return ["/".join(filter(None, target)) for target in targets]
+
+
+def _removals(change: Change) -> Iterator[Target]:
+    if isinstance(change, Remove):
+        yield from change.targets()
+    elif isinstance(change, Batch):
+        for part in change.changes:
+            yield from _removals(part)
 
 
 def _promoted(change: Change) -> Iterator[str]:

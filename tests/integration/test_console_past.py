@@ -57,7 +57,7 @@ class PastTests(SynchronousTestCase):
         before = self.primary.status()["revision"]
         self.primary.ask("PATCH", f"users/{name}", {"mounts": [{**mount, "folder": "elsewhere"}]}, wait=10)
         page = self.open("/history")
-        page.wait_for_selector(f".revision:has-text('User {name}')")
+        page.wait_for_selector(f".revision:has-text('Saved user {name}.')")
         self.assertIn("Present", page.inner_text(f".revision[data-revision='{before + 1}']"))
         self.judge(page)
         for revision in (before - 1, before + 1):

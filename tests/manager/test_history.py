@@ -56,11 +56,17 @@ class HistoryTests(HistoryTestCase):
                 "address": "192.0.2.9",
                 "node": "node-a",
                 "objects": ["users/alice"],
+                "removed": [],
                 "count": 1,
                 "promoted": None,
             },
         )
         self.assertEqual((before["objects"], answer["next"]), (["settings"], before["revision"]))
+
+    def test_whatWasRemovedIsSaid(self) -> None:
+        self.ask("DELETE", "users/alice")
+        newest = self.ask("GET", "history?limit=1").json["items"][0]
+        self.assertEqual((newest["objects"], newest["removed"]), (["users/alice"], ["users/alice"]))
 
     def test_pagesHoldEverythingOnce(self) -> None:
         found: list[int] = []

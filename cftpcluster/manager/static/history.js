@@ -9,6 +9,7 @@ import {announce, ask, button, countText, displayed, element, icon, make, tell} 
 
 const API = "/api/v1";
 const LIMIT = 50;
+const MOST_NAMED = 4;
 const MOST_SHOWN = 200;
 const NARROW_PIXELS = 704;
 const FIELDS = ["author", "object", "since", "until"];
@@ -27,14 +28,22 @@ const chosen = new Set();
 
 // --- the list
 
+/** What a revision did, in a sentence. */
 function sentenceOf(one) {
-  const names = one.objects.map(namedText);
-  const more = one.count - names.length;
-  if (one.promoted) names.unshift(`${displayed(one.promoted)} became primary`);
-  if (!names.length) return "Nothing that is shown";
-  const shown = names.slice(0, 4);
-  const rest = names.length - shown.length + more;
-  return shown.join(", ") + (rest ? ` and ${countText(rest, "more", "more")}` : "");
+  const removed = one.removed ?? [];
+  const more = one.count - one.objects.length;
+  const saved = listText(one.objects.filter((name) => !removed.includes(name)), more);
+  const parts = [];
+  if (one.promoted) parts.push(`made ${displayed(one.promoted)} the primary`);
+  if (saved) parts.push(`saved ${saved}`);
+  if (removed.length) parts.push(`removed ${listText(removed)}`);
+  return parts.length ? sentence(parts.join("; ")) : "Nothing that is shown.";
+}
+
+function listText(names, more = 0) {
+  const texts = names.slice(0, MOST_NAMED).map((name) => namedText(name).replace(/^[A-Z](?=[a-z])/, (letter) => letter.toLowerCase()));
+  const rest = names.length - texts.length + more;
+  return texts.join(", ") + (rest ? `${texts.length ? " and " : ""}${countText(rest, "more", "more")}` : "");
 }
 
 function makeRow(one) {
