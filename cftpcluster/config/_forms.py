@@ -15,7 +15,7 @@ from attrs import Attribute, Factory, evolve, field, fields, frozen
 
 from ..errors import Invalid
 from ..vocabulary import Problem
-from ._messages import joined, shown, suggestion
+from ._messages import joined, shown, unknownKeys
 from ._stored import unstructure
 from ._structure import structure
 from .document import (
@@ -180,7 +180,7 @@ def _parted(
         for key, value in rest.items():
             found += _optionFaults(joined(path, key), value, 0)
         return own, rest
-    found += [Problem(path, f"unknown key {shown(key)}{suggestion(key, known)}") for key in rest]
+    found += unknownKeys(path, rest, known)
     if table.valueClass is Node:
         found += _optionFaults(joined(path, "listeners"), plain.get("listeners", {}), 0)
     return own, {}

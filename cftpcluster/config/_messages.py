@@ -10,6 +10,7 @@ from typing import Any
 from ..vocabulary import Problem
 
 _SHOWN_CHARACTERS = 60
+_SHOWN_KEYS = 50
 
 
 def shown(value: Any) -> str:
@@ -37,6 +38,15 @@ def prefixed(path: str, problems: Iterable[Problem]) -> Iterator[Problem]:
     for problem in problems:
         nested = problem.path and not problem.path.startswith("[")
         yield Problem(joined(path, problem.path) if nested else path + problem.path, problem.message)
+
+
+def unknownKeys(path: str, keys: Iterable[Any], known: Iterable[str]) -> Iterator[Problem]:
+    """Each of some keys that nobody knows; of very many the first ones, since looking for what was meant takes long."""
+    unknown, meant = list(keys), list(known)
+    for key in unknown[:_SHOWN_KEYS]:
+        yield Problem(path, f"unknown key {shown(key)}{suggestion(str(key), meant)}")
+    if len(unknown) > _SHOWN_KEYS:
+        yield Problem(path, f"{len(unknown) - _SHOWN_KEYS} more unknown keys")
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ from cattrs.gen import make_dict_structure_fn, override
 from ..errors import Invalid
 from ..vocabulary import Problem
 from ._hooks import Hook, Wrong, registerCommon
-from ._messages import joined, prefixed, shown, suggestion
+from ._messages import joined, prefixed, unknownKeys
 
 T = TypeVar("T")
 
@@ -85,8 +85,7 @@ def _told(error: BaseException, path: str, known: Sequence[str], hidden: bool) -
             yield from _told(inner, innerPath, () if innerPath != path else known, innerHidden)
     elif isinstance(error, ForbiddenExtraKeysError):
         meant = [*known, *(name for name in attrs.fields_dict(error.cl) if name != "extra")]
-        for key in sorted(error.extra_fields, key=str):
-            yield Problem(path, f"unknown key {shown(key)}{suggestion(str(key), meant)}")
+        yield from unknownKeys(path, sorted(error.extra_fields, key=str), meant)
     elif isinstance(error, _Many):
         yield from prefixed(path, error.problems)
     elif isinstance(error, Wrong) and hidden:

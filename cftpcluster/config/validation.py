@@ -17,7 +17,7 @@ from ..errors import Invalid
 from ..vocabulary import Problem
 from . import _syntax
 from ._branding import brandingProblems
-from ._messages import joined, prefixed, shown, suggestion
+from ._messages import joined, prefixed, shown, suggestion, unknownKeys
 from ._structure import structure
 from .changes import SETTINGS, Batch, Change, MergeSettings, Promote, Put, Rehash, Remove, Target, Unknown
 from .document import (
@@ -258,8 +258,7 @@ def _nodeProblems(document: Document, node: Node, kinds: Kinds) -> Iterator[Prob
 def _settingsProblems(values: Mapping[str, Any]) -> Iterator[Problem]:
     given = {key: value for key, value in values.items() if value is not None}
     known = fields_dict(Settings).keys() - {"revision", "extra"}
-    for key in values.keys() - known:
-        yield Problem("", f"unknown key {shown(key)}{suggestion(key, known)}")
+    yield from unknownKeys("", values.keys() - known, known)
     try:
         settings = structure(Settings, {key: value for key, value in given.items() if key in known})
     except Invalid as error:

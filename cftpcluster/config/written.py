@@ -12,7 +12,7 @@ Two steps, since clear passwords and keys have to be hashed and sealed in betwee
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import field, fields_dict, frozen
@@ -20,7 +20,7 @@ from attrs import field, fields_dict, frozen
 from ..errors import Invalid
 from ..vocabulary import Problem
 from ._forms import SECTION_ORDER, OpenSecret, WrittenObject, exportObject, readObject
-from ._messages import joined, shown, suggestion
+from ._messages import joined, shown, unknownKeys
 from ._stored import unstructure
 from ._structure import structure
 from ._yaml import exportYaml, parseText
@@ -105,9 +105,7 @@ def readDocument(plain: Any) -> Written:
         raise Invalid([Problem("", f"expected a mapping of sections, got {shown(plain)}")])
     found: list[Problem] = []
     known = ["settings", *SECTION_ORDER]
-    found += [
-        Problem("", f"unknown key {shown(key)}{suggestion(str(key), known)}") for key in plain if key not in known
-    ]
+    found += unknownKeys("", (key for key in plain if key not in known), known)
     settings = _settings(plain.get("settings", {}), found)
     objects: list[WrittenObject] = []
     for section in SECTION_ORDER:
@@ -142,19 +140,13 @@ def _settings(plain: Any, found: list[Problem]) -> Options:
     if type(plain) is not dict:
         found.append(Problem("settings", f"expected a mapping, got {shown(plain)}"))
         return {}
-    found += _unknownKeys("settings", plain, _SETTINGS)
+    found += unknownKeys("settings", (key for key in plain if key not in _SETTINGS), _SETTINGS)
     given = {key: value for key, value in plain.items() if key in _SETTINGS}
     try:
         structure(Settings, {key: value for key, value in given.items() if value is not None}, "settings")
     except Invalid as error:
         found += error.problems
     return given
-
-
-def _unknownKeys(path: str, plain: Mapping[Any, Any], known: Sequence[str]) -> Iterator[Problem]:
-    for key in plain:
-        if key not in known:
-            yield Problem(path, f"unknown key {shown(key)}{suggestion(str(key), known)}")
 
 
 def mergePatched(existing: Any, patch: Any) -> Any:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..config._messages import joined, shown, suggestion
+from ..config._messages import joined, unknownKeys
 from ..servers.http import HTTPProblem, jsonBody
 from ..vocabulary import Problem
 from ._routes import Route
@@ -66,8 +66,8 @@ def _faultsOfMapping(value: Mapping[str, Any], form: Mapping[str, Any], path: st
     for name, one in value.items():
         if name in properties:
             yield from faults(one, properties[name], joined(path, name))
-        elif form.get("additionalProperties") is False:
-            yield Problem(path, f"unknown key {shown(name)}{suggestion(name, properties)}")
+    if form.get("additionalProperties") is False:
+        yield from unknownKeys(path, (name for name in value if name not in properties), properties)
 
 
 def _faultsOfText(value: str, form: Mapping[str, Any], path: str) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from attrs import Factory, define, evolve, frozen
@@ -173,7 +174,8 @@ class Preparation:
 
         :param name: the name that it must have; ``None`` where the name is written.
         """
-        one = readObject(section, plain, name=name)
+        # What is wrong with a long one takes seconds to tell.
+        one = await self._inThread(partial(readObject, section, plain, name=name))
         if section in KEYED_SECTIONS:
             found = await self._inThread(lambda: list(self._keyProblems([one], document)))
             if found:

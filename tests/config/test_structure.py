@@ -50,6 +50,10 @@ class StructureTests(SynchronousTestCase):
         error = self.assertRaises(Invalid, structure, cls, plain, path)
         return [str(problem) for problem in error.problems]
 
+    def test_ofVeryManyUnknownKeysTheFirstAreTold(self) -> None:
+        found = self.problems(Options, {"root": "r", **{f"key{number:05}": 1 for number in range(10_000)}})
+        self.assertEqual((len(found), found[0], found[-1]), (51, 'unknown key "key00000"', "9950 more unknown keys"))
+
     def test_everyKindOfValue(self) -> None:
         plain = {
             "root": "r", "tls": "required", "ratio": 2, "address": ["a", "b"], "limit": None, "workers": 3,
