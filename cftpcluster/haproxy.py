@@ -15,7 +15,7 @@ from attrs import frozen
 
 from .config.document import Document, Listener, Node
 from .errors import Invalid
-from .networks import PRIVATE_NETWORKS, Networks, parseAddress
+from .networks import PRIVATE_NETWORKS, Networks, parseAddress, parseNetwork
 from .passive import Ports, ftpListeners, joined, nodesInOrder, optionsOf, overlapping, segment, segmentCommands
 from .services import effectiveListener
 from .status import unsharedBackends
@@ -46,6 +46,7 @@ class Balancer:
         places = [("address", address) for address in self.addresses] + [("source", self.source)] * bool(self.source)
         for path, text in places:
             try:
+                parseNetwork(text)
                 ipaddress.ip_address(text)
             except ValueError:
                 problems.append(Problem(path, f"{text!r} is not an IP address"))

@@ -40,6 +40,9 @@ def parseAddress(text: str) -> Address:
 def parseNetwork(text: str) -> Network:
     """The network that ``text`` is, such as ``192.0.2.0/24`` or a single address; bits beyond the prefix must be 0.
     ``ValueError`` for anything else."""
+    # A zone, which may follow an IPv6 address, can hold any character, and no network has one.
+    if "%" in text:
+        raise ValueError("a network has no zone")
     network = ipaddress.ip_network(text)
     if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
         mapped = network.network_address.ipv4_mapped

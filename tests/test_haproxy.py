@@ -163,6 +163,8 @@ class BackendTests(HAProxyCase):
     def test_addressesThatAreNone(self) -> None:
         error = self.assertRaises(Invalid, self.write, addresses=("x\n", "127.0.0.1"), source="y")
         self.assertEqual([problem.path for problem in error.problems], ["address", "source"])
+        error = self.assertRaises(Invalid, self.write, addresses=("::1%a\n    bind *:1",), source="::1/128")
+        self.assertEqual([problem.path for problem in error.problems], ["address", "source"])
 
     def test_equalDocumentsGiveEqualTexts(self) -> None:
         first = self.write()

@@ -30,6 +30,10 @@ class NetworksTests(SynchronousTestCase):
         for text in ("", "x", "192.0.2.1/24", "192.0.2.0/33", "192.0.2", "localhost", "192.0.2.0/24 "):
             self.assertRaises(ValueError, parseNetwork, text)
 
+    def test_zonesAreNoPartOfNetworks(self) -> None:
+        for text in ("fe80::1%eth0", "fe80::1%a\n    bind *:1", "fe80::%a/64"):
+            self.assertRaises(ValueError, parseNetwork, text)
+
     def test_whatIsNoAddressIsRefused(self) -> None:
         for text in ("", "localhost", "192.0.2.0/24", "1", "::1::"):
             self.assertRaises(ValueError, parseAddress, text)

@@ -33,6 +33,7 @@ _BCRYPT_COSTS = range(4, 17)
 _SHA512_ROUNDS = 1_000_000
 
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_ZONE = re.compile(r"[A-Za-z0-9._-]{1,32}")
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 
 
@@ -52,7 +53,12 @@ def networkFault(text: str) -> str | None:
 
 def addressFault(text: str) -> str | None:
     """Of a host: an IP address or a name."""
-    if not networkFault(text) and "/" not in text:
+    address, zone, interface = text.partition("%")
+    if (
+        not networkFault(address)
+        and "/" not in address
+        and (not zone or (":" in address and _ZONE.fullmatch(interface)))
+    ):
         return None
     return None if _HOST.fullmatch(text) else f"{shown(text)} is not an address or host name"
 

@@ -32,9 +32,14 @@ class SyntaxTests(SynchronousTestCase):
     def test_networks(self) -> None:
         self.good(syntax.networkFault, ["192.0.2.0/24", "192.0.2.1", "2001:db8::/32", "::1", "0.0.0.0/0"])
         self.bad(syntax.networkFault, ["", "192.0.2.1/24", "192.0.2.0/33", "example.org", "192.0.2", "1/2/3", "::/129"])
+        self.bad(syntax.networkFault, ["fe80::1%eth0", "fe80::1%a\nb"])
 
     def test_addresses(self) -> None:
         self.good(syntax.addressFault, ["192.0.2.1", "2001:db8::1", "node-a", "node-a.example.org", "a" * 63 + ".org"])
+        self.good(syntax.addressFault, ["fe80::1%eth0"])
+        self.bad(
+            syntax.addressFault, ["fe80::1%a\nb", "fe80::1%", "192.0.2.1%eth0", "a%b", "fe80::1%a%b", "fe80::/10%a"]
+        )
         self.bad(
             syntax.addressFault, ["", "192.0.2.0/24", "-a.org", "a..b", "a b", "a_b", "x" * 64, "a.b" * 100, "a:8789"]
         )

@@ -111,7 +111,7 @@ class FTPOptions:
 
 def _isAddress(text: str) -> bool:
     try:
-        return parseAddress(text).version == 4
+        return "%" not in text and parseAddress(text).version == 4
     except ValueError:
         return False
 

@@ -53,6 +53,7 @@ class FTPOptionsTests(SynchronousTestCase):
             self.assertEqual(self.problems({"passivePorts": ports}), ["passivePorts"], ports)
         self.assertEqual(self.problems({"passiveAddress": "ftp.example"}), ["passiveAddress"])
         self.assertEqual(self.problems({"passiveAddress": "::1"}), ["passiveAddress"])
+        self.assertEqual(self.problems({"passiveAddress": "192.0.2.1%a"}), ["passiveAddress"])
         self.assertEqual(
             self.problems({"passiveAddress": [{"network": "10.0.0.1/8", "address": "x"}]}),
             ["passiveAddress[0].address", "passiveAddress[0].network"],
