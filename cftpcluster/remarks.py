@@ -15,7 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from .config.document import Document
-from .status import initialPasswords, newerParts, unsharedBackends
+from .status import newerParts, unsharedBackends
 
 log = Logger()
 
@@ -66,7 +66,7 @@ class Remarks:
     async def _lookAtDocument(self) -> None:
         document = self._document()
         if document is not self._remarkedOn:
-            self.warnings = (*initialPasswords(document), *await self._inThread(unsharedBackends, document))
+            self.warnings = tuple(await self._inThread(unsharedBackends, document))
             self.newerParts, self._remarkedOn = tuple(await self._inThread(newerParts, document)), document
             self._changed()
 

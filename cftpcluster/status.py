@@ -168,7 +168,7 @@ def warnings(own: OwnStatus, peering: Peering) -> list[str]:
     publisher, state = peering.publisher, peering.follower.state
     if not publisher.isPrimary and state != "following":
         found.append(f"{state}: not following the primary, {publisher.primary or 'unknown'}")
-    return [*found, *peering.warnings, *own.remarks]
+    return [*found, *peering.warnings, *initialPasswords(own.document), *own.remarks]
 
 
 MOST_NAMED = 5

@@ -6,6 +6,7 @@ import {watchStatus} from "./live.js";
 
 const PATIENCE_MILLISECONDS = 20_000;
 const READ_MILLISECONDS = 4000;
+const FOLLOWED = "followed";
 
 /**
  * Sends a change and shows how it becomes live; throws what `send` of api.js throws.
@@ -32,10 +33,16 @@ export async function write(method, url, {json, etag, describe = "Saved", header
 /** Whether an error says that somebody else has changed the object meanwhile. */
 export const isConflict = (error) => error instanceof Refused && error.status === 412;
 
+/** Goes on with what was followed on the page before this one. */
+export function followOn() {
+  const {revision, describe, began} = JSON.parse(sessionStorage.getItem(FOLLOWED) ?? "{}");
+  if (Date.now() - began < PATIENCE_MILLISECONDS) follow(revision, describe, began);
+}
+
 /** Shows on how many nodes a revision is live, until it is on all that are connected. */
-export function follow(revision, describe) {
+export function follow(revision, describe, began = Date.now()) {
   const toast = tell(`${describe}.`, {isLasting: true});
-  const began = Date.now();
+  sessionStorage.setItem(FOLLOWED, JSON.stringify({revision, describe, began}));
   let end = () => {};
   let isOver = false;
 
@@ -57,7 +64,10 @@ export function follow(revision, describe) {
   function finish(text) {
     isOver = true;
     toast.change(text);
-    setTimeout(() => toast.close(), READ_MILLISECONDS);
+    setTimeout(() => {
+      toast.close();
+      if (JSON.parse(sessionStorage.getItem(FOLLOWED) ?? "{}").revision === revision) sessionStorage.removeItem(FOLLOWED);
+    }, READ_MILLISECONDS);
     // The watcher may be at work on its list just now.
     setTimeout(end);
   }

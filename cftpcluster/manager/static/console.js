@@ -1,11 +1,13 @@
 // The frame of every page: navigation, colours, and the line that says how the cluster is.
 
+import {followOn} from "./changes.js";
 import {countText, element, icon, startTheme} from "./dom.js";
 import {watchStatus, watchTrouble} from "./live.js";
 
 const menuButton = element("menuButton");
 const side = element("side");
 const live = element("live");
+const trouble = element("trouble");
 const banner = element("banner");
 const OLD_MILLISECONDS = 4000;
 
@@ -21,12 +23,16 @@ side.addEventListener("keydown", (event) => {
   menuButton.focus();
 });
 
-function showStatus({node, revision, nodes}) {
+function showStatus({node, revision, nodes, warnings}) {
   const liveOn = nodes.filter((row) => row.live >= revision && row.state !== "disconnected").length;
   const isWhole = liveOn === nodes.length;
   const text = nodes.length === 1 ? `${node}: revision ${revision}` : `${node}: revision ${revision}, live on ${liveOn} of ${countText(nodes.length, "node", "nodes")}`;
   live.dataset.state = isWhole ? "good" : "warn";
   if (element("liveText").textContent !== text) element("liveText").textContent = text;
+  const troubled = nodes.filter((row) => row.state === "disconnected" || row.problems.length).length;
+  const told = [...(warnings.length ? [countText(warnings.length, "warning", "warnings")] : []), ...(troubled ? [countText(troubled, "node with problems", "nodes with problems")] : [])].join(", ");
+  if (trouble.textContent !== told) trouble.textContent = told;
+  trouble.hidden = !told;
 }
 
 let waiting = null;
@@ -48,3 +54,4 @@ function showTrouble(isOld) {
 startTheme();
 watchStatus(showStatus);
 watchTrouble(showTrouble);
+followOn();
