@@ -2,7 +2,7 @@
 
 import {write} from "./changes.js";
 import {ask, button, displayed, durationText, element, icon, make} from "./dom.js";
-import {attempt} from "./ending.js";
+import {attempt} from "./attempt.js";
 import {makeForm} from "./form.js";
 import {momentCell} from "./livetable.js";
 import {asked, load, namedObject, saveObject, showLoadFailure, showPart} from "./objectpage.js";
@@ -122,7 +122,7 @@ function showForm(value, etag, isNew) {
   const form = makeForm(fieldsFor(isNew), value, {
     isNew,
     readOnly: !mayAct,
-    submitText: isNew ? "Add" : "Save",
+    submitText: isNew ? "Add the administrator" : "Save",
     actions: isNew || !mayAct ? [] : [removeButton(value.name)],
     onSubmit: async (json, form) => {
       const change = {method: isNew ? "POST" : "PATCH", url: isNew ? "/api/v1/admins" : urlOf(value.name), json, describe: `${displayed(json.name)} saved`, form};

@@ -2,7 +2,8 @@
 
 import {call} from "./api.js";
 import {ask, button, countText, displayed, durationText, element, make, tell} from "./dom.js";
-import {askBan, attempt} from "./ending.js";
+import {attempt} from "./attempt.js";
+import {askBan} from "./ending.js";
 import {makeLiveTable, momentCell} from "./livetable.js";
 
 const mayAct = document.body.dataset.role !== "auditor";

@@ -3,7 +3,7 @@
 import {call, send} from "./api.js";
 import {write} from "./changes.js";
 import {ask, button, displayed, durationText, element, icon, make, showMenu} from "./dom.js";
-import {attempt} from "./ending.js";
+import {attempt} from "./attempt.js";
 import {makeForm} from "./form.js";
 import {asked, facts, showLoadFailure, showPart} from "./objectpage.js";
 import {copyText} from "./secretfields.js";
@@ -180,7 +180,7 @@ function showHostKey(name) {
   const warning = name ? make("p", {className: "alert", textContent: "Clients that know the old key are warned, or refuse to connect. If it is not urgent, add another key instead, and remove this one some weeks later."}) : null;
   const form = makeForm([{kind: "section", label: "The key", fields}], {}, {
     isNew: !name,
-    submitText: name ? "Replace at once" : "Add",
+    submitText: name ? "Replace at once" : "Add the key",
     onSubmit: async (now) => {
       const json = {key: {secret: now.key}};
       const done = name ? await write("PATCH", hostKeyURL(name), {json, describe: `${displayed(name)} replaced`}) : await write("POST", "/api/v1/hostkeys", {json: {name: now.name, ...json}, describe: `${displayed(now.name)} added`});

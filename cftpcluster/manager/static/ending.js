@@ -1,22 +1,13 @@
 // Ending sessions, and keeping addresses out: the questions before it.
 
 import {call, sentence} from "./api.js";
+import {attempt} from "./attempt.js";
 import {ask, countText, displayed, make, tell} from "./dom.js";
 
 const CANCEL = {text: "Cancel", value: ""};
 
 /** Lengths of bans that are offered, in seconds. */
 export const BAN_LENGTHS = [["3600", "One hour"], ["86400", "One day"], ["604800", "One week"], ["2592000", "30 days"], ["31536000", "One year"]];
-
-/** Does something; tells why where that fails, and gives null then. */
-export async function attempt(work) {
-  try {
-    return await work();
-  } catch (error) {
-    tell(sentence(error.message), {failed: true});
-    return null;
-  }
-}
 
 const said = (textContent) => make("p", {textContent});
 

@@ -3,7 +3,7 @@
 import {send} from "./api.js";
 import {write} from "./changes.js";
 import {ask, button, displayed, element, icon, make} from "./dom.js";
-import {attempt} from "./ending.js";
+import {attempt} from "./attempt.js";
 import {makeForm} from "./form.js";
 import {fieldsFor, kindsOf, KINDS} from "./listenerfields.js";
 import {watchStatus} from "./live.js";
@@ -151,7 +151,7 @@ async function showForm(value, etag, kinds, isNew) {
   const form = makeForm(fields, withDefaults(value, isNew ? everything : (kinds[value.kind] ?? {})), {
     isNew,
     readOnly: !mayAct,
-    submitText: isNew ? "Add" : "Save",
+    submitText: isNew ? "Add the listener" : "Save",
     onSubmit: (now, form) => save(now, value, kinds, state, form),
     actions: isNew || !mayAct ? [] : [removeButton(value)],
   });
