@@ -103,7 +103,8 @@ async def _waited(client: Client, revision: int | None, allNodes: bool, timeout:
         # One revision from the first answer on, however many come while it is waited for.
         revision = answer["revision"]
         live, pending = answer["live"], answer["pending"]
-        say(f"revision {revision} is live on {len(live)} of {len(live) + len(pending)}; not on {', '.join(pending)}")
+        missing = f"; not yet on {', '.join(pending)}" if pending else ""
+        say(f"revision {revision} is live on {len(live)} of {len(live) + len(pending)}{missing}")
         asked = min(asked * 2, _ASKED_SECONDS)
         if not pending or time.monotonic() >= end:
             return answer
