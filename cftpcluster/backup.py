@@ -119,10 +119,11 @@ def unpack(plain: bytes) -> Backup:
         own = parse(parts["membership"])
         keys = tuple(base64.b64decode(key, validate=True) for key in own["clusterKeys"])
         membership = Membership(NodeIdentity.fromPem(own["identity"].encode("ascii")), Sealer(*keys).keys)
-        backup = Backup(manifest["node"], manifest["software"], float(manifest["time"]), head, membership)
-    except (Invalid, KeyError, TypeError, ValueError, AttributeError) as error:
+        backup = Backup(str(manifest["node"]), str(manifest["software"]), float(manifest["time"]), head, membership)
+        datetime.fromtimestamp(backup.time, UTC)
+        _prove(backup)
+    except (Invalid, KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
         raise BadBackup(f"the backup cannot be read: {error}") from None
-    _prove(backup)
     return backup
 
 

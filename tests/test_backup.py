@@ -85,6 +85,18 @@ class PackingTests(BackupCase):
         plain = pack(evolve(self.head, revision=99), self.membership, NOW)
         self.assertRaises(BadBackup, unpack, plain)
 
+    def test_valuesThatNobodyWroteAreRefused(self) -> None:
+        line, _, rest = self.packed().partition(b"\n")
+        for forged in (
+            {"time": 10**400},
+            {"time": 1e300},
+            {"node": []},
+            {"epoch": "1"},
+            {"parts": [["document", "x", 1]]},
+        ):
+            manifest = {**json.loads(line), **forged}
+            self.assertRaises(BadBackup, unpack, json.dumps(manifest).encode() + b"\n" + rest)
+
     def test_newerFormatIsNamedWithItsVersion(self) -> None:
         line, _, rest = self.packed().partition(b"\n")
         manifest = {**json.loads(line), "format": 2, "software": "9.9"}

@@ -70,7 +70,9 @@ def _parseJSON(text: str) -> tuple[Any, Problem | None]:
     if len(text) > JSON_BYTES:
         raise Invalid([Problem("", f"larger than {JSON_BYTES} characters")])
     try:
-        plain = json.loads(text, parse_constant=_refuseConstant, object_pairs_hook=_withoutDuplicates)
+        plain = json.loads(
+            text, parse_constant=_refuseConstant, parse_float=_finite, object_pairs_hook=_withoutDuplicates
+        )
     except json.JSONDecodeError as error:
         return None, Problem(f"line {error.lineno}, column {error.colno}", error.msg)
     except RecursionError:
@@ -99,6 +101,11 @@ def _requireShallow(plain: Any) -> None:
 
 def _refuseConstant(text: str) -> Any:
     raise ValueError(f"{text} is not a number that can be used")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuseConstant(text)
 
 
 def _withoutDuplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -230,7 +230,9 @@ def _csvLine(record: Mapping[str, Any]) -> bytes:
 
 def _inert(cell: Any) -> Any:
     """A name of a file is no formula, whatever a spreadsheet thinks."""
-    return "'" + cell if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+    return "'" + cell if isinstance(cell, str) and cell.startswith(_FORMULAS) else cell
 
 
+# Wide forms of these are formulas to some.
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 LINES = {"jsonl": _jsonLine, "csv": _csvLine}

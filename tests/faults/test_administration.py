@@ -3,24 +3,54 @@
 from __future__ import annotations
 
 import base64
+import copy
+import csv
+import hashlib
+import io
+import json
+import os
+import random
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
+from urllib.parse import quote
 
 import attrs
 from attrs import evolve
 from klein import Klein
+from ruamel.yaml.error import YAMLError
+from twisted.logger import FileLogObserver, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from cftpcluster.config.changes import Put
+from cftpcluster.archive import openArchive, sealArchive
+from cftpcluster.components import Components
+from cftpcluster.config._yaml import exportYaml, parseText
+from cftpcluster.config.changes import Batch, Put
+from cftpcluster.config.codec import decodeDocument, encodeDocument
+from cftpcluster.config.document import Document
+from cftpcluster.config.validation import problems
+from cftpcluster.config.written import export
+from cftpcluster.events import LoginFailed
+from cftpcluster.journal.audit import COMMIT_SECONDS
 from cftpcluster.manager._console import ConsoleRoutes
 from cftpcluster.manager._routes import ANYTHING, Route
+from cftpcluster.node import NODE_KINDS
+from cftpcluster.testing.auth import originOf
 from cftpcluster.testing.http import Answer, Conversation
 from tests.manager.described import table
 from tests.manager.support import PASSWORD, Cluster, basic
 from tests.manager.test_matrix import bodyOf, nameOf, targetOf
 
+from .scale import choose, figure
+
 SAFE = {"GET", "HEAD", "OPTIONS"}
 EVIL = "https://evil.example"
+
+
+def allKinds() -> dict[str, dict[str, type]]:
+    """The components of the product, with the classes of their options."""
+    kinds = {section: dict(found) for section, found in Components.gather().kinds.items()}
+    return {**kinds, "listeners": {**kinds["listeners"], **NODE_KINDS}}
 
 
 class MemoryCase(SynchronousTestCase):
@@ -272,3 +302,339 @@ class KeptOutTests(MemoryCase):
         self.cluster.clock.advance(90 * 86400)
         del ways["basic"]
         self.assertOut(ways)
+
+
+HOSTILE_TEXTS = (
+    *("{{7*7}}", "${7*7}", "#{7*7}", "%s%n%x", "$(id)", "`id`", "${jndi:ldap://a}", "{0.__class__}", "<%=7%>"),
+    *('=cmd|"/c calc"!A1', "+1+1", "-2+3", "@SUM(1)", "\t=1+1", "\r=1+1", "\n=1+1", "\uff1d1+1", "|calc", ";=1+1"),
+    *("a\nb", "a\r\nSet-Cookie: a=b", "a\0b", "\x1b[2J", "a\u2028b", "a\x85b", "\u202etxt.exe", "\ufeffa", "a\ud83d"),
+    *("!!python/object/apply:os.system [id]", "&a [*a]", "*a", "? a", "- a", "a: b", "# a", "--- a", "...", "<<", "~"),
+    *("null", "true", "no", "0x10", "0o7", "1e3", ".inf", "NaN", "1_000", "2027-01-01", "'", '"', "\\", " a ", "|"),
+    *("<script>alert(1)</script>", "'; DROP TABLE a;--", "../../etc/passwd", "%2e%2e%2f", "a" * 99, "\U0001f4a9", ""),
+)  # fmt: skip
+"""What some program takes for more than text."""
+
+HOSTILE_VALUES: tuple[Any, ...] = (
+    *(None, True, False, 0, -1, 1.5, 65536, 2**31, 2**53, 2**63, 10**30, -(10**30), 1e308, [], {}, [[]], [None], [{}]),
+    *(
+        {"secret": "x"},
+        {"": ""},
+        {"__proto__": {}},
+        ["", ""],
+        ["a", 1],
+        "node-a",
+        "ftp",
+        "0.0.0.0/0",
+        "::/129",
+        "/",
+        ".",
+    ),
+    *HOSTILE_TEXTS,
+)
+
+OBJECTS: Mapping[str, Any] = {
+    "settings": {"drainSeconds": 30, "neverBan": ["127.0.0.0/8"], "banSeconds": 600},
+    "backends": [{"name": "m", "kind": "memory"}, {"name": "l", "kind": "local", "root": "/srv/files"}],
+    "groups": [{"name": "g", "mounts": [{"path": "/in", "backend": "m", "folder": "in"}], "allow": ["10.0.0.0/8"]}],
+    "users": [
+        {"name": "u", "groups": ["g"], "mounts": [{"path": "/", "backend": "l"}], "quota": {"bytes": 10, "files": 2}},
+        {"name": "v", "enabled": False, "expires": "2030-01-01T00:00:00Z", "deny": ["192.0.2.1"]},
+    ],
+    "listeners": [{"name": "x", "kind": "ftp", "port": 2199, "passivePorts": "50000-50010", "tls": "required"}],
+    "admins": [{"name": "b", "role": "users"}],
+    "observers": [{"name": "log2", "kind": "log"}],
+}
+"""A good document, to be mutated."""
+
+
+def places(plain: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Paths of all values."""
+    if path:
+        yield path
+    for key, value in plain.items() if isinstance(plain, dict) else enumerate(plain) if isinstance(plain, list) else ():
+        yield from places(value, (*path, key))
+
+
+def mutated(chance: random.Random) -> bytes:
+    """The document with some mistakes in it, as JSON or YAML; or its text with some."""
+    plain = copy.deepcopy(dict(OBJECTS))
+    for _ in range(chance.choice((1, 1, 2, 4))):
+        *path, last = chance.choice(list(places(plain)))
+        holder: Any = plain
+        for key in path:
+            holder = holder[key]
+        what = chance.randrange(5)
+        if what < 3:
+            holder[last] = chance.choice(HOSTILE_VALUES)
+        elif what == 3 and isinstance(holder, dict):
+            holder[str(chance.choice(HOSTILE_VALUES))] = holder.pop(last)
+        elif isinstance(holder, list):
+            holder.append(copy.deepcopy(holder[last]))
+        else:
+            del holder[last]
+    text = json.dumps(plain).encode() if chance.random() < 0.5 else asYaml(plain)
+    if chance.random() < 0.3:
+        place = chance.randrange(len(text))
+        text = chance.choice(
+            (text[:place], text[:place] + bytes([text[place] ^ 1 << chance.randrange(8)]) + text[place + 1 :], text * 2)
+        )
+    return text
+
+
+def asYaml(plain: Any) -> bytes:
+    try:
+        return exportYaml(plain).encode()
+    except (UnicodeEncodeError, YAMLError):
+        return json.dumps(plain).encode()
+
+
+class DocumentTests(MemoryCase):
+    kinds = allKinds()
+
+    def assertGood(self, document: Document) -> None:
+        """It could be applied from nothing, and comes back as it is by each way out."""
+        puts = [Put(name, one) for name, section in document.sections.items() for one in section.values()]
+        self.assertEqual(problems(document, Batch(tuple(puts)), self.kinds), [])
+        self.assertEqual(decodeDocument(encodeDocument(document)), document)
+        exported = export(document)
+        self.assertEqual(parseText(exportYaml(exported)), exported)
+        self.assertEqual(parseText(json.dumps(exported)), exported)
+
+    def test_whatIsMutatedIsRefusedOrGood(self) -> None:
+        chance, counted = random.Random(26), {200: 0, 422: 0}
+        admin, count = {"Authorization": basic("full")}, choose(60, 1000)
+        self.assertGood(self.cluster.document)
+        self.assertEqual(self.ask("POST", "/api/v1/apply", OBJECTS, **admin).status, 200)
+        for _ in range(count):
+            before, text = self.chainHash, mutated(chance)
+            answer = self.ask("POST", "/api/v1/apply", body=text, **admin)
+            self.assertIn(answer.status, counted, (text, answer.body))
+            counted[answer.status] += 1
+            if answer.status == 422:
+                self.assertTrue(answer.json["errors"], text)
+                self.assertEqual(self.chainHash, before, text)
+            elif self.chainHash != before:
+                self.assertGood(self.cluster.document)
+        figure(f"{count} mutated documents: {counted[422]} refused, {counted[200]} good, none other")
+
+    def test_bodiesThatAreNoJSONOrTooMuchOfIt(self) -> None:
+        admin, before = {"Authorization": basic("full")}, self.state()
+        bodies = (
+            *(b"[" * 100_000, b'{"a":' * 50_000, b'{"name":' + b"[" * 99_000 + b"]" * 99_000 + b"}", b"\xff"),
+            *(b'{"name":"a","name":"b"}', b'{"name":NaN}', b'{"name":Infinity}', b'{"name":' + b"9" * 5000 + b"}"),
+            *(b'{"name":"\\ud800"}', b'{"\\ud800":1}', b'{"quota":{"bytes":1e400}}', b"nul", b"{"),
+            *(b'{"quota":{"bytes":' + b"9" * 4000 + b"}}", b"{} {}", b"'", b'{"__proto__":{"enabled":true}}', b"1"),
+        )  # fmt: skip
+        for body in bodies:
+            for method, path in (("PUT", "users/a"), ("PATCH", "settings"), ("POST", "rollback"), ("POST", "apply")):
+                answer = self.ask(method, f"/api/v1/{path}", body=body, **admin)
+                self.assertIn(answer.status, (200, 400, 413, 422), (path, body[:60]))
+                self.assertNotIn(b"Traceback", answer.body)
+                self.assertEqual(self.state(), before, (path, body[:60]))
+
+    def test_conditionsThatAreNone(self) -> None:
+        admin = {"Authorization": basic("full")}
+        self.assertEqual(self.ask("PUT", "/api/v1/users/a", {}, **admin).status, 201)
+        revision, before = self.cluster.document.users["a"].revision, self.chainHash
+        for tag in (
+            *(
+                str(revision),
+                f'W/"{revision}"',
+                f'"{revision}',
+                f"'{revision}'",
+                f'"0{revision}"',
+                f'"+{revision}"',
+                "",
+            ),
+            *(f'"{revision}.0"', f'" {revision}"', f'"{revision}" "{revision}"', "**", '"*"', "null", '"-1"', '"1e1"'),
+            *(
+                '"' + "9" * 5000 + '"',
+                ",",
+                ", ,",
+                '"\u00b2"',
+                f'"{revision - 1}"',
+                f'"{revision + 1}"',
+                "\\",
+                "%",
+                '""',
+            ),
+        ):
+            for method in ("PUT", "PATCH", "DELETE"):
+                answer = self.ask(method, "/api/v1/users/a", None if method == "DELETE" else {}, If_Match=tag, **admin)
+                self.assertEqual((answer.status, answer.json["current"]["revision"]), (412, revision), (method, tag))
+        for tag in ('"1"', "W/*", "x", ""):
+            answer = self.ask("PUT", "/api/v1/users/a", {}, If_None_Match=tag, **admin)
+            self.assertEqual(answer.status, 400, tag)
+        for said in (True, -1, 1.0, "1", None, [revision], 2**70):
+            answer = self.ask("PATCH", "/api/v1/users/a", {"enabled": False, "revision": said}, **admin)
+            self.assertIn(answer.status, (412, 422), said)
+        self.assertEqual(self.chainHash, before)
+
+    def test_questionsThatAreNone(self) -> None:
+        """Places that no page told, words that are patterns, numbers that are none: of each list."""
+        admin, before = {"Authorization": basic("auditor")}, self.state()
+        texts = (
+            *choose(HOSTILE_TEXTS[::7], HOSTILE_TEXTS),
+            "(a+)+$",
+            "a*" * 1000 + "b",
+            "%",
+            "_",
+            "1-node-a",
+            "9" * 16 + "-node-a",
+            "-1",
+            "9" * 400,
+        )
+        begun = time.monotonic()
+        count = 0
+        for route in table().known:
+            if route.method != "GET" or route.role is None or "{" in targetOf(route):
+                continue
+            for parameter in route.query:
+                if parameter.name not in {
+                    "after",
+                    "search",
+                    "limit",
+                    "text",
+                    "path",
+                    "user",
+                    "since",
+                    "author",
+                    "object",
+                }:
+                    continue
+                for text in texts:
+                    joint = "&" if "?" in targetOf(route) else "?"
+                    said = quote(text.encode("utf-8", "surrogatepass"))
+                    answer = self.ask("GET", f"{targetOf(route)}{joint}{parameter.name}={said}", **admin)
+                    self.assertIn(answer.status, (200, 400, 404, 409, 422), (nameOf(route), parameter.name, text))
+                    count += 1
+        self.assertEqual(self.state(), before)
+        self.assertLess((time.monotonic() - begun) / count, 0.2)
+
+
+class TextTests(MemoryCase):
+    """Text that another program could take for more stays text on each way out."""
+
+    kinds = allKinds()
+
+    def test_yamlAndJSONHoldIt(self) -> None:
+        for text in HOSTILE_TEXTS:
+            for plain in ({"a": text}, {text: "a"}, {"a": [text, {"b": text}]}, {"a": f"{text}\n{text}"}):
+                if "\ud83d" not in text:
+                    self.assertEqual(parseText(exportYaml(plain)), plain, text)
+
+    def test_templatesStayLiteral(self) -> None:
+        kept = 0
+        for number, text in enumerate(HOSTILE_TEXTS):
+            root = f"/srv/{text}"
+            answer = self.ask(
+                "PUT", f"/api/v1/backends/b{number}", {"kind": "local", "root": root}, Authorization=basic("full")
+            )
+            if answer.status == 201:
+                kept += 1
+                shown = self.ask("GET", f"/api/v1/backends/b{number}", Authorization=basic("full"))
+                self.assertEqual(shown.json["root"], root)
+            else:
+                self.assertEqual(answer.status, 422, text)
+        self.assertGreater(kept, 40)
+        exported = self.ask("GET", "/api/v1/export", Authorization=basic("full"))
+        roots = {one["root"] for one in parseText(exported.body)["backends"]}
+        self.assertLessEqual({"/srv/{{7*7}}", "/srv/%s%n%x", "/srv/${7*7}"}, roots)
+
+    def test_nothingGetsIntoTheBalancersConfiguration(self) -> None:
+        admin = {"Authorization": basic("full")}
+        evil = "\n    server evil 127.0.0.66:1\n"
+        wrong = (
+            f"fe80::1%{evil}",
+            f"::1{evil}",
+            f"127.0.0.1{evil}",
+            "fe80::1%a b",
+            f"fe80::%{evil}/64",
+            "1.1.1.1 }",
+            "a b",
+        )
+        before = self.chainHash
+        for text in wrong:
+            for path, body in (
+                ("listeners/ftp", {"allow": [text]}),
+                ("listeners/ftp", {"deny": [text]}),
+                ("listeners/ftp", {"proxyProtocol": "optional", "trustedProxies": [text]}),
+                ("listeners/ftp", {"passiveAddress": text}),
+                ("listeners/ftp", {"passivePorts": f"50000-50010{text}"}),
+                ("nodes/node-a", {"address": text}),
+                ("users/u", {"allow": [text]}),
+            ):
+                answer = self.ask("PATCH", f"/api/v1/{path}", body, **admin)
+                self.assertIn(answer.status, (404, 422), (path, body))
+            for parameter in ("address", "source"):
+                answer = self.ask("GET", f"/api/v1/haproxy?{parameter}={quote(text)}", **admin)
+                self.assertIn(answer.status, (400, 422), (parameter, text))
+            for name in (text, f"ftp{evil}"):
+                answer = self.ask("POST", "/api/v1/listeners", {"name": name, "kind": "ftp", "port": 2222}, **admin)
+                self.assertEqual(answer.status, 422, name)
+        self.assertEqual(self.chainHash, before)
+        self.assertNotIn("evil", self.ask("GET", "/api/v1/haproxy", **admin).json["configuration"])
+
+    def test_formulasInExportsAreText(self) -> None:
+        for text in HOSTILE_TEXTS:
+            origin = originOf()
+            self.cluster.audit.observe(LoginFailed(user=text, origin=origin, method="password", reason=text))
+        self.cluster.clock.advance(COMMIT_SECONDS)
+        answer = self.ask("GET", "/api/v1/events/export?format=csv&kind=LoginFailed", Authorization=basic("auditor"))
+        rows = list(csv.DictReader(io.StringIO(answer.body.decode(), newline="")))
+        self.assertEqual(len(rows), len(HOSTILE_TEXTS))
+        for row in rows:
+            for cell in row.values():
+                self.assertNotIn(cell[:1], tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"), row)
+        lines = self.ask("GET", "/api/v1/events/export?kind=LoginFailed", Authorization=basic("auditor")).body
+        self.assertEqual(len(lines.decode().split("\n")) - 1, len(HOSTILE_TEXTS))
+
+    def test_logsHaveOneLineForEach(self) -> None:
+        said: list[str] = []
+        observer = FileLogObserver(io.StringIO(), lambda event: said.append(formatEvent(event)) or "")
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        for text in HOSTILE_TEXTS:
+            self.ask("POST", "/api/v1/login", {"name": text, "password": text})
+            self.ask("GET", f"/api/v1/users/{quote(text.encode('utf-8', 'surrogatepass'), safe='')}")
+        for header in ("a\x0bb", "a\x1b[2J", "Bearer cftp_\x85"):
+            self.ask("GET", "/api/v1/status", Authorization=header, User_Agent=header)
+        for line in said:
+            self.assertEqual(len(line.splitlines()), 1, line)
+
+
+class BackupTests(MemoryCase):
+    """Files that somebody made who knows the passphrase, but not this cluster."""
+
+    def restore(self, data: bytes) -> Answer:
+        body = b'{"passphrase": "correct horse"}\n' + data
+        return self.ask("POST", "/api/v1/restore", body=body, Authorization=basic("full"))
+
+    def test_forgedOnesChangeNothing(self) -> None:
+        good = self.ask("POST", "/api/v1/backup", {"passphrase": "correct horse"}, Authorization=basic("full")).body
+        line, _, rest = openArchive(good, b"correct horse").partition(b"\n")
+        manifest = json.loads(line)
+        before = self.state()
+        cheap = {"n": 2, "r": 1, "p": 1}
+        for key in (*manifest, "parts", "parts"):
+            for value in chosen(key):
+                forged = json.dumps({**manifest, key: value}).encode() + b"\n" + rest
+                sealed = sealArchive(forged, b"correct horse", os.urandom, cheap)
+                answer = self.restore(sealed)
+                self.assertIn(answer.status, (200, 409, 422), (key, value, answer.body))
+                self.assertEqual(self.state(), before, (key, value))
+        for plain in (b"", b"\n", b"{}", b"[]\n", b"null\n", b"[" * 100_000, b"\xff\n" + rest, line, rest):
+            answer = self.restore(sealArchive(plain, b"correct horse", os.urandom, cheap))
+            self.assertEqual(answer.status, 409, (plain[:20], answer.body))
+        cut = sealArchive(line + b"\n" + rest, b"correct horse", os.urandom, cheap)
+        for place in random.Random(26).sample(range(len(cut)), choose(10, 200)):
+            flipped = cut[:place] + bytes([cut[place] ^ 4]) + cut[place + 1 :]
+            self.assertEqual({self.restore(cut[:place]).status, self.restore(flipped).status}, {409}, place)
+        self.assertEqual(self.state(), before)
+
+
+def chosen(key: str) -> Iterator[Any]:
+    """Values for a key of a backup's first line."""
+    yield from (None, True, -1, 2**70, 10**400, 1e308, "", "\ud800", [], [[]], {}, [["document", 10**400, ""]])
+    if key == "parts":
+        yield from ([["document", -1, "x"]], [["a", "b", "c"]], [["document", 0, hashlib.sha256().hexdigest()]])

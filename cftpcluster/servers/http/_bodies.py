@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -19,7 +20,10 @@ async def jsonBody(request: Any, mostBytes: int = JSON_BYTES) -> dict[str, Any]:
     try:
         # Bytes could be in one of five encodings.
         plain = json.loads(
-            (body or b"{}").decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_withoutDuplicates
+            (body or b"{}").decode("utf-8"),
+            parse_constant=_refuse,
+            parse_float=_finite,
+            object_pairs_hook=_withoutDuplicates,
         )
     except (ValueError, RecursionError) as error:
         raise HTTPProblem(400, f"the body is not JSON: {error}") from None
@@ -30,6 +34,12 @@ async def jsonBody(request: Any, mostBytes: int = JSON_BYTES) -> dict[str, Any]:
 
 def _refuse(text: str) -> Any:
     raise ValueError(f"{text} is not a number of JSON")
+
+
+def _finite(text: str) -> float:
+    """A number that JSON can hold again, as ``1e400`` is none."""
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
 
 
 def _withoutDuplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
