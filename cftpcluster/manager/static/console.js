@@ -52,6 +52,7 @@ function showTrouble(isOld) {
 }
 
 startTheme();
+document.querySelector(".navLink[aria-current]")?.scrollIntoView({block: "nearest"});
 watchStatus(showStatus);
 watchTrouble(showTrouble);
 followOn();

@@ -1,6 +1,6 @@
 // The first steps to a cluster that works: each looks at the cluster itself whether it is done.
 
-import {call, sentence} from "./api.js";
+import {send, sentence} from "./api.js";
 import {countText, displayed, element, icon, make, tell} from "./dom.js";
 import {watchStatus} from "./live.js";
 
@@ -10,11 +10,14 @@ const LOCAL = "guideStorageIsLocal";
 const done = (text) => ({isDone: true, text});
 const open = (text) => ({isDone: false, text});
 
+/** Asks by itself, which is no use of the session. */
+const ask = async (what) => (await send("GET", `/api/v1/${what}`, {headers: {"X-Background": "1"}})).json();
+
 const STEPS = [
   {
     title: "A password of your own",
     async look() {
-      const {initialPassword} = await call("GET", "/api/v1/session");
+      const {initialPassword} = await ask("session");
       return initialPassword ? open("You still have the password that the cluster was founded with.") : done("The initial password is not good any more. Its file on the first node can be deleted.");
     },
     link: {href: "/account", text: "Your account"},
@@ -34,7 +37,7 @@ const STEPS = [
     title: "Storage that all nodes share",
     isOfNodes: true,
     async look({nodes}) {
-      const {items} = await call("GET", "/api/v1/backends?limit=1000");
+      const {items} = await ask("backends?limit=1000");
       const shared = items.filter((one) => one.shared);
       if (shared.length) return done(`${shared.map((one) => displayed(one.name)).join(", ")}: the same files on all nodes.`);
       if (localStorage.getItem(LOCAL)) return {...done("You said that files stay on the node where they were uploaded."), isSaid: true};
@@ -46,7 +49,7 @@ const STEPS = [
   {
     title: "A first user",
     async look() {
-      const {total} = await call("GET", "/api/v1/users?limit=1");
+      const {total} = await ask("users?limit=1");
       return total ? done(`${countText(total, "user", "users")} can log in over SFTP, FTPS and HTTPS.`) : open("A name, a password or an SSH key, and a folder of a backend: more is not needed.");
     },
     link: {href: "/users?new", text: "Add a user"},
@@ -54,7 +57,7 @@ const STEPS = [
   {
     title: "A certificate that clients trust",
     async look() {
-      const {certificates} = await call("GET", "/api/v1/keys");
+      const {certificates} = await ask("keys");
       const trusted = certificates.filter((one) => one.selfSigned === false && one.listeners.length);
       return trusted.length ? done(`${trusted.map((one) => displayed(one.name)).join(", ")}, from ${displayed(trusted[0].issuer)}.`) : open("The one that the cluster made for itself works, but browsers warn of it. Upload one of your authority, or have a request made here for it to sign.");
     },
