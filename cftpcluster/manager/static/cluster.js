@@ -6,7 +6,7 @@ import {button, countText, displayed, element, icon, make, tell} from "./dom.js"
 import {makeDrawing} from "./drawing.js";
 import {watchStatus} from "./live.js";
 import {openNodeMenu} from "./nodeactions.js";
-import {makeCard} from "./nodecards.js";
+import {isHeard, makeCard} from "./nodecards.js";
 import {askBalancer} from "./balancer.js";
 
 const mayAct = document.body.dataset.role === "full";
@@ -62,7 +62,7 @@ function showWarnings({warnings: texts}) {
 }
 
 function showSummary({nodes, revision, primary, epoch}) {
-  const live = nodes.filter((row) => (row.live ?? row.revision) >= revision && row.state !== "disconnected").length;
+  const live = nodes.filter((row) => (row.live ?? row.revision) >= revision && isHeard(row)).length;
   const text = `Revision ${revision.toLocaleString()} is live on ${live} of ${countText(nodes.length, "node", "nodes")}. Primary: ${primary ? displayed(primary) : "unknown"}, epoch ${epoch}.`;
   if (summary.textContent !== text) summary.textContent = text;
 }

@@ -1,7 +1,7 @@
 // A plain drawing of who reaches what: clients by way of the balancer, the nodes, and their storage.
 
 import {displayed, make} from "./dom.js";
-import {stateOf} from "./nodecards.js";
+import {isHeard, stateOf} from "./nodecards.js";
 
 const SPACE = "http://www.w3.org/2000/svg";
 const ROW = 58;
@@ -16,7 +16,7 @@ function draw(tag, attributes, ...children) {
   return made;
 }
 
-const isServing = (row) => ["primary", "following", "catchingUp", "paused", "unconfirmed"].includes(row.state);
+const isServing = (row) => isHeard(row) && row.state !== "draining";
 const linkOf = (row) => (isServing(row) ? "good" : row.state === "draining" ? "warn" : "bad");
 
 /** Why a node cannot use a backend; "" where it can. */
@@ -94,7 +94,7 @@ function render(width, nodes, backends) {
     boxes.append(box(columns[1], y, column, stateOf(row)[0], row.name, stateOf(row)[1]));
     backends.forEach((backend, number) => {
       const theirs = top(number, backends.length);
-      const missing = row.state === "disconnected" ? "unknown" : lacking(row, backend) ? "bad" : backend.shared ? "good" : "own";
+      const missing = !isHeard(row) ? "unknown" : lacking(row, backend) ? "bad" : backend.shared ? "good" : "own";
       links.append(line(columns[1] + column, y + BOX / 2, columns[2], theirs + BOX / 2, missing));
       if (missing === "bad") links.append(cross((columns[1] + column + columns[2]) / 2, (y + theirs + BOX) / 2));
     });

@@ -5,6 +5,7 @@ import {attempt, lines} from "./attempt.js";
 import {askBranches} from "./branches.js";
 import {write} from "./changes.js";
 import {announce, ask, countText, displayed, durationText, make, showMenu, tell} from "./dom.js";
+import {isHeard} from "./nodecards.js";
 
 const CANCEL = {text: "Cancel", value: ""};
 const urlOf = (name, rest = "") => `/api/v1/nodes/${encodeURIComponent(name)}${rest}`;
@@ -18,7 +19,7 @@ export function itemsFor(row, status, card) {
   const {name} = row;
   const isPrimary = row.name === status.primary;
   const isHere = name === status.node;
-  const isGone = row.state === "disconnected";
+  const isGone = !isHeard(row);
   const items = [];
   if (row.state === "draining") items.push({text: "Resume", picture: "play", run: () => resume(name)});
   else if (!isGone) items.push({text: "Drain…", picture: "log-out", run: () => askDrain(name, card)});
@@ -33,7 +34,9 @@ export function itemsFor(row, status, card) {
 }
 
 export function openNodeMenu(opener, row, status, card) {
-  showMenu(opener, `Actions for ${displayed(row.name)}`, itemsFor(row, status, card));
+  const items = itemsFor(row, status, card);
+  if (items.length) showMenu(opener, `Actions for ${displayed(row.name)}`, items);
+  else tell(`Nothing can be done with ${displayed(row.name)} while it cannot be heard. Where it is gone, make another node the primary.`);
 }
 
 // --- out of service, and back
@@ -148,7 +151,7 @@ async function askForce(row, status, isHere) {
     await ask(`Promote ${displayed(name)} on itself`, body, [{text: "Close", value: "", classes: "primary"}]);
     return;
   }
-  const known = status.nodes.filter((one) => one.name !== name && one.state !== "disconnected").map((one) => one.name);
+  const known = status.nodes.filter((one) => one.name !== name && isHeard(one)).map((one) => one.name);
   const lag = row.lagSeconds ? ` It has not followed for ${durationText(row.lagSeconds)}.` : "";
   const typed = typedName(name);
   const body = [

@@ -14,16 +14,19 @@ const STATES = {
 };
 const MOST_PROBLEMS = 3;
 
-/** What a state is called, and which badge says it. */
-export const stateOf = (row) => STATES[row.state] ?? ["quiet", row.state];
-
 const isKnown = (value) => value !== null && value !== undefined;
+
+/** Whether a node can be heard: without the primary nodes go on serving, and know of each other. */
+export const isHeard = (row) => row.state !== "disconnected" || isKnown(row.sessions);
+
+/** What a state is called, and which badge says it. */
+export const stateOf = (row) => (row.state === "disconnected" && isHeard(row) ? ["warn", "No primary"] : STATES[row.state] ?? ["quiet", row.state]);
 const whole = (value) => (isKnown(value) ? value.toLocaleString() : "–");
 const rate = (value) => (isKnown(value) ? `${sizeText(value)}/s` : "–");
 
 /** How far a node is behind, for people. */
 export function lagText(row) {
-  if (row.state === "primary") return "–";
+  if (row.state === "primary" || (!isHeard(row) && !row.lagSeconds)) return "–";
   if (!row.lagSeconds) return "none";
   return row.lagSeconds < 1 ? "under 1 s" : durationText(row.lagSeconds);
 }
@@ -79,6 +82,7 @@ export function makeCard(name, openMenu) {
   function update(row, status) {
     const [kind, text] = stateOf(row);
     element.dataset.state = row.state;
+    element.classList.toggle("bad", kind === "bad");
     badge.className = `badge ${kind}`;
     setText(badge, text);
     setText(role, [row.role === "primary" ? "Primary" : "Secondary", ...(name === status.node ? ["this node"] : [])].join(", "));
