@@ -4,9 +4,9 @@ import {call, sentence} from "./api.js";
 import {makeCharts} from "./charts.js";
 import {button, countText, displayed, element, icon, make, tell} from "./dom.js";
 import {makeDrawing} from "./drawing.js";
-import {watchStatus} from "./live.js";
+import {isHeard, watchStatus} from "./live.js";
 import {openNodeMenu} from "./nodeactions.js";
-import {isHeard, makeCard} from "./nodecards.js";
+import {makeCard} from "./nodecards.js";
 import {askBalancer} from "./balancer.js";
 
 const mayAct = document.body.dataset.role === "full";

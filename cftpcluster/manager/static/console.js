@@ -2,7 +2,7 @@
 
 import {followOn} from "./changes.js";
 import {countText, element, icon, startTheme} from "./dom.js";
-import {watchStatus, watchTrouble} from "./live.js";
+import {isHeard, watchStatus, watchTrouble} from "./live.js";
 
 const menuButton = element("menuButton");
 const side = element("side");
@@ -24,7 +24,7 @@ side.addEventListener("keydown", (event) => {
 });
 
 function showStatus({node, revision, nodes, warnings}) {
-  const liveOn = nodes.filter((row) => row.live >= revision && row.state !== "disconnected").length;
+  const liveOn = nodes.filter((row) => row.live >= revision && isHeard(row)).length;
   const isWhole = liveOn === nodes.length;
   const text = nodes.length === 1 ? `${node}: revision ${revision}` : `${node}: revision ${revision}, live on ${liveOn} of ${countText(nodes.length, "node", "nodes")}`;
   live.dataset.state = isWhole ? "good" : "warn";

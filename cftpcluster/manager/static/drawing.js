@@ -1,7 +1,8 @@
 // A plain drawing of who reaches what: clients by way of the balancer, the nodes, and their storage.
 
 import {displayed, make} from "./dom.js";
-import {isHeard, stateOf} from "./nodecards.js";
+import {isHeard} from "./live.js";
+import {stateOf} from "./nodecards.js";
 
 const SPACE = "http://www.w3.org/2000/svg";
 const ROW = 58;

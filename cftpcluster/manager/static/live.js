@@ -27,6 +27,9 @@ export function watchTrouble(callback) {
   callback(isOld);
 }
 
+/** Whether a node can be heard: without the primary nodes go on serving, and know of each other. */
+export const isHeard = (row) => row.state !== "disconnected" || Number.isInteger(row.sessions);
+
 function tellAll(status) {
   latest = status;
   setOld(false);

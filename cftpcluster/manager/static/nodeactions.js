@@ -5,7 +5,7 @@ import {attempt, lines} from "./attempt.js";
 import {askBranches} from "./branches.js";
 import {write} from "./changes.js";
 import {announce, ask, countText, displayed, durationText, make, showMenu, tell} from "./dom.js";
-import {isHeard} from "./nodecards.js";
+import {isHeard} from "./live.js";
 
 const CANCEL = {text: "Cancel", value: ""};
 const urlOf = (name, rest = "") => `/api/v1/nodes/${encodeURIComponent(name)}${rest}`;

@@ -1,6 +1,7 @@
 // The nodes as cards: each shows how a node is, and stays where it is while that changes.
 
 import {button, countText, displayed, durationText, icon, make, sizeText} from "./dom.js";
+import {isHeard} from "./live.js";
 
 const STATES = {
   primary: ["good", "Primary"],
@@ -15,9 +16,6 @@ const STATES = {
 const MOST_PROBLEMS = 3;
 
 const isKnown = (value) => value !== null && value !== undefined;
-
-/** Whether a node can be heard: without the primary nodes go on serving, and know of each other. */
-export const isHeard = (row) => row.state !== "disconnected" || isKnown(row.sessions);
 
 /** What a state is called, and which badge says it. */
 export const stateOf = (row) => (row.state === "disconnected" && isHeard(row) ? ["warn", "No primary"] : STATES[row.state] ?? ["quiet", row.state]);
@@ -62,9 +60,9 @@ function setText(place, text) {
  */
 export function makeCard(name, openMenu) {
   const badge = make("span", {className: "badge"});
-  const role = make("p", {className: "faint small"});
+  const role = make("p", {className: "nodeRole faint small"});
   const heading = make("h2", {}, make("bdi", {textContent: displayed(name), title: name}));
-  const head = make("div", {className: "nodeHead"}, make("div", {className: "grow"}, heading, role), badge);
+  const head = make("div", {className: "nodeHead"}, heading, badge);
   if (openMenu) {
     const opener = button("ellipsis-vertical", {label: `Actions for ${displayed(name)}`});
     opener.setAttribute("aria-haspopup", "menu");
@@ -75,7 +73,7 @@ export function makeCard(name, openMenu) {
   const facts = make("dl", {className: "nodeFacts"}, ...FACTS.map(([label], index) => make("div", {}, make("dt", {textContent: label}), values[index])));
   const problems = make("div", {className: "nodeProblems", hidden: true});
   const progress = make("div", {className: "nodeProgress", role: "status", hidden: true});
-  const element = make("li", {className: "card nodeCard"}, head, facts, problems, progress);
+  const element = make("li", {className: "card nodeCard"}, make("div", {}, head, role), facts, problems, progress);
   element.dataset.node = name;
   let shown = null;
 
