@@ -11,21 +11,17 @@ from typing import Any
 
 from attrs import define, field, frozen
 from klein import Klein
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from werkzeug.exceptions import NotFound
 
 from ..config.document import Branding, Document, Role
 from ..servers.http import (
-    CSRF_HEADER,
     Assets,
+    FormLogin,
     HTTPProblem,
     Pages,
-    formOf,
-    seeOther,
     templatesOf,
-    toTheEnd,
 )
 from ..vocabulary import Author
 from .access import AdministratorAccess
@@ -105,13 +101,7 @@ class ConsoleRoutes:
         for page in PAGES:
             self._add(app, page)
 
-        @app.route("/login", methods=["POST"])
-        def formLogin(request: IRequest) -> Deferred[bytes]:
-            return toTheEnd(self._logIn(request))
-
-        @app.route("/logout", methods=["POST"])
-        def formLogout(request: IRequest) -> Deferred[bytes]:
-            return toTheEnd(self._logOut(request))
+        FormLogin(self._pages, PURPOSE, self._access.logIn, self._logOut).add(app)
 
         @app.handle_errors(NotFound)
         def notFound(request: Any, failure: Failure) -> bytes:
@@ -166,27 +156,6 @@ class ConsoleRoutes:
             "node": self._node(),
         }
 
-    # --- forms, for browsers that run no scripts
-
-    async def _logIn(self, request: Any) -> bytes:
-        form = await formOf(request)
-        name, target = form.get("name", ""), form.get("next", "")
-        try:
-            await self._access.logIn(request, name, form.get("password", ""))
-        except HTTPProblem as problem:
-            if problem.status == 401:
-                message = "The name or the password is wrong."
-                return self._pages.login(request, 401, PURPOSE, target, name, message)
-            return self._pages.problem(request, problem)
-        return seeOther(request, target)
-
-    async def _logOut(self, request: Any) -> bytes:
-        form = await formOf(request)
-        request.requestHeaders.setRawHeaders(CSRF_HEADER, [form.get("csrfToken", "")])
-        try:
-            self._access.visitor(request)
-            self._access.logOut(request)
-        except HTTPProblem as problem:
-            if problem.status != 401:
-                return self._pages.problem(request, problem)
-        return seeOther(request, "/")
+    async def _logOut(self, request: Any) -> None:
+        self._access.visitor(request)
+        self._access.logOut(request)

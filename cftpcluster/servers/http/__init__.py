@@ -6,7 +6,7 @@ It serves no route of its own, and knows neither files nor administration.
 from ._assets import Assets
 from ._bodies import jsonBody, queryBytes, queryFlag, queryNumber, refuseOthers
 from ._channel import Patience
-from ._forms import formOf, seeOther
+from ._forms import FormLogin
 from ._pages import Pages, templatesOf
 from ._problems import HTTPProblem, answerProblems, encodeJSON, jsonAnswer, problemOf
 from ._request import JSON_BYTES, BodyCutShort, Request
@@ -28,6 +28,7 @@ __all__ = [
     "SAFE_METHODS",
     "Assets",
     "BodyCutShort",
+    "FormLogin",
     "HTTPProblem",
     "Pages",
     "Patience",
@@ -40,7 +41,6 @@ __all__ = [
     "answerProblems",
     "basicCredentials",
     "encodeJSON",
-    "formOf",
     "isForeign",
     "jsonAnswer",
     "jsonBody",
@@ -49,7 +49,6 @@ __all__ = [
     "queryFlag",
     "queryNumber",
     "refuseOthers",
-    "seeOther",
     "templatesOf",
     "toTheEnd",
 ]

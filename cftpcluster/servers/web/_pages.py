@@ -21,14 +21,12 @@ from ...errors import FileSystemError, NotAFolder, PermissionDenied
 from ...files import paths
 from ...vocabulary import Entry, Kind, VirtualPath
 from ..http import (
-    CSRF_HEADER,
     Assets,
+    FormLogin,
     HTTPProblem,
     Pages,
-    formOf,
     queryBytes,
     refuseOthers,
-    seeOther,
     templatesOf,
     toTheEnd,
 )
@@ -93,14 +91,7 @@ class PageRoutes:
         def account(request: IRequest) -> Deferred[bytes]:
             return toTheEnd(self._shown(request, self._account))
 
-        @app.route("/login", methods=["POST"])
-        def formLogin(request: IRequest) -> Deferred[bytes]:
-            return toTheEnd(self._logIn(request))
-
-        @app.route("/logout", methods=["POST"])
-        def formLogout(request: IRequest) -> Deferred[bytes]:
-            return toTheEnd(self._logOut(request))
-
+        FormLogin(self._pages, PURPOSE, self._access.logIn, self._access.logOut).add(app)
         self._pages.add(app)
 
     async def _shown(self, request: Any, show: Callable[[Any, Visit], Any]) -> bytes:
@@ -123,29 +114,6 @@ class PageRoutes:
 
     def _login(self, request: Any, status: int, target: str, name: str = "", message: str = "") -> bytes:
         return self._pages.login(request, status, PURPOSE, target, name, message)
-
-    # --- forms, for browsers that run no scripts
-
-    async def _logIn(self, request: Any) -> bytes:
-        form = await formOf(request)
-        name, target = form.get("name", ""), form.get("next", "")
-        try:
-            await self._access.logIn(request, name, form.get("password", ""))
-        except HTTPProblem as problem:
-            if problem.status == 401:
-                return self._login(request, 401, target, name, "The name or the password is wrong.")
-            return self._pages.problem(request, problem)
-        return seeOther(request, target)
-
-    async def _logOut(self, request: Any) -> bytes:
-        form = await formOf(request)
-        request.requestHeaders.setRawHeaders(CSRF_HEADER, [form.get("csrfToken", "")])
-        try:
-            await self._access.logOut(request)
-        except HTTPProblem as problem:
-            if problem.status != 401:
-                return self._pages.problem(request, problem)
-        return seeOther(request, "/")
 
     # --- pages of who is known
 
