@@ -243,14 +243,14 @@ class ObjectRoutes:
             lambda: self._preparation.put(section, body, name, self._administration.document()),
             author,
             repeat,
-            self._expected(wanted, (section, name)),
+            await self._expected(wanted, (section, name)),
         )
 
     async def _patch(self, section: str, request: Any, author: Author, name: str) -> bytes:
         patch = await jsonBody(request, OBJECT_BYTES)
         repeat = requestId(request, author, canonical(patch))
         wanted = condition(request, patch)
-        expected = self._expected(wanted, (section, name))
+        expected = await self._expected(wanted, (section, name))
 
         def prepare() -> Any:
             document = self._administration.document()
@@ -260,7 +260,7 @@ class ObjectRoutes:
 
     async def _delete(self, section: str, request: Any, author: Author, name: str) -> bytes:
         repeat = requestId(request, author)
-        expected = self._expected(condition(request), (section, name))
+        expected = await self._expected(condition(request), (section, name))
         compromised = section == "nodes" and queryFlag(request, "compromised")
         notes: dict[str, Any] = {}
 
@@ -281,14 +281,19 @@ class ObjectRoutes:
             return await self._write(request, prepare, author, repeat, {(section, name): -1}, otherwise=404)
         return await self._write(request, prepare, author, repeat, expected, notes=notes)
 
-    def _expected(self, wanted: Condition, target: Target) -> dict[Target, int]:
+    async def _expected(self, wanted: Condition, target: Target) -> dict[Target, int]:
         """The revision that a condition insists on; the condition is checked on this node, and again where the change
         is appended."""
-        document = self._administration.document()
-        revision = revisionOf(document, target)
+        await self._writes.caughtUp(lambda: self._isNewEnough(wanted, target))
+        revision = revisionOf(self._administration.document(), target)
         if not wanted.holds(revision):
             raise self._failedCondition(target)
         return {target: revision} if wanted != Condition() else {}
+
+    def _isNewEnough(self, wanted: Condition, target: Target) -> bool:
+        """Whether this node can have what is asked for: it may have been read, or written, on another one."""
+        document = self._administration.document()
+        return wanted.holds(revisionOf(document, target)) or document.revision >= max(wanted.revisions or {0})
 
     def _failedCondition(self, target: Target) -> HTTPProblem:
         """412 with the object as it is now."""
@@ -325,6 +330,9 @@ class ObjectRoutes:
             if target is None:
                 raise
             if otherwise == 412:
+                # What is told has to be what the primary has.
+                seen = expected[target]
+                await self._writes.caughtUp(lambda: revisionOf(self._administration.document(), target) != seen)
                 raise self._failedCondition(target) from None
             section, name = target
             detail = f"{name} exists already" if otherwise == 409 else f"there is no {name!r} among the {section}"

@@ -69,6 +69,8 @@ class SettingsRoutes:
         patch = await jsonBody(request, OBJECT_BYTES)
         repeat, wanted = requestId(request, author, canonical(patch)), condition(request, patch)
         seconds = queryNumber(request, "wait", 0, MOST_WAIT_SECONDS)
+        newest = max(wanted.revisions or {0})
+        await self._writes.caughtUp(lambda: self._administration.document().revision >= newest)
         revision = self._administration.document().settings.revision
         if wanted.revisions is not None and not wanted.holds(revision):
             raise self._moved()
@@ -78,6 +80,7 @@ class SettingsRoutes:
         except Conflict as error:
             if SETTINGS not in error.moved or not expected:
                 raise
+            await self._writes.caughtUp(lambda: self._administration.document().settings.revision != revision)
             raise self._moved() from None
         request.setHeader(b"ETag", b'"%d"' % done)
         return jsonAnswer(request, await self._writes.live(done, seconds))

@@ -24,6 +24,8 @@ ATTEMPTS = 5
 """How often a change that carries no condition is made anew when another one came in between."""
 
 _RETRY_SECONDS = 0.2
+_LOOK_SECONDS = 0.05
+_MOST_LOOKS = 60
 
 
 @define(eq=False)
@@ -65,6 +67,15 @@ class Writes:
             except Invalid as error:
                 raise Invalid(located(error.problems, prepared.places)) from None
         raise AssertionError("the last attempt returns or raises")
+
+    async def caughtUp(self, isThere: Callable[[], bool]) -> None:
+        """Wait a little until this node, where it is a moment behind the primary, knows something too."""
+        if isThere() or self._administration.status()["role"] == "primary":
+            return
+        for _ in range(_MOST_LOOKS):
+            await deferLater(self._reactor, _LOOK_SECONDS)
+            if isThere():
+                return
 
     async def live(self, revision: int, seconds: float) -> dict[str, Any]:
         """What a write answers with.

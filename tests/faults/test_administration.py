@@ -10,8 +10,13 @@ import io
 import json
 import os
 import random
+import statistics
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPSConnection
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -37,10 +42,13 @@ from cftpcluster.manager._routes import ANYTHING, Route
 from cftpcluster.node import NODE_KINDS
 from cftpcluster.testing.auth import originOf
 from cftpcluster.testing.http import Answer, Conversation
+from cftpcluster.testing.processes import NodeProcess
 from tests.manager.described import table
 from tests.manager.support import PASSWORD, Cluster, basic
 from tests.manager.test_matrix import bodyOf, nameOf, targetOf
 
+from ..sharedclusters import THREE, whole
+from .load import unverified
 from .scale import choose, figure
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -355,9 +363,9 @@ def places(plain: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from places(value, (*path, key))
 
 
-def mutated(chance: random.Random) -> bytes:
-    """The document with some mistakes in it, as JSON or YAML; or its text with some."""
-    plain = copy.deepcopy(dict(OBJECTS))
+def mutated(chance: random.Random, document: Mapping[str, Any] = OBJECTS) -> bytes:
+    """A document with some mistakes in it, as JSON or YAML; or its text with some."""
+    plain = copy.deepcopy(dict(document))
     for _ in range(chance.choice((1, 1, 2, 4))):
         *path, last = chance.choice(list(places(plain)))
         holder: Any = plain
@@ -638,3 +646,117 @@ def chosen(key: str) -> Iterator[Any]:
     yield from (None, True, -1, 2**70, 10**400, 1e308, "", "\ud800", [], [[]], {}, [["document", 10**400, ""]])
     if key == "parts":
         yield from ([["document", -1, "x"]], [["a", "b", "c"]], [["document", 0, hashlib.sha256().hexdigest()]])
+
+
+class Editor(threading.Thread):
+    """Adds entries to one user's list, each on top of what is there, through one node.
+
+    :ivar lost: how often it was told that somebody else was first.
+    :ivar wrong: what it was told that it should not have been.
+    """
+
+    def __init__(self, node: NodeProcess, token: str, user: str, number: int, edits: int) -> None:
+        super().__init__(daemon=True)
+        self.node, self.token, self.path = node, token, f"/api/v1/users/{user}"
+        self.mine = [f"10.{number}.{edit // 256}.{edit % 256}" for edit in range(edits)]
+        self.lost, self.wrong, self.done = 0, list[Any](), 0
+
+    def run(self) -> None:
+        client = HTTPSConnection(self.node.address, 8444, timeout=30, context=unverified())
+        try:
+            current = self.ask(client, "GET")[1]
+            for one in self.mine:
+                while (current := self.edit(client, one, current)) is None or one not in current["deny"]:
+                    current = current or self.ask(client, "GET")[1]
+                self.done += 1
+        except Exception as error:  # noqa: BLE001 - told by the test
+            self.wrong.append(error)
+        finally:
+            client.close()
+
+    def edit(self, client: HTTPSConnection, one: str, current: Any) -> Any:
+        """What is there afterwards."""
+        seen, deny = current["revision"], [*current["deny"], one]
+        status, value = self.ask(client, "PATCH", {"deny": deny}, f'"{seen}"')
+        if status == 200:
+            return {"deny": deny, "revision": value["revision"]}
+        self.lost += 1
+        if status != 412 or value["current"]["revision"] <= seen:
+            self.wrong.append((status, seen, value))
+        return value.get("current")
+
+    def ask(self, client: HTTPSConnection, method: str, body: Any = None, match: str = "") -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {self.token}", **({"If-Match": match} if match else {})}
+        client.request(method, self.path, None if body is None else json.dumps(body), headers)
+        answer = client.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+class RealTests(SynchronousTestCase):
+    """The same of a real cluster."""
+
+    def setUp(self) -> None:
+        self.cluster = THREE.get()
+        body = {"name": "faults", "scopes": ["full"], "admin": "admin"}
+        self.token = self.cluster.primary.ask("POST", "tokens", body, wait=30)["token"]
+
+    def test_editorsOfOneObjectLoseNothing(self) -> None:
+        user, edits = "edited-by-many", choose(5, 500)
+        self.cluster.primary.ask("PUT", f"users/{user}", {}, wait=30)
+        nodes = list(self.cluster.nodes.values())
+        editors = [Editor(nodes[number % 3], self.token, user, number, edits) for number in range(8)]
+        for editor in editors:
+            editor.start()
+        for editor in editors:
+            editor.join(choose(120, 3600))
+        self.assertEqual([editor.wrong for editor in editors], [[]] * 8)
+        self.assertEqual([editor.done for editor in editors], [edits] * 8)
+        whole(self.cluster)
+        made = {f"{one}" for editor in editors for one in editor.mine}
+        for node in nodes:
+            self.assertEqual(sorted(node.ask("GET", f"users/{user}")["deny"]), sorted(made))
+        lost = sum(editor.lost for editor in editors)
+        self.assertGreater(lost, 0)
+        figure(f"8 editors x {edits} edits of one user through 3 nodes: none lost, {lost} times 412 with the newer one")
+        self.cluster.primary.ask("DELETE", f"users/{user}", wait=30)
+
+    def test_mutatedDocumentsLeaveAllNodesAlive(self) -> None:
+        chance, node = random.Random(27), self.cluster.secondaries[0]
+        processes = [each.process.pid for each in self.cluster.nodes.values()]
+        before = node.export()
+        sections = {name: OBJECTS[name] for name in ("users", "groups", "backends")}
+        counted = {200: 0, 422: 0}
+        for _ in range(choose(60, 1000)):
+            with closing(node.connection()) as connection:
+                connection.request("POST", "/api/v1/apply", mutated(chance, sections))
+                status = connection.getresponse().status
+            self.assertIn(status, counted)
+            counted[status] += 1
+        whole(self.cluster)
+        for name in sections:
+            for one in {each["name"] for each in node.export()[name]} - {each["name"] for each in before[name]}:
+                node.ask("DELETE", f"{name}/{quote(one)}", wait=30)
+        self.assertEqual([each.process.pid for each in self.cluster.nodes.values()], processes)
+        self.assertEqual({each.health("/livez")[0] for each in self.cluster.nodes.values()}, {200})
+
+    def test_whoIsAnAdministratorDoesNotShow(self) -> None:
+        node, count = self.cluster.primary, choose(10, 100)
+
+        def tried(number: int) -> tuple[str, float, bytes]:
+            name = "admin" if number % 2 else "nobody"
+            source = f"127.55.{number // 200}.{number % 200 + 1}"
+            client = HTTPSConnection(node.address, 8444, timeout=30, context=unverified(), source_address=(source, 0))
+            with closing(client):
+                client.connect()
+                begun = time.monotonic()
+                client.request("POST", "/api/v1/login", json.dumps({"name": name, "password": "wrong"}))
+                answer = client.getresponse()
+                said = answer.read()
+                return name, time.monotonic() - begun, b"%d %s" % (answer.status, said)
+
+        with ThreadPoolExecutor(4) as pool:
+            tries = list(pool.map(tried, range(2 * count)))
+        self.assertEqual(len({said for _, _, said in tries}), 1, {said for _, _, said in tries})
+        known, unknown = (statistics.median(s for name, s, _ in tries if name == n) for n in ("admin", "nobody"))
+        figure(f"a wrong password of an administrator: {known:.3f} s; of nobody: {unknown:.3f} s (medians of {count})")
+        self.assertLess(abs(known - unknown), choose(0.5, 0.1) * unknown)
