@@ -37,7 +37,8 @@ def fieldsOf(event: Event) -> dict[str, Any]:
     for attribute in attrs.fields(type(event)):
         value = getattr(event, attribute.name)
         if isinstance(value, Origin):
-            fields.update({**attrs.asdict(value, filter=_isToldOf), "session": publicId(value.session)})
+            session = publicId(value.session) if value.session else ""
+            fields.update({**attrs.asdict(value, filter=_isToldOf), "session": session})
         else:
             fields[attribute.name] = value
     return fields

@@ -112,6 +112,11 @@ class PastTests(SynchronousTestCase):
         page.wait_for_selector("dialog dd:has-text('unknown administrator')")
         self.judge(page)
         page.keyboard.press("Escape")
+        page.fill("#filter-text", "nothing is called so")
+        page.wait_for_selector(".empty:has-text('Nothing that happened fits.')")
+        self.judge(page)
+        page.fill("#filter-text", "")
+        page.wait_for_selector(".event")
         with page.expect_download() as started:
             page.get_by_role("link", name="CSV").click()
         rows = list(csv.DictReader(Path(started.value.path()).read_text("utf-8").splitlines(keepends=True)))

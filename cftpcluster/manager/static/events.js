@@ -77,7 +77,7 @@ function makeRow(one) {
   row.append(
     head,
     cell("When", timeOf(one, {dateStyle: "short", timeStyle: "medium"}), "eventTime"),
-    cell("Who", make("bdi", {textContent: displayed(one.user ?? one.author ?? "")})),
+    cell("Who", make("bdi", {className: "eventDetails", textContent: displayed(one.user ?? one.author ?? "")})),
     cell("From", make("bdi", {textContent: from})),
     cell("Node", make("bdi", {textContent: displayed(one.node)})),
     cell("Details", make("bdi", {className: "eventDetails", textContent: detailText(one)})),
@@ -90,7 +90,7 @@ async function showDetails(one) {
   const list = make("dl", {className: "eventValues"}, make("div", {}, make("dt", {textContent: "When"}), make("dd", {}, timeOf(one, {dateStyle: "full", timeStyle: "long"}))));
   const only = (key, value, name) => make("a", {href: `?${new URLSearchParams({[key]: value})}`, className: "small", textContent: `only ${name}`});
   for (const [key, value] of Object.entries(one)) {
-    if (key === "id" || key === "time" || key === "kind") continue;
+    if (key === "id" || key === "time" || key === "kind" || value === "") continue;
     const text = make("dd", {}, make("bdi", {textContent: valueText(key, value)}));
     const filter = key === "author" ? "user" : key;
     if (["user", "author", "address", "node", "session", "path"].includes(key) && value) text.append(" ", only(filter, value, {user: "this user", author: "this one", address: "from there", node: "there", session: "this session", path: "about this"}[key]));
@@ -227,6 +227,10 @@ function release() {
   showNews();
 }
 
+function clearSkeletons() {
+  for (const each of body.querySelectorAll(".loading")) each.remove();
+}
+
 async function loadOlder(mine) {
   older.disabled = true;
   const asked = question();
@@ -235,6 +239,7 @@ async function loadOlder(mine) {
   try {
     const page = await (await send("GET", `${API}/events?${asked}`)).json();
     if (mine !== turn) return;
+    clearSkeletons();
     unanswered.clear();
     for (const {node, why} of page.unanswered) unanswered.set(node, why);
     showMissing();
@@ -250,6 +255,7 @@ async function loadOlder(mine) {
     else announce(`${page.items.length} events`);
   } catch (error) {
     if (mine !== turn) return;
+    clearSkeletons();
     const again = make("button", {type: "button", textContent: "Try again"});
     again.addEventListener("click", () => start());
     place.querySelector(".empty")?.remove();
@@ -270,8 +276,8 @@ async function start() {
   showNews();
   showExports();
   body.replaceChildren(...Array.from({length: 5}, () => make("tr", {className: "loading", "aria-hidden": "true"}, make("td", {colSpan: 6}, make("div", {className: "skeleton"})))));
-  const skeletons = [...body.rows];
   table.hidden = false;
+  place.querySelector(".empty")?.remove();
   // The stream first, so that nothing between the page and it is missed; what comes twice is shown once.
   const early = [];
   let isLoaded = false;
@@ -285,7 +291,6 @@ async function start() {
   pauseButton.disabled = isPast;
   await loadOlder(mine);
   if (mine !== turn) return;
-  for (const each of skeletons) each.remove();
   isLoaded = true;
   early.forEach(take);
   showNews();
