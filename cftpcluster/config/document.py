@@ -10,32 +10,58 @@ came, in ``options``, so that a node that lacks the plug-in, or is older, loses 
 
 from __future__ import annotations
 
-import datetime
 import enum
-import re
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from attrs import Factory, field, frozen
 from rpds import HashTrieMap
 
-from ..vocabulary import Permission
+from .named import NAME_PATTERN, Component, Named, Options, Secret
+from .settings import Branding, Settings
+from .users import Group, Limits, Method, Mount, OwnPart, Protocol, Quota, User
+
+__all__ = [
+    "FORMAT_VERSION",
+    "NAME_PATTERN",
+    "SECTIONS",
+    "Admin",
+    "ApiToken",
+    "Backend",
+    "Branding",
+    "Certificate",
+    "Checker",
+    "ClusterKey",
+    "Component",
+    "Document",
+    "Group",
+    "HostKey",
+    "JoinToken",
+    "Limits",
+    "Listener",
+    "Method",
+    "Mount",
+    "Named",
+    "Node",
+    "Observer",
+    "Options",
+    "OwnPart",
+    "Promoted",
+    "Protocol",
+    "Quota",
+    "Role",
+    "Scope",
+    "Secret",
+    "Section",
+    "Settings",
+    "UnknownChange",
+    "User",
+]
 
 FORMAT_VERSION = 1
 """Version of the document's encoding; a node refuses a snapshot or entry of a higher one."""
 
-NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-"""What every name in a document must match, whole; names are case-sensitive."""
-
-Options: TypeAlias = Mapping[str, Any]
-"""Plain JSON values by key; never changed in place."""
-
-
-@frozen
-class Secret:
-    """Key material, sealed with the cluster key (see :mod:`cftpcluster.cluster.sealing`); its repr hides it."""
-
-    sealed: bytes = field(repr=False)
+_SETTINGS = Settings()
 
 
 class Role(enum.Enum):
@@ -44,135 +70,6 @@ class Role(enum.Enum):
     full = "full"
     users = "users"
     auditor = "auditor"
-
-
-class Protocol(enum.Enum):
-    ftp = "ftp"
-    sftp = "sftp"
-    https = "https"
-
-
-class Method(enum.Enum):
-    """How a user proves who it is: by an SSH key, by a TLS client certificate, by a password, or by a password that
-    SSH's method ``keyboard-interactive`` asks for."""
-
-    publickey = "publickey"
-    certificate = "certificate"
-    password = "password"
-    keyboardInteractive = "keyboard-interactive"
-
-
-class OwnPart(enum.Enum):
-    """What users may be let change of themselves: their password, their SSH keys."""
-
-    password = "password"
-    publicKeys = "publicKeys"
-
-
-@frozen(kw_only=True)
-class Branding:
-    """What the file manager looks like.
-
-    :ivar name: stands at the head of its pages, at most 60 characters; "" for ``Files``.
-    :ivar logo: a PNG or SVG picture of at most 64 KiB, in base64; shown 28 pixels high. "" for the built-in one.
-    :ivar accentColor: of links and buttons, as ``#rrggbb``; made darker or lighter where it could not be read. ""
-        for the built-in one.
-    :ivar extra: keys that this version does not know, kept as they came.
-    """
-
-    name: str = ""
-    logo: str = field(default="", repr=False)
-    accentColor: str = ""
-    extra: Options = Factory(dict)
-
-
-@frozen(kw_only=True)
-class Settings:
-    """Settings of the whole cluster.
-
-    :ivar synchronousFollowers: a change is acknowledged when it is durable on the primary and on so many other nodes; 0
-        does not wait for others.
-    :ivar drainSeconds: a node that is drained or stopped goes on with transfers for so long, then it ends them.
-    :ivar drainGraceSeconds: for the first of these seconds it takes new connections too, while balancers find out by
-        ``/readyz`` that it is going.
-    :ivar allow: client networks (CIDR) that may connect to listeners for users and administrators; empty means any.
-        What listeners, users and groups allow and deny holds besides.
-    :ivar deny: client networks that may not; stronger than ``allow``.
-    :ivar banAfterFailures: so many failed log-ins of one address (IPv6: of one /64), over all protocols and nodes, ban
-        it; 0 bans nobody.
-    :ivar banWindowSeconds: within this time.
-    :ivar banSeconds: for so long.
-    :ivar neverBan: networks (CIDR) that are never banned, delayed or limited by address.
-    :ivar sessionsPerAddress: how many sessions one address (IPv6: one /64) may have at the same time, on all nodes; 0
-        is no limit.
-    :ivar loginsPerMinute: how many log-ins one address may try on one node; 0 is no limit.
-    :ivar sessionIdleSeconds: a web session ends when it was not used for so long.
-    :ivar sessionAbsoluteSeconds: a web session ends so long after its log-in, however much it is used.
-    :ivar leastPasswordCharacters: how long a password has to be that a user chooses; those that administrators give are
-        not measured by it.
-    :ivar partialSeconds: how long the beginning of a broken upload is kept.
-    :ivar historyRevisions: so many revisions stay in the journal; what is older is known only as part of its result.
-    :ivar appendUnconfirmed: whether a primary that nobody confirms takes changes: none of the other nodes has answered
-        since it started, so one of them may have been promoted meanwhile. What it took then may end as a divergent
-        branch.
-    :ivar probeNetworks: networks (CIDR) of whoever looks whether ports answer: what comes from there without logging in
-        is neither logged nor counted as a failure.
-    :ivar auditSeconds: how long each node keeps what happened on it.
-    :ivar auditBytes: so much of that at most, on each node's disk; the oldest goes first.
-    :ivar branding: what the file manager looks like.
-    :ivar revision: the revision of their last change.
-    :ivar extra: settings that this version does not know, kept as they came.
-    """
-
-    synchronousFollowers: int = 0
-    drainSeconds: int = 30
-    drainGraceSeconds: int = 5
-    allow: tuple[str, ...] = ()
-    deny: tuple[str, ...] = ()
-    banAfterFailures: int = 10
-    banWindowSeconds: int = 600
-    banSeconds: int = 3600
-    neverBan: tuple[str, ...] = ()
-    sessionsPerAddress: int = 0
-    loginsPerMinute: int = 0
-    sessionIdleSeconds: int = 1800
-    sessionAbsoluteSeconds: int = 43200
-    leastPasswordCharacters: int = 12
-    partialSeconds: int = 86400
-    historyRevisions: int = 10000
-    appendUnconfirmed: bool = False
-    probeNetworks: tuple[str, ...] = ()
-    auditSeconds: int = 90 * 86400
-    auditBytes: int = 1_000_000_000
-    branding: Branding = Branding()
-    revision: int = 0
-    extra: Options = Factory(dict)
-
-
-@frozen(kw_only=True)
-class Named:
-    """What every object of a section has.
-
-    :ivar name: names the object within its section.
-    :ivar revision: the revision of its last change; never part of what an administrator writes.
-    :ivar extra: keys that this version does not know, kept as they came.
-    """
-
-    name: str
-    revision: int = 0
-    extra: Options = Factory(dict)
-
-
-@frozen(kw_only=True)
-class Component(Named):
-    """An object that a plug-in's factory of the same ``kind`` builds from ``options``.
-
-    :ivar kind: what it is; decides which options it has.
-    :ivar options: those of its kind, written beside its other keys.
-    """
-
-    kind: str
-    options: Options = Factory(dict)
 
 
 @frozen(kw_only=True)
@@ -193,114 +90,6 @@ class Checker(Component):
 @frozen(kw_only=True)
 class Observer(Component):
     """Is told what happens on a node."""
-
-
-@frozen(kw_only=True)
-class Mount:
-    """A folder of a backend, seen at ``path`` of a user's tree.
-
-    :ivar path: where the user sees it, such as ``/`` or ``/in/box``.
-    :ivar backend: the name of the backend.
-    :ivar folder: the folder of the backend, made when it is missing; "" is all of it.
-    :ivar permissions: what the user may do there.
-    :ivar atomicUploads: others see an upload only when it is complete.
-    :ivar extra: keys that this version does not know, kept as they came.
-    """
-
-    path: str
-    backend: str
-    folder: str = ""
-    permissions: frozenset[Permission] = frozenset(set(Permission) - {Permission.links})
-    atomicUploads: bool = True
-    extra: Options = Factory(dict)
-
-
-@frozen(kw_only=True)
-class Group(Named):
-    """Mounts that several users share.
-
-    :ivar mounts: folders of backends that its users see; a user's own mount at the same path comes before.
-    :ivar allow: client networks (CIDR) that log-ins of its users may come from; empty means any.
-    :ivar deny: client networks that they may not come from; stronger than ``allow``.
-    :ivar authentication: as a user's, for its users that have none; of several groups the first one that has some.
-    :ivar mayChange: what its users may change of themselves besides what they are let as users.
-    """
-
-    mounts: tuple[Mount, ...] = ()
-    allow: tuple[str, ...] = ()
-    deny: tuple[str, ...] = ()
-    authentication: tuple[tuple[Method, ...], ...] = ()
-    mayChange: frozenset[OwnPart] = frozenset()
-
-
-@frozen(kw_only=True)
-class Quota:
-    """How much a user's own mounts may hold.
-
-    :ivar bytes: lengths of all files together, unfinished uploads among them; 0 is no limit.
-    :ivar files: number of files, unfinished uploads among them; 0 is no limit.
-    :ivar extra: keys that this version does not know, kept as they came.
-    """
-
-    bytes: int = 0
-    files: int = 0
-    extra: Options = Factory(dict)
-
-
-@frozen(kw_only=True)
-class Limits:
-    """What a user may do at once.
-
-    :ivar sessions: how many sessions at the same time, on all nodes and over all protocols together; 0 is no limit.
-    :ivar downloadBytesPerSecond: how fast, all its sessions on one node together, at least 1024; 0 is no limit.
-    :ivar uploadBytesPerSecond: as ``downloadBytesPerSecond``, the other way.
-    :ivar extra: keys that this version does not know, kept as they came.
-    """
-
-    sessions: int = 0
-    downloadBytesPerSecond: int = 0
-    uploadBytesPerSecond: int = 0
-    extra: Options = Factory(dict)
-
-
-@frozen(kw_only=True)
-class User(Named):
-    """A user of the file services.
-
-    :ivar passwordHash: argon2id, bcrypt or ``$6$`` in their usual text forms; "" when there is no password.
-    :ivar publicKeys: lines as in ``authorized_keys``. Of the options ``from`` (addresses and networks, no names) and
-        ``expiry-time`` (UTC) are kept, ``restrict`` and ``no-...`` always are; a line with others is refused.
-    :ivar enabled: whether it may log in.
-    :ivar expires: log-ins are refused from then on.
-    :ivar protocols: what it may log in over; ``ftp`` with TLS and without.
-    :ivar allow: client networks (CIDR) that log-ins may come from; empty means any.
-    :ivar deny: client networks that they may not come from; stronger than ``allow``.
-    :ivar authentication: what has to be proven, in order, to log in, such as ``[[publickey, password]]``; of several
-        lists any one will do. Empty: what the groups say, else any one of ``publickey``, ``certificate``, ``password``
-        and ``keyboard-interactive``. HTTPS takes a password and nothing else, so it needs the list ``[password]``; so
-        does FTP, where it may be ``[certificate]`` or ``[certificate, password]``, too.
-    :ivar mayChange: what it may change of itself over HTTPS: ``password``, ``publicKeys``; nothing unless it is said.
-    :ivar groups: names of groups, the first one's mounts first.
-    :ivar mounts: the folders that make up its tree.
-    :ivar quota: how much its own mounts may hold.
-    :ivar limits: what it may do at once.
-    :ivar credentialsRevision: sessions that logged in before this revision have ended; set by ``apply`` alone.
-    """
-
-    passwordHash: str = field(default="", repr=False)
-    publicKeys: tuple[str, ...] = ()
-    enabled: bool = True
-    expires: datetime.datetime | None = None
-    protocols: frozenset[Protocol] = frozenset(Protocol)
-    allow: tuple[str, ...] = ()
-    deny: tuple[str, ...] = ()
-    authentication: tuple[tuple[Method, ...], ...] = ()
-    groups: tuple[str, ...] = ()
-    mounts: tuple[Mount, ...] = ()
-    quota: Quota = Quota()
-    limits: Limits = Limits()
-    mayChange: frozenset[OwnPart] = frozenset()
-    credentialsRevision: int = 0
 
 
 @frozen(kw_only=True)
@@ -523,7 +312,7 @@ class Document:
 
     revision: int = 0
     promoted: Promoted = Promoted()
-    settings: Settings = Settings()
+    settings: Settings = _SETTINGS
     sections: Mapping[str, HashTrieMap[str, Any]] = Factory(_emptySections)
     lastNodeNumber: int = 0
     unknown: tuple[UnknownChange, ...] = ()
