@@ -85,7 +85,7 @@ class ObservedFile(FileWrapper):
     :ivar path: where it is now; the session may rename it.
     :ivar size: length of an upload, as far as this file wrote it.
     :ivar movedBytes: what came from its client, or went to it, so far.
-    :ivar expectedBytes: how long the upload is to become, where the client said.
+    :ivar expectedBytes: how many of them there will be in all, where the client said.
     :ivar isRemoved: whether its session removed it while it was open.
     :ivar isHashed: whether it was asked for checksums; who reads nothing else has downloaded nothing.
     """
@@ -130,7 +130,7 @@ class ObservedFile(FileWrapper):
         return self.mode is OpenMode.read or (self.mode is OpenMode.inPlace and not self._isWritten)
 
     def expect(self, size: int) -> None:
-        self.expectedBytes = size
+        self.expectedBytes = max(0, size - self.size)
         sized = ability(ISizedUpload, self.inner)
         if sized is not None:
             sized.expect(size)

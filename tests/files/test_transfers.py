@@ -95,6 +95,16 @@ class TransfersTests(SynchronousTestCase):
         self.successResultOf(file.abort(keep=False))
         self.assertEqual(self.find().items, [])
 
+    def test_whatWasThereBeforeIsNotMovedAgain(self) -> None:
+        file = self.open(self.files(), "a", OpenMode.replace)
+        self.successResultOf(file.write(0, bytes(100)))
+        self.successResultOf(file.abort(keep=True))
+        file = self.open(self.files(), "a", OpenMode.resume)
+        ISizedUpload(file).expect(300)
+        self.successResultOf(file.write(100, bytes(50)))
+        (one,) = self.find().items
+        self.assertEqual((one.bytes, one.size), (50, 200))
+
     def test_rateIsThatOfTheLastSeconds(self) -> None:
         file = self.open(self.files(), "a", OpenMode.replace)
         self.successResultOf(file.write(0, bytes(5000)))

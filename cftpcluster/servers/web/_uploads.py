@@ -198,6 +198,9 @@ class UploadRoutes:
         stop = turn.watch()
         try:
             turn.check()
+            sized = ability(ISizedUpload, opened)
+            if sized is not None:
+                sized.expect(upload.length)
             received = await receive(request, checked or opened, upload.length - offset, offset)
             if checked is not None and checksum is not None and checked.digest() != checksum[1]:
                 raise HTTPProblem(460, "the checksum is that of other bytes")
