@@ -157,7 +157,7 @@ def clusterStatus(own: OwnStatus, peering: Peering) -> dict[str, Any]:
         "epoch": own.head.epoch,
         "revision": own.head.revision,
         "chainHash": own.head.chainHash.hex(),
-        "warnings": warnings(own, peering),
+        "warnings": [*warnings(own, peering), *initialPasswords(own.document)],
         "nodes": sorted(rows, key=lambda row: str(row["name"])),
     }
 
@@ -168,7 +168,7 @@ def warnings(own: OwnStatus, peering: Peering) -> list[str]:
     publisher, state = peering.publisher, peering.follower.state
     if not publisher.isPrimary and state != "following":
         found.append(f"{state}: not following the primary, {publisher.primary or 'unknown'}")
-    return [*found, *peering.warnings, *initialPasswords(own.document), *own.remarks]
+    return [*found, *peering.warnings, *own.remarks]
 
 
 MOST_NAMED = 5
@@ -188,7 +188,8 @@ def newerParts(document: Document) -> list[str]:
 
 
 def initialPasswords(document: Document) -> list[str]:
-    """Warnings of administrators who still have the password that their cluster was founded with."""
+    """Warnings of administrators who still have the password that their cluster was founded with; for administrators
+    alone, not for whoever may ask whether a node is ready."""
     return [
         f"administrator {name} still has the initial password"
         for name, admin in sorted(document.admins.items())

@@ -53,6 +53,7 @@ class FrameTests(SynchronousTestCase):
     def firstLoginChoosesAPasswordAndIsGuided(self) -> None:
         initial = (self.node.state / "initial-admin-password").read_text().strip()
         self.assertIn("initial password", str(self.node.status()["warnings"]))
+        self.assertNotIn(b"initial password", self.node.health("/readyz")[1])
         page = self.logIn("/users", password="wrong")
         page.wait_for_selector("#message:has-text('wrong')")
         self.assertFits(page)
