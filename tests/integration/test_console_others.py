@@ -271,6 +271,9 @@ class ConsoleTests(SynchronousTestCase):
         self.act(page, "asked", "Remove")
         self.press(page, "Remove")
         page.wait_for_selector(".keyCard:has-text('asked')", state="detached")
+        self.act(page, "default", "Remove")
+        self.press(page, "Remove")
+        page.wait_for_selector(".toast.failed:has-text('default')")
 
     def test_hostKeysAreAddedAndWait(self) -> None:
         self.remove("hostkeys/later")

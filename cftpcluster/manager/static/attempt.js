@@ -8,10 +8,13 @@ export async function attempt(work) {
   try {
     return await work();
   } catch (error) {
-    tell(sentence(error.message), {failed: true});
+    tell(sentence(reasonOf(error)), {failed: true});
     return null;
   }
 }
+
+/** Why it failed: of a change that was refused each reason, since "nothing was changed" is none. */
+export const reasonOf = (error) => error.problem?.errors?.map((one) => one.message).join("; ") || error.message;
 
 /** A text of several lines, for people. */
 export const lines = (text) => text.split("\n").map(displayed).join("\n");

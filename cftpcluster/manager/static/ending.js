@@ -1,7 +1,7 @@
 // Ending sessions, and keeping addresses out: the questions before it.
 
 import {call, sentence} from "./api.js";
-import {attempt} from "./attempt.js";
+import {attempt, reasonOf} from "./attempt.js";
 import {ask, countText, displayed, make, tell} from "./dom.js";
 
 const CANCEL = {text: "Cancel", value: ""};
@@ -51,7 +51,7 @@ export async function askBan(address = "") {
       await call("POST", "/api/v1/bans", {json});
       return "";
     } catch (error) {
-      return sentence(error.problem?.errors?.map((one) => one.message).join("; ") || error.message);
+      return sentence(reasonOf(error));
     }
   };
   const chosen = await ask("Ban an address", body, [CANCEL, {text: "Ban", value: "yes", classes: "primary"}], {check});
