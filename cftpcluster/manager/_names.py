@@ -37,9 +37,16 @@ class Names:
     names: list[str] = field(repr=False)
     folded: list[str] = field(repr=False)
 
-    def page(self, after: str, word: str, limit: int) -> tuple[Sequence[str], str | None, int]:
-        """At most ``limit`` names after one, the name to go on after where there are more, and how many there are."""
+    def page(
+        self, after: str, word: str, limit: int, fits: Callable[[Any], bool] | None = None
+    ) -> tuple[Sequence[str], str | None, int]:
+        """At most ``limit`` names after one, the name to go on after where there are more, and how many there are.
+
+        :param fits: says of an object whether it counts.
+        """
         found = self.names if not word else self._with(word.casefold())
+        if fits is not None:
+            found = [name for name in found if fits(self.objects[name])]
         start = bisect_right(found, after)
         names = found[start : start + limit]
         return names, names[-1] if names and start + limit < len(found) else None, len(found)

@@ -1,7 +1,7 @@
 """Routes of the document's objects: users, groups, backends and the rest, all alike.
 
 ==========================  ==================================================================================
-``GET /SECTION``            a page of a section, by name: ``limit``, ``after``, ``search``
+``GET /SECTION``            a page of a section, by name: ``limit``, ``after``, ``search``, and what ``_filters`` has
 ``POST /SECTION``           a new object; 409 where it exists
 ``GET /SECTION/NAME``       one object, its revision as ``ETag``
 ``PUT /SECTION/NAME``       create or replace it, whole
@@ -32,6 +32,7 @@ from ..interfaces import IAdministration, IJournal
 from ..servers.http import HTTPProblem, jsonAnswer, jsonBody
 from ..vocabulary import Author
 from ._bodies import Condition, condition, queryFlag, queryNumber, queryText, requestId
+from ._filters import FILTERS, filterOf
 from ._names import SectionNames
 from ._routes import SEARCH, WAIT, Body, Parameter, Route, Routes, after, limit
 from ._schemas import ref
@@ -83,7 +84,7 @@ def objectRoutes(collection: str, section: str) -> Mapping[str, Route]:
             method="GET",
             path=many,
             text=f"List the {collection} by name, page by page.",
-            query=(limit(_DEFAULT_LIMIT, _MOST_LIMIT), after(), SEARCH),
+            query=(limit(_DEFAULT_LIMIT, _MOST_LIMIT), after(), SEARCH, *FILTERS.get(section, ())),
             answer=Body(f"{written}Page"),
             **common,
         ),
@@ -187,9 +188,10 @@ class ObjectRoutes:
     async def _page(self, section: str, request: Any, author: Author) -> bytes:
         limit = max(1, int(queryNumber(request, "limit", _DEFAULT_LIMIT, _MOST_LIMIT)))
         place, word = queryText(request, "after") or "", queryText(request, "search") or ""
+        fits = filterOf(section, request)
         document, known = await self._names.of(section)
         names, goOn, total = (
-            await self._inThread(known.page, place, word, limit) if word else known.page(place, "", limit)
+            await self._inThread(known.page, place, word, limit, fits) if word or fits else known.page(place, "", limit)
         )
         objects = document.sections[section]
         items = [shown(objects[name]) for name in names]

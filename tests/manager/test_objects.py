@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 
 from cftpcluster.cluster.authority import makeServiceCertificate
 from cftpcluster.config.changes import Batch, Put, Remove
-from cftpcluster.config.document import Group, Node, User
+from cftpcluster.config.document import Group, Mount, Node, User
 from cftpcluster.errors import (
     ClusterError,
     DiskFull,
@@ -34,8 +34,7 @@ class ReadingTests(AdministrationTestCase):
         for collection in ("users", "groups", "backends", "listeners", "admins", "certificates", "hostkeys", "checkers",
                            "observers", "nodes"):  # fmt: skip
             self.assertIn("items", self.ask("GET", collection).json)
-        for hidden in ("keys", "apiTokens", "settings"):
-            self.ask("GET", hidden, status=404)
+        self.ask("GET", "apiTokens", status=404)
 
     def test_absentObjectIsNotFound(self) -> None:
         for method in ("GET", "DELETE", "PATCH"):
@@ -78,6 +77,27 @@ class ReadingTests(AdministrationTestCase):
         self.assertEqual((len(page["items"]), page["next"], page["total"]), (60, "user0259", 100))
         page = self.ask("GET", "users?search=R02&limit=60&after=user0259").json
         self.assertEqual((len(page["items"]), page["next"]), (40, None))
+
+    def test_usersAreFoundByGroupByBackendAndByWhetherTheyMayLogIn(self) -> None:
+        mount = Mount(path="/", backend="files")
+        staff = ("staff",)
+        users = (User(name="a", groups=staff), User(name="b", groups=staff, enabled=False))
+        users = (*users, User(name="c", mounts=(mount,)))
+        self.cluster.node.change(Batch((Put("groups", Group(name="staff")), *(Put("users", one) for one in users))))
+
+        def found(query: str) -> list[str]:
+            page = self.ask("GET", f"users?{query}").json
+            self.assertEqual(page["total"], len(page["items"]))
+            return [one["name"] for one in page["items"]]
+
+        self.assertEqual(found("group=staff"), ["a", "b"])
+        self.assertEqual(found("group=staff&enabled=false"), ["b"])
+        self.assertEqual(found("enabled=true"), ["a", "c"])
+        self.assertEqual(found("backend=files"), ["c"])
+        self.assertEqual(found("group=staff&search=A"), ["a"])
+        self.assertEqual(found("group=sta"), [])
+        self.ask("GET", "users?enabled=yes", status=400)
+        self.ask("GET", "backends?group=staff", status=400)
 
     def test_listFollowsTheDocument(self) -> None:
         self.assertEqual(self.ask("GET", "users").json["total"], 0)
