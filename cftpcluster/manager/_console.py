@@ -60,12 +60,12 @@ PAGES = (
     ConsolePage("cluster", "/", "Cluster", "network", "", styles=("uplot-1.6.32.min.css", "cluster.css")),
     ConsolePage("history", "/history", "History", "history", "", styles=("past.css",)),
     ConsolePage("events", "/events", "Events", "scroll-text", "", styles=("objects.css", "past.css")),
-    ConsolePage("users", "/users", "Users", "user", "Access", hasObjects=True),
-    ConsolePage("groups", "/groups", "Groups", "users", "Access", hasObjects=True),
+    ConsolePage("users", "/users", "Users", "user", "Access", hasObjects=True, styles=("service.css",)),
+    ConsolePage("groups", "/groups", "Groups", "users", "Access", hasObjects=True, styles=("service.css",)),
     ConsolePage("bans", "/bans", "Bans", "shield-ban", "Access", styles=("activity.css",)),
     ConsolePage("sessions", "/sessions", "Sessions", "monitor-smartphone", "Activity", styles=("activity.css",)),
     ConsolePage("transfers", "/transfers", "Transfers", "arrow-up-down", "Activity", styles=("activity.css",)),
-    ConsolePage("backends", "/backends", "Backends", "hard-drive", "Service", hasObjects=True),
+    ConsolePage("backends", "/backends", "Backends", "hard-drive", "Service", hasObjects=True, styles=("service.css",)),
     ConsolePage("listeners", "/listeners", "Listeners", "plug", "Service", hasObjects=True, styles=("service.css",)),
     ConsolePage(
         "certificates", "/certificates", "Certificates and keys", "key-round", "Service", styles=("service.css",)

@@ -65,7 +65,10 @@ function makeChecks(field, value, {id, isReadOnly}) {
     return make("li", {}, label);
   });
   const others = given.filter((each) => !known.some((one) => one.value === each));
-  const read = () => [...boxes.filter(({box}) => box.checked).map((each) => each.value), ...others];
+  const ticked = () => [...boxes.filter(({box}) => box.checked).map((each) => each.value), ...others];
+  const isSame = (values) => values.length === given.length && values.every((each) => given.includes(each));
+  // In the order that it had: in another one it would not be the same.
+  const read = () => (isSame(ticked()) ? given : ticked());
   const check = () => (field.required && !read().length ? "Choose at least one." : "");
   return {isGroup: true, parts: [make("ul", {className: field.isShort ? "checks short" : "checks"}, ...rows)], target: boxes[0].box, read, check};
 }
