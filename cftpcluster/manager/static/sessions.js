@@ -18,14 +18,21 @@ function whoCell(session) {
   return isAdministrator(session) ? make("span", {}, name, " ", make("span", {className: "badge quiet", textContent: "Administrator"})) : name;
 }
 
+/** Of browsers, which say that they are all of them, the one that it is; the whole text is the title. */
+function programCell({software}) {
+  const found = /^Mozilla/.test(software) && /(Firefox|Edg|OPR|Chrome|HeadlessChrome|Version)\/(\d+)/.exec(software.replace(/Chrome(?=.*(Edg|OPR)\/)/, ""));
+  const names = {Edg: "Edge", OPR: "Opera", HeadlessChrome: "Chrome", Version: "Safari"};
+  return make("span", {textContent: found ? `${names[found[1]] ?? found[1]} ${found[2]}` : displayed(software), title: displayed(software)});
+}
+
 const columns = [
   {key: "user", label: "Who", show: whoCell},
   {key: "protocol", label: "Protocol", show: (one) => NAMES[one.protocol] ?? one.protocol},
-  {key: "node", label: "Node", show: (one) => displayed(one.node)},
-  {key: "address", label: "Address", show: (one) => displayed(one.address)},
-  {key: "software", label: "Program", show: (one) => displayed(one.software)},
-  {key: "since", label: "In for", show: (one) => momentCell(one.since, durationText(secondsSince(one.since))), classes: "number"},
-  {key: "seen", label: "Last use", show: (one) => momentCell(one.seen, idleText(one)), classes: "number"},
+  {key: "node", label: "Node", show: (one) => displayed(one.node), classes: "steady"},
+  {key: "address", label: "Address", show: (one) => displayed(one.address), classes: "steady"},
+  {key: "software", label: "Program", show: programCell},
+  {key: "since", label: "In for", show: (one) => momentCell(one.since, durationText(secondsSince(one.since))), classes: "number steady"},
+  {key: "seen", label: "Last use", show: (one) => momentCell(one.seen, idleText(one)), classes: "number steady"},
 ];
 
 function actions(session) {

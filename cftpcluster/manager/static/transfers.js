@@ -24,20 +24,21 @@ function progressCell(one) {
   return make("div", {className: "progressCell"}, make("span", {textContent: text}), bar);
 }
 
-function rateText(one) {
+function rateCell(one) {
   if (!one.bytesPerSecond) return "waiting";
   const left = isWholeKnown(one) ? (one.size - one.bytes) / one.bytesPerSecond : 0;
-  return `${sizeText(one.bytesPerSecond)}/s${left >= 1 ? `, ${durationText(left)} left` : ""}`;
+  const rate = make("span", {textContent: `${sizeText(one.bytesPerSecond)}/s`});
+  return left < 1 ? rate : make("div", {className: "twoLines"}, rate, make("span", {className: "note", textContent: `${durationText(left)} left`}));
 }
 
 const columns = [
   {key: "path", label: "File", show: fileCell},
-  {key: "user", label: "User", show: (one) => make("a", {href: `/users/${encodeURIComponent(one.user)}`}, make("bdi", {textContent: displayed(one.user)}))},
-  {key: "node", label: "Node", show: (one) => displayed(one.node)},
-  {key: "address", label: "From", show: (one) => `${NAMES[one.protocol] ?? one.protocol}, ${displayed(one.address)}`},
+  {key: "user", label: "User", show: (one) => make("a", {href: `/users/${encodeURIComponent(one.user)}`}, make("bdi", {textContent: displayed(one.user)})), classes: "steady"},
+  {key: "node", label: "Node", show: (one) => displayed(one.node), classes: "steady"},
+  {key: "address", label: "From", show: (one) => `${NAMES[one.protocol] ?? one.protocol}, ${displayed(one.address)}`, classes: "steady"},
   {key: "bytes", label: "Done", show: progressCell},
-  {key: "bytesPerSecond", label: "Speed", show: rateText, classes: "number"},
-  {key: "since", label: "For", show: (one) => momentCell(one.since, durationText(Math.max(0, Date.now() / 1000 - one.since))), classes: "number"},
+  {key: "bytesPerSecond", label: "Speed", show: rateCell, classes: "number steady"},
+  {key: "since", label: "For", show: (one) => momentCell(one.since, durationText(Math.max(0, Date.now() / 1000 - one.since))), classes: "number steady"},
 ];
 
 function actions(one) {
