@@ -25,7 +25,7 @@ class EventsTests(CommandTestCase):
         rows = [line.split("\t") for line in self.call("events").stdout.splitlines()]
         self.assertEqual([row[1:] for row in rows], [
             ["node-a", "NodeStarted", "", "", "version=1"],
-            ["node-a", "Removed", r"'a\x1b[2J'", "192.0.2.7", "/a"],
+            ["node-a", "Removed", r"a\x1b[2J", "192.0.2.7", "/a"],
         ])  # fmt: skip
 
     def test_filtersAreHandedOn(self) -> None:

@@ -28,7 +28,7 @@ class TransfersTests(CommandTestCase):
         session, address = publicId(origin.session), origin.address
         self.assertEqual(
             line.split("\t"),
-            [session, "alice", "node-a", origin.protocol, address, "upload", "7", "", "7", repr("/a\x1b[2J")],
+            [session, "alice", "node-a", origin.protocol, address, "upload", "7", "", "7", r"/a\x1b[2J"],
         )
         self.assertEqual(json.loads(self.call("transfers", "--json").stdout)[0]["bytes"], 7)
         self.assertEqual(self.call("transfers", "--search", "bob").stdout, "")

@@ -211,20 +211,15 @@ def _show(found: list[dict[str, Any]], asJSON: bool) -> None:
 def _row(one: dict[str, Any]) -> tuple[str, ...]:
     when = datetime.datetime.fromtimestamp(one["time"]).astimezone().isoformat(" ", "seconds")
     who = one.get("user", one.get("author", ""))
-    return (when, one["node"], one["kind"], printable(who), one.get("address", ""), " ".join(_details(one)))
+    return (when, one["node"], one["kind"], who, one.get("address", ""), " ".join(_details(one)))
 
 
 def _details(one: dict[str, Any]) -> Iterator[str]:
     if "path" in one:
-        yield printable(one["path"])
+        yield one["path"]
     for key, value in one.items():
         if key not in _FIRST and key != "author":
-            yield f"{key}={printable(value) if isinstance(value, str) else value}"
-
-
-def printable(text: str) -> str:
-    """No name of a user or file moves the cursor."""
-    return text if text.isprintable() else repr(text)
+            yield f"{key}={value}"
 
 
 def _moment(text: str | None, option: str) -> str | None:

@@ -123,7 +123,7 @@ def printTable(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table on a terminal; tab-separated lines for programs."""
     if not sys.stdout.isatty():
         for row in rows:
-            click.echo("\t".join(row))
+            click.echo("\t".join(map(visible, row)))
         return
     from rich.console import Console
     from rich.table import Table
@@ -134,8 +134,16 @@ def printTable(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         # Where the terminal is narrow, sentences are broken before words.
         table.add_column(heading, overflow="fold", no_wrap=heading in _WORDS)
     for row in rows:
-        table.add_row(*(Text(cell, _STYLES.get((head, cell), "")) for head, cell in zip(headings, row, strict=True)))
+        cells = zip(headings, map(visible, row), strict=True)
+        table.add_row(*(Text(cell, _STYLES.get((head, cell), "")) for head, cell in cells))
     Console().print(table)
+
+
+def visible(text: str) -> str:
+    """A name that a client gave, for one line: what terminals would obey, or that ends a line or a cell, is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 _COLOURS = {"added": "green", "changed": "yellow", "removed": "red"}

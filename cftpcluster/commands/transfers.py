@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from .client import Client, Failed
-from .events import printable
 from .program import Program, jsonOption, passProgram, printJSON, printTable
 
 LOOK_SECONDS = 2.0
@@ -77,4 +76,4 @@ def _show(page: Mapping[str, Any], asJSON: bool, inPlace: bool) -> None:
 def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
     who = [str(one[key]) for key in ("session", "user", "node", "protocol", "address", "direction")]
     size = "" if one["size"] is None else str(one["size"])
-    return (*who, str(one["bytes"]), size, str(one["bytesPerSecond"]), printable(one["path"]))
+    return (*who, str(one["bytes"]), size, str(one["bytesPerSecond"]), one["path"])

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from http.client import HTTPSConnection
 from typing import Any, cast
 from urllib.parse import quote
@@ -29,6 +29,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from cftpcluster.archive import sealArchive
 from cftpcluster.backup import pack
+from cftpcluster.commands.program import printTable
 from cftpcluster.components import Components
 from cftpcluster.config._yaml import exportYaml, parseText
 from cftpcluster.config.changes import Batch, Put
@@ -601,6 +602,15 @@ class TextTests(MemoryCase):
                 self.assertNotIn(cell[:1], tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"), row)
         lines = self.ask("GET", "/api/v1/events/export?kind=LoginFailed", Authorization=basic("auditor")).body
         self.assertEqual(len(lines.decode().split("\n")) - 1, len(HOSTILE_TEXTS))
+
+    def test_tablesOfTheCommandLineHaveOneLineForEach(self) -> None:
+        out = io.StringIO()
+        with redirect_stdout(out):
+            printTable(("USER", "PATH"), [(text, text) for text in (*HOSTILE_TEXTS, "\x9b2J", "\x7f")])
+        lines = out.getvalue().split("\n")[:-1]
+        self.assertEqual(len(lines), len(HOSTILE_TEXTS) + 2)
+        for line in lines:
+            self.assertTrue(line.replace("\t", "", 1).isprintable(), line)
 
     def test_logsHaveOneLineForEach(self) -> None:
         said: list[str] = []
