@@ -1,4 +1,4 @@
-"""Two administrators who change the same object at once, at two nodes, in two real browsers."""
+"""Two administrators who change the same user at once, at two nodes, in two real browsers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .browser import Browser, inaccessible
 from .clients import needs, needsPackage
 
 PASSWORD = "correct horse battery"
+FILES = "[data-key='quota.files'] input"
 
 
 @needs("chromium")
@@ -23,8 +24,8 @@ class ConflictTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.first, self.second, _ = THREE.get().nodes.values()
         admins = [{"name": name, "role": "full", "password": PASSWORD} for name in ("ann", "ben")]
-        changed = {"name": "changed", "role": "auditor", "enabled": True, "password": PASSWORD}
-        self.first.apply({"admins": [*admins, changed]}, wait=10)
+        changed = {"name": "changed", "password": PASSWORD, "quota": {"files": 10}}
+        self.first.apply({"admins": admins, "users": [changed]}, wait=10)
         self.browser = Browser().__enter__()
         self.addCleanup(self.browser.__exit__, None, None, None)
 
@@ -34,7 +35,7 @@ class ConflictTests(SynchronousTestCase):
         self.addCleanup(page.context.close)
         url = f"https://{node.address}:8444"
         page.context.request.post(f"{url}/api/v1/login", data={"name": name, "password": PASSWORD})
-        page.goto(f"{url}/admins/changed")
+        page.goto(f"{url}/users/changed")
         page.wait_for_selector("form.objectForm")
         return page
 
@@ -45,52 +46,49 @@ class ConflictTests(SynchronousTestCase):
         page.wait_for_selector(".toast:has-text('live on 3 of 3 nodes')")
 
     @property
-    def role(self) -> str:
-        return str(self.first.ask("GET", "admins/changed")["role"])
+    def files(self) -> int:
+        return int(self.first.ask("GET", "users/changed")["quota"]["files"])
 
     def test_secondIsToldAndBothStand(self) -> None:
         one, two = self.open("ann", self.first), self.open("ben", self.second)
-        one.select_option("form.objectForm select", "users")
+        one.fill(FILES, "20")
         self.save(one)
         self.saved(one)
         two.fill("form.objectForm input[type=password]", "another battery staple")
         self.save(two)
         two.wait_for_selector("dialog h2:has-text('Somebody else changed this meanwhile')")
-        row = two.locator("dialog tr:has(th:has-text('Role'))")
-        self.assertEqual(row.locator("td").all_text_contents(), ["auditor", "auditor", "users"])
+        self.assertEqual(two.locator("dialog tbody th").all_text_contents(), ["Files in them at most", "Password"])
+        self.assertEqual(two.locator("dialog tbody tr:first-child td").all_text_contents(), ["10", "10", "20"])
         self.assertNotIn("another battery staple", two.locator("dialog").inner_text())
         self.assertEqual(inaccessible(two), [])
         two.click("text=Keep editing with both")
         two.wait_for_selector(".formState:has-text('Not saved yet')")
-        self.assertEqual(two.input_value("form.objectForm select"), "users")
+        self.assertEqual(two.input_value(FILES), "20")
         self.save(two)
         self.saved(two)
-        self.assertEqual(self.role, "users")
+        self.assertEqual(self.files, 20)
         headers = {"Authorization": basic("changed", "another battery staple")}
-        answer = two.context.request.get(f"https://{self.second.address}:8444/api/v1/session", headers=headers)
+        answer = two.context.request.get(f"https://{self.second.address}:8443/api/v1/session", headers=headers)
         self.assertEqual(answer.status, 200)
-
         two.set_viewport_size({"width": 390, "height": 800})
         self.chosenBetween(one, two)
         self.assertEqual(self.browser.complaints, [])
 
     def chosenBetween(self, one: Any, two: Any) -> None:
         """Both change the same field: one of both holds."""
-        for choice, mine, role in (("Overwrite theirs", "full", "full"), ("Discard mine", "users", "auditor")):
-            one.reload()
-            two.reload()
-            one.select_option("form.objectForm select", "auditor")
+        for choice, theirs, mine, held in (("Overwrite theirs", 30, 40, 40), ("Discard mine", 50, 60, 50)):
+            for page, amount in ((one, theirs), (two, mine)):
+                page.reload()
+                page.fill(FILES, str(amount))
             self.save(one)
             self.saved(one)
-            two.select_option("form.objectForm select", mine)
             self.save(two)
-            two.wait_for_selector("dialog .collides th:has-text('Role')")
+            two.wait_for_selector("dialog .collides th:has-text('Files')")
             self.assertEqual(inaccessible(two), [])
             self.assertLessEqual(two.evaluate("document.documentElement.scrollWidth"), 390)
             two.click(f"text={choice}")
             two.wait_for_selector("dialog", state="detached")
             if choice == "Overwrite theirs":
                 self.saved(two)
-            else:
-                self.assertEqual(two.input_value("form.objectForm select"), role)
-            self.assertEqual(self.role, role)
+            self.assertEqual(two.input_value(FILES), str(held))
+            self.assertEqual(self.files, held)

@@ -16,8 +16,8 @@ const COMMON = ["name", "kind", "shared", "revision"];
 const KINDS = {local: "Folder of the node's file system", memory: "Memory, for trials"};
 const MORE = {
   root: {label: "Folder", required: true, placeholder: "/srv/files"},
-  requireMarker: {label: "Only where the storage is mounted"},
-  fsync: {label: "On the disk before it is confirmed"},
+  requireMarker: {label: "Only where the storage is mounted", help: "It is used only while the file .cftpcluster-storage lies in the folder, which tells a mounted storage from its empty mount point."},
+  fsync: {label: "On the disk before it is confirmed", help: "Without it uploads are faster, and a node that loses power may lose the last ones."},
   fileMode: {label: "Mode of new files", monospace: true},
   directoryMode: {label: "Mode of new folders", monospace: true},
 };
@@ -38,7 +38,7 @@ function problemsOf(name) {
 function stateCell(one) {
   const found = problemsOf(one.name);
   if (!status) return "";
-  if (!found.length) return make("span", {className: "badge good", textContent: "In use"});
+  if (!found.length) return make("span", {className: "badge good", textContent: "Available"});
   return make("div", {className: "stacked"}, make("span", {className: "badge bad", textContent: "Missing"}), ...found.map((text) => make("span", {className: "note", textContent: text})));
 }
 
@@ -57,7 +57,7 @@ function showList() {
     noun: ["backend", "backends"],
     row: (one) => ({href: pageOf(one.name), label: displayed(one.name)}),
     empty: {text: "There is no storage yet, so users see nothing.", action: mayAct ? add() : null},
-    ...(mayAct ? {actions: (one) => [{text: "Remove…", picture: "x", classes: "danger", run: async () => (await askRemove(one.name)) && table.refresh()}]} : {}),
+    ...(mayAct ? {actions: (one) => [{text: "Remove…", picture: "trash-2", classes: "danger", run: async () => (await askRemove(one.name)) && table.refresh()}]} : {}),
   });
   if (mayAct) element("actions").append(add());
   element("content").append(table);
@@ -106,7 +106,7 @@ function fieldsFor(kinds, value, isNew) {
 }
 
 function removeButton({name}) {
-  const remove = button("x", {text: "Remove…", classes: "danger"});
+  const remove = button("trash-2", {text: "Remove…", classes: "danger"});
   remove.addEventListener("click", async () => {
     if (await askRemove(name)) location.assign("/backends");
   });

@@ -1,7 +1,7 @@
 // Two who change the same object at once: the second is told, sees what differs, and says what is to hold. Nothing is lost.
 
 import {isConflict, write} from "./changes.js";
-import {ask, displayed, make} from "./dom.js";
+import {ask, displayed, make, sizeText} from "./dom.js";
 import {labelOf, readForm, refill, savedForm} from "./form.js";
 
 const HIDDEN = /^(password|passwordHash|key|secret)$/;
@@ -114,7 +114,8 @@ function table(rows, labelOf) {
 function cell(label, {key}, value, isChanged) {
   const made = make("td", {"data-label": label, className: isChanged ? "changed" : ""});
   const isHidden = HIDDEN.test(key.split(".").at(-1));
-  const text = isHidden ? (value === undefined ? "not shown" : "another one") : plainText(value);
+  const isSize = /bytes/i.test(key) && typeof value === "number";
+  const text = isHidden ? (value === undefined ? "not shown" : "another one") : isSize ? sizeText(value) : plainText(value);
   made.append(make("bdi", {textContent: text.length > LONG ? `${text.slice(0, LONG)}…` : text}));
   return made;
 }

@@ -32,7 +32,7 @@ function showList() {
     noun: ["group", "groups"],
     row: (one) => ({href: pageOf(one.name), label: displayed(one.name)}),
     empty: {text: "There are no groups yet. A group gives several users the same folders.", action: mayAct ? add() : null},
-    ...(mayAct ? {actions: (one) => [{text: "Its users", picture: "users", href: usersOf(one.name)}, {text: "Remove…", picture: "x", classes: "danger", run: async () => (await askRemove(one.name)) && table.refresh()}]} : {}),
+    ...(mayAct ? {actions: (one) => [{text: "Its users", picture: "users", href: usersOf(one.name)}, {text: "Remove…", picture: "trash-2", classes: "danger", run: async () => (await askRemove(one.name)) && table.refresh()}]} : {}),
   });
   if (mayAct) element("actions").append(add());
   element("content").append(table);
@@ -56,7 +56,7 @@ async function fieldsFor(isNew) {
 }
 
 function makeActions({name}) {
-  const remove = button("x", {text: "Remove…", classes: "danger"});
+  const remove = button("trash-2", {text: "Remove…", classes: "danger"});
   remove.addEventListener("click", async () => {
     if (await askRemove(name)) location.assign("/groups");
   });

@@ -154,6 +154,7 @@ class Table {
 
   showAnswer(answer) {
     const items = this.itemsOf(answer);
+    this.latest = new Map(items.map((item) => [item.name ?? item.id, item]));
     const focused = this.body.contains(document.activeElement) ? document.activeElement.closest("tr").dataset.name : null;
     this.place.querySelector(".empty, .tableError")?.remove();
     this.showRows(items.map((item) => this.makeRow(item)));
@@ -199,13 +200,13 @@ class Table {
   }
 
   makeMenu(item) {
-    const items = this.actions(item);
-    if (!items.length) return "";
+    if (!this.actions(item).length) return "";
     const label = `Actions for ${this.row?.(item)?.label ?? item.name ?? item.id}`;
     const opener = button("ellipsis-vertical", {label});
     opener.setAttribute("aria-haspopup", "menu");
     opener.setAttribute("aria-expanded", "false");
-    opener.addEventListener("click", () => showMenu(opener, label, items));
+    // The row may stand for longer than what it was made of.
+    opener.addEventListener("click", () => showMenu(opener, label, this.actions(this.latest.get(item.name ?? item.id) ?? item)));
     return opener;
   }
 

@@ -50,7 +50,7 @@ function actionsOf(one, table) {
     {text: "Its sessions", picture: "monitor-smartphone", href: `/sessions?search=${encodeURIComponent(one.name)}`},
     {text: "End all sessions…", picture: "log-out", run: () => again(askEndAll(one.name))},
     {text: "What it did", picture: "scroll-text", href: `/events?user=${encodeURIComponent(one.name)}`},
-    {text: "Remove…", picture: "x", classes: "danger", run: () => again(askRemove(one.name))},
+    {text: "Remove…", picture: "trash-2", classes: "danger", run: () => again(askRemove(one.name))},
   ];
 }
 
@@ -145,7 +145,7 @@ function usagePart(name, {quota}) {
 }
 
 function makeActions({name}) {
-  const remove = button("x", {text: "Remove…", classes: "danger"});
+  const remove = button("trash-2", {text: "Remove…", classes: "danger"});
   remove.addEventListener("click", async () => {
     if (await askRemove(name)) location.assign("/users");
   });
