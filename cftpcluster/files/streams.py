@@ -138,9 +138,10 @@ class FileSender(Patient):
 
     def stop(self) -> None:
         """Send nothing more: ``send`` fails with ``Stopped``, unless everything was handed over already."""
+        self.isStopped = True
         if self._paced is not None:
             self._paced.hurry()
-        super().stopProducing()
+        self.resumeProducing()
 
     def stopProducing(self) -> None:
         self.stop()

@@ -190,9 +190,9 @@ class UseTests(TokenTestCase):
 
     def test_whoAsksIsTold(self) -> None:
         token = self.make("users", ("read",))
-        said = {"name": "users", "role": "auditor", "token": token["id"]}
+        said = {"name": "users", "role": "auditor", "initialPassword": False, "token": token["id"]}
         self.assertEqual(self.use(token, "GET", "session").json, said)
-        said = {"name": "users", "role": "users"}
+        said = {"name": "users", "role": "users", "initialPassword": False}
         self.assertEqual(self.ask("GET", "session", Authorization=basic("users")).json, said)
 
 
