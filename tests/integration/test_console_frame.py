@@ -75,13 +75,13 @@ class FrameTests(SynchronousTestCase):
         page.fill("#current", initial)
         page.keyboard.press("Enter")
         page.wait_for_selector(".guideStep.done h2:has-text('A password of your own')")
-        page.wait_for_selector(".guideCount:has-text('1 of 5')")
+        page.wait_for_selector(".guideCount:has-text('1 of 6')")
         self.assertFits(page)
         self.assertNotIn("initial password", str(self.node.status()["warnings"]))
         page.click("text=It stays local")
-        page.wait_for_selector(".guideCount:has-text('2 of 5')")
+        page.wait_for_selector(".guideCount:has-text('2 of 6')")
         self.node.apply({"users": [{"name": "alice"}]})
-        page.wait_for_selector(".guideCount:has-text('3 of 5')")
+        page.wait_for_selector(".guideCount:has-text('3 of 6')")
         self.assertEqual(self.browser.complaints, [])
 
     def accountMakesTokensAndLogsOutEverywhere(self) -> None:

@@ -4,7 +4,8 @@ import {send, sentence} from "./api.js";
 import {countText, displayed, element, icon, make, tell} from "./dom.js";
 import {watchStatus} from "./live.js";
 
-const LOCAL = "guideStorageIsLocal";
+const LOCAL = {key: "guideStorageIsLocal", text: "It stays local"};
+const DIRECT = {key: "guideNoBalancer", text: "Without a balancer"};
 
 /** What a step found: whether it is done, and what there is to say about it. */
 const done = (text) => ({isDone: true, text});
@@ -40,9 +41,9 @@ const STEPS = [
       const {items} = await ask("backends?limit=1000");
       const shared = items.filter((one) => one.shared);
       if (shared.length) return done(`${shared.map((one) => displayed(one.name)).join(", ")}: the same files on all nodes.`);
-      if (localStorage.getItem(LOCAL)) return {...done("You said that files stay on the node where they were uploaded."), isSaid: true};
+      if (localStorage.getItem(LOCAL.key)) return {...done("You said that files stay on the node where they were uploaded."), isSaid: LOCAL};
       const why = nodes.length > 1 ? "Files that are uploaded to one node are not found on the others." : "It matters as soon as there is a second node.";
-      return {...open(`Mount a network file system at the same place on all nodes, and say in its backend that it is shared. ${why}`), mayBeSaid: true};
+      return {...open(`Mount a network file system at the same place on all nodes, and say in its backend that it is shared. ${why}`), mayBeSaid: LOCAL};
     },
     link: {href: "/backends", text: "Backends"},
   },
@@ -62,6 +63,17 @@ const STEPS = [
       return trusted.length ? done(`${trusted.map((one) => displayed(one.name)).join(", ")}, from ${displayed(trusted[0].issuer)}.`) : open("The one that the cluster made for itself works, but browsers warn of it. Upload one of your authority, or have a request made here for it to sign.");
     },
     link: {href: "/certificates", text: "Certificates"},
+  },
+  {
+    title: "One address for all nodes",
+    async look() {
+      const {items} = await call("GET", "/api/v1/listeners?limit=1000");
+      const behind = items.filter((one) => one.proxyProtocol !== "off" && one.trustedProxies.length);
+      if (behind.length) return done(`Balancers are trusted by ${behind.map((one) => displayed(one.name)).join(", ")}.`);
+      if (localStorage.getItem(DIRECT.key)) return {...done("You said that clients reach the nodes without a balancer."), isSaid: DIRECT};
+      return {...open("A balancer before the nodes gives clients one address that stays when a node fails. “Balancer” on the cluster's page has HAProxy's configuration; then say in the listeners which balancers are trusted."), mayBeSaid: DIRECT};
+    },
+    link: {href: "/listeners", text: "Listeners"},
   },
 ];
 
@@ -89,8 +101,8 @@ function show(one, found) {
   one.text.textContent = found.text;
   const {href, text} = one.step.link;
   const parts = [make("a", {className: found.isDone ? "button" : "button primary", href, textContent: text})];
-  if (found.mayBeSaid) parts.push(say("It stays local", () => localStorage.setItem(LOCAL, "yes"), one));
-  if (found.isSaid) parts.push(say("Undo", () => localStorage.removeItem(LOCAL), one));
+  if (found.mayBeSaid) parts.push(say(found.mayBeSaid.text, () => localStorage.setItem(found.mayBeSaid.key, "yes"), one));
+  if (found.isSaid) parts.push(say("Undo", () => localStorage.removeItem(found.isSaid.key), one));
   one.actions.replaceChildren(...parts);
 }
 
