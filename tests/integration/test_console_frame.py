@@ -76,6 +76,7 @@ class FrameTests(SynchronousTestCase):
         page.keyboard.press("Enter")
         page.wait_for_selector(".guideStep.done h2:has-text('A password of your own')")
         page.wait_for_selector(".guideCount:has-text('1 of 6')")
+        page.wait_for_function("document.querySelectorAll('.guideStep .badge.warn').length === 5")
         self.assertFits(page)
         self.assertNotIn("initial password", str(self.node.status()["warnings"]))
         page.click("text=It stays local")

@@ -67,7 +67,7 @@ const STEPS = [
   {
     title: "One address for all nodes",
     async look() {
-      const {items} = await call("GET", "/api/v1/listeners?limit=1000");
+      const {items} = await ask("listeners?limit=1000");
       const behind = items.filter((one) => one.proxyProtocol !== "off" && one.trustedProxies.length);
       if (behind.length) return done(`Balancers are trusted by ${behind.map((one) => displayed(one.name)).join(", ")}.`);
       if (localStorage.getItem(DIRECT.key)) return {...done("You said that clients reach the nodes without a balancer."), isSaid: DIRECT};
