@@ -118,7 +118,9 @@ class Table {
     this.place.setAttribute("aria-busy", "true");
     const late = wait(1000).then(() => turn === this.asked && this.place.getAttribute("aria-busy") && this.place.classList.add("waiting"));
     try {
-      const response = await send("GET", `${this.url}${this.url.includes("?") ? "&" : "?"}${query}`);
+      // What a page does by itself is no use of the session.
+      const headers = isQuiet ? {"X-Background": "1"} : {};
+      const response = await send("GET", `${this.url}${this.url.includes("?") ? "&" : "?"}${query}`, {headers});
       const answer = await response.json();
       if (turn !== this.asked) return;
       this.answer = answer;
