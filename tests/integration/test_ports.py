@@ -84,7 +84,7 @@ class PortTests(TestCase):
     async def started(self, address: str, port: int = 0) -> tuple[ListenerService, Remembering]:
         # The reactor, once it runs, has opened what it needs.
         await pause(0)
-        server = Remembering(dict, reactor)
+        server = Remembering(dict, reactor, lambda: (b"text/plain", b""))
         service = ListenerService(
             listener=Listener(name="health", kind="health", port=port),
             server=server,

@@ -88,7 +88,7 @@ class SecondaryTests(SynchronousTestCase):
         before = self.one.status()["revision"]
         self.ask(self.one, "PATCH", f"users/{self.user}?wait=30", {"allow": [], "password": "secret of today"})
         # The secondary came by a snapshot, so its own journal begins later than that.
-        difference = self.ask(self.one, "GET", "diff?from=1&limit=1000")
+        difference = self.ask(self.one, "GET", "diff?from=1&limit=10000")
         self.assertIn(self.user, [one["name"] for one in difference["differences"]])
         self.assertEqual(self.ask(self.one, "GET", "history/1")["node"], self.cluster.primary.name)
         answer = self.ask(self.one, "POST", "rollback?wait=30", {"revision": before, "only": [f"users/{self.user}"]})

@@ -31,7 +31,7 @@ def newerPackage(folder: Path, raisedFormat: bool = False, protocols: str = "(1,
         ("_version.py", f'"{__version__}"', f'"{NEWER}"'),
         ("cluster/messages.py", "PROTOCOLS = (1,)", f"PROTOCOLS = {protocols}"),
         (
-            "config/document.py",
+            "config/settings.py",
             "    drainSeconds: int = 30\n",
             "    drainSeconds: int = 30\n    futureSeconds: int = 5\n",
         ),

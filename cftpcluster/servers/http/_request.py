@@ -275,6 +275,9 @@ class Request(server.Request):
 
     def _refusal(self) -> HTTPProblem | None:
         """What no route needs to see."""
+        if self.method != self.method.upper():
+            # Methods are case-sensitive (RFC 9110 section 9.1); klein's routes are not.
+            return HTTPProblem(501)
         if not self.path.startswith(b"/"):
             return HTTPProblem(400, "the request target must be a path")
         if self.requestHeaders.hasHeader(b"Content-Encoding"):

@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.error import CannotListenError, ConnectionAborted, ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -106,8 +106,16 @@ def makeServer(reactor: Any, users: Any, options: FTPOptions, seed: int = 1) -> 
         bindAddress="",
         random=random.Random(seed),
         now=reactor.seconds,
-        listenOn=lambda reactor, port, factory, address: reactor.listenTCP(port, factory, interface=address),
+        listenOn=_listenOn,
     )
+
+
+def _listenOn(reactor: Any, port: int, factory: Any, address: str) -> Any:
+    try:
+        return reactor.listenTCP(port, factory, interface=address)
+    except OSError as error:
+        # Another process may have bound the same port, and has listened first.
+        raise CannotListenError(address, port, error) from None
 
 
 def address(host: str, port: int) -> IPv4Address | IPv6Address:
