@@ -109,7 +109,8 @@ def main() -> int:
             if done.returncode:
                 print(done.stderr.decode()[:2000])
                 return 1
-        for query in ({"search": "user0999"}, {"limit": 100}):
+        # the first one looks at all names, which are kept afterwards
+        for query in ({"search": "user0999"}, {"search": "user0998"}, {"search": "9"}, {"limit": 100}):
             with timed(node, f"GET /users, {query}"):
                 node.ask("GET", "users", **query)
         print("delays:", delays(node))
